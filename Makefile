@@ -1,0 +1,50 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/run  ## Serve the whole API on https://localhost:8443 (ARGS="--port 9443" for another)
+	@exec $(BIN)/python -m functions $(ARGS)
+
+test: $(VENV)/dev  ## Run all tests (ARGS="-k words" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev  ## Format the code and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev  ## Measure ratios of CPU time, each pair in one run
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(VENV)/dev  ## Write the requirements files anew from pyproject.toml
+	@for extra in "" -local -dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-annotate $${extra:+--extra $${extra#-}} \
+	    $$([ "$$extra" = -dev ] && echo --extra local) pyproject.toml -o requirements$$extra.txt; done
+
+clean:  ## Remove the environment and the local state
+	rm -rf $(VENV) .ally
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.13 …"; exit 1; }
+	@echo "Making the environment in $(VENV) (once; it takes a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: requirements-local.txt | $(BIN)/python
+	@$(PIP) -r $< && touch $@
+
+$(VENV)/dev: requirements-dev.txt | $(BIN)/python
+	@$(PIP) -r $< && touch $@ $(VENV)/run
+
+.PHONY: help run test check format bench lock clean

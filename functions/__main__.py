@@ -1,0 +1,158 @@
+"""The whole API on this machine: `make run`, or `python -m functions`.
+
+Every function in one process, under production's paths, over TLS, on the embedded backend unless
+the environment says otherwise. The first start makes a certificate, a demo organisation and a test
+key; every start prints the first calls to make.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import uvicorn
+
+from functions import demo, discover
+from shared import ids, service
+from shared.api import application
+from shared.backends.local import StateError
+from shared.errors import ApiError, envelope
+from shared.settings import SettingError, Settings, load
+
+SECONDS_TO_FINISH = 5
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one sentence that says why and what to do."""
+
+
+def main() -> None:
+    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--port", type=int, default=8443, help="HTTPS port (default: %(default)s)")
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        default=8080,
+        help="port that refuses plain HTTP (default: %(default)s)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print no first calls")
+    arguments = parser.parse_args()
+    try:
+        settings = load({"ALLY_BACKEND": "local", **os.environ})
+        asyncio.run(serve(settings, arguments.port, arguments.http_port, quiet=arguments.quiet))
+    except (StartError, StateError, SettingError) as error:
+        sys.exit(f"The Ally API cannot start: {error}")
+
+
+async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -> None:
+    """Serve HTTPS on one port and refuse plain HTTP on the other."""
+    state = Path(settings.state)
+    prepare_folder(state)
+    if settings.log == "-":
+        settings = replace(settings, log=str(state / "requests.jsonl"))
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(port, "--port"))
+        refuser = stack.enter_context(listen(http_port, "--http-port"))
+        held = await service.open_service(settings)
+        service.use(held)
+        certificate = demo.certificate(state)
+        if not quiet:
+            print(await demo.first_calls(held, f"https://localhost:{port}", certificate))
+        refusing = await asyncio.get_running_loop().create_server(
+            lambda: Refuser(settings.support), sock=refuser
+        )
+        server = Server(
+            uvicorn.Config(
+                application(discover()),
+                ssl_certfile=certificate.chain,
+                ssl_keyfile=certificate.key,
+                lifespan="off",
+                access_log=False,
+                server_header=False,
+                log_level="warning",
+                timeout_graceful_shutdown=SECONDS_TO_FINISH,
+            )
+        )
+        print(f"Serving https://localhost:{port} - Ctrl-C ends it.", flush=True)
+        await server.serve(sockets=[listener])
+        refusing.close()
+        await held.close()
+        print("\nStopped.", flush=True)
+
+
+def prepare_folder(state: Path) -> None:
+    """Make the state folder, for its owner alone."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the folder {state} cannot be made ({error.strerror}).") from error
+    if not os.access(state, os.W_OK | os.X_OK):
+        raise StartError(f"the folder {state} cannot be written to; check its permissions.")
+
+
+@contextlib.contextmanager
+def listen(port: int, option: str) -> Iterator[socket.socket]:
+    """Open a listening socket on this machine alone."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartError(
+                f"port {port} cannot be used ({error.strerror}); stop what uses it,"
+                f" or choose another with {option}."
+            ) from error
+        listener.listen(1024)
+        yield listener
+
+
+class Server(uvicorn.Server):
+    """A server that ends by itself on SIGINT and SIGTERM, so that what follows still runs."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let both signals ask for an orderly end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+class Refuser(asyncio.Protocol):
+    """Answers whatever comes over plain HTTP with 400 `https_required`, and looks at none of it."""
+
+    def __init__(self, support: str) -> None:
+        self._support = support
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember whom to answer."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer the first bytes, then let the caller read before the connection ends."""
+        if self._transport is None:
+            return
+        transport, self._transport = self._transport, None
+        request_id = ids.mint("req", service.clock.now())
+        body = orjson.dumps(envelope(ApiError("https_required"), request_id, self._support))
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nRequest-Id: {request_id}\r\nConnection: close\r\n\r\n"
+        )
+        transport.write(head.encode() + body)
+        transport.write_eof()
+        asyncio.get_running_loop().call_later(1, transport.close)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Availability: where Ally goes, and the windows that have a place."""
+
+import functions_framework.aio
+
+from shared import Api, Call, Page, Request, Response
+from shared.scheduling import (
+    AvailabilityQuery,
+    Coverage,
+    CoverageAnswer,
+    CoverageQuery,
+    OpenWindow,
+    find_windows,
+    outward,
+)
+from shared.store import Ref
+from shared.tasks import Task
+
+api = Api("availability", audience="partner")
+
+
+@api.get("/v1/availability", permission="availability:read")
+async def index(call: Call, query: AvailabilityQuery) -> Page[OpenWindow]:
+    """List the windows that have a place for a task at a postcode, the soonest first."""
+    return await find_windows(call.store, call.mode, call.caller.organisation, query, call.now)
+
+
+@api.get("/v1/coverage", permission="availability:read")
+async def coverage(call: Call, query: CoverageQuery) -> CoverageAnswer:
+    """Tell whether a postcode is served, and with a taskId, that the task exists and is active."""
+    place = Ref(Coverage, outward(query.postcode))
+    if query.taskId is None:
+        (found,), active = await call.store.find(place), True
+    else:
+        wanted = Ref(Task, query.taskId, "taskId")
+        found, task = await call.store.find(place, wanted)
+        active = call.store.required(task, wanted).active
+    return CoverageAnswer(
+        livemode=call.livemode,
+        postcode=query.postcode,
+        covered=found is not None and active,
+        area=found.area if found else None,
+    )
+
+
+@functions_framework.aio.http
+async def availability(request: Request) -> Response:
+    """Serve /v1/availability and /v1/coverage."""
+    return await api(request)

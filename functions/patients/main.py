@@ -1,0 +1,56 @@
+"""Patients: the people who receive care."""
+
+import functions_framework.aio
+
+from shared import Api, Call, Changes, Deleted, ListQuery, Page, Request, Response
+from shared.models import Line
+from shared.patients import Patient, PatientIn
+
+api = Api("patients", audience="partner")
+
+
+class PatientQuery(ListQuery):
+    """Patients with one reference of the partner's."""
+
+    externalRef: Line | None = None
+
+
+@api.post("/v1/patients", permission="patients:write")
+async def create(call: Call, body: PatientIn) -> Patient:
+    """Create a patient."""
+    patient = Patient.new(at=call.now, livemode=call.livemode, **body.model_dump())
+    return call.store.insert(patient)
+
+
+@api.get("/v1/patients", permission="patients:read")
+async def index(call: Call, query: PatientQuery) -> Page[Patient]:
+    """List patients, newest first."""
+    return await call.store.page(Patient, query)
+
+
+@api.get("/v1/patients/{patient}", permission="patients:read")
+async def get(call: Call, patient: str) -> Patient:
+    """Return a patient."""
+    return await call.store.get(Patient, patient)
+
+
+@api.update("/v1/patients/{patient}", permission="patients:write")
+async def update(call: Call, patient: str, body: Changes[PatientIn]) -> Patient:
+    """Change a patient: what is left out stays, what is sent empty is unset."""
+    found = await call.store.get(Patient, patient)
+    return call.store.put(body.apply(found, call.now))
+
+
+@api.delete("/v1/patients/{patient}", permission="patients:write")
+async def delete(call: Call, patient: str) -> Deleted:
+    """Delete a patient who has no appointment to come."""
+    found = await call.store.get(Patient, patient)
+    found.check_deletable(call.now)
+    call.store.delete(found)
+    return Deleted(id=found.id, object=found.object)
+
+
+@functions_framework.aio.http
+async def patients(request: Request) -> Response:
+    """Serve /v1/patients."""
+    return await api(request)

@@ -1,0 +1,44 @@
+"""One structured line for each request, written before the answer leaves.
+
+It says who did what to which objects with what result, and holds no content: the audit of reads and
+writes of patient data, and the replayable truth of usage. The file is only ever appended to. On
+Google Cloud standard output is what Cloud Logging reads.
+"""
+
+import os
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared import clock
+
+
+class Log:
+    """Appends JSON lines to a file, or to standard output where the path is `-`.
+
+    A line is one write to a descriptor opened for appending: lines of several processes do not mix,
+    and a line that was written survives the death of the process.
+    """
+
+    def __init__(self, path: str) -> None:
+        if path == "-":
+            self._descriptor = sys.stdout.fileno()
+        else:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._descriptor = os.open(Path(path), flags, 0o600)
+
+    def write(self, at: datetime, kind: str, facts: dict[str, Any]) -> None:
+        """Append one line. `kind` says what it tells of: `request` or `crash`."""
+        line = {"time": clock.isoformat(at), "kind": kind, **facts}
+        os.write(self._descriptor, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def crash(self, at: datetime, request_id: str, error: BaseException) -> None:
+        """Tell of an unforeseen exception: its type and where, not its message, which may quote."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        facts = {"severity": "ERROR", "requestId": request_id, "type": type(error).__name__}
+        self.write(at, "crash", {**facts, "where": where})

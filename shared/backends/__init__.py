@@ -1,0 +1,154 @@
+"""The ports: what storage and secrets must do, wherever the service runs.
+
+Storage has three verbs: `get` (many at once), `query` and `commit`. Documents are JSON objects at a
+key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says why no more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from shared.settings import Settings, Space
+
+Data = dict[str, Any]
+"""A document's content: JSON values only."""
+
+Version = object
+"""What a backend says of a document's state: compared by the backend, opaque to everyone else."""
+
+
+class Key(NamedTuple):
+    """The place of a document: the space, whose it is, the collection, and its id."""
+
+    space: Space
+    owner: str
+    collection: str
+    id: str
+
+
+class Document(NamedTuple):
+    """A document as it was read."""
+
+    key: Key
+    data: Data
+    version: Version
+    expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a whole document: one at `version`, or, where that is None, one that must not exist."""
+
+    key: Key
+    data: Data
+    version: Version | None = None
+    expires: datetime | None = None
+    """When the document may be deleted. Until it is, it still reads back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a document that is at `version`."""
+
+    key: Key
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Write nothing, but demand that a document is at `version`, or, where None, does not exist."""
+
+    key: Key
+    version: Version | None = None
+
+
+Write = Put | Delete | Guard
+
+Operator = Literal["==", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Documents of one collection of one owner, in the order of their ids.
+
+    `where` compares top-level fields; ranges are on `id` alone, which is always the order.
+    """
+
+    space: Space
+    owner: str
+    collection: str
+    limit: int
+    where: tuple[tuple[str, Operator, str | int | bool], ...] = ()
+    descending: bool = True
+
+
+class ConflictError(Exception):
+    """A commit found a document that is not as it demanded; nothing was written."""
+
+
+class UnavailableError(Exception):
+    """The backend does not answer in time, or says that it cannot.
+
+    After a commit: nothing is known to have been written. The caller may repeat the request; what
+    was written, if anything, will refuse the repetition or be found by it.
+    """
+
+
+class Storage(Protocol):
+    """Where documents are kept."""
+
+    async def get(self, keys: Sequence[Key]) -> list[Document | None]:
+        """Read documents, in the order of the keys; None where there is none."""
+
+    async def query(self, query: Query) -> list[Document]:
+        """Read at most `limit` documents that match."""
+
+    async def commit(self, writes: Sequence[Write], marker: Key) -> None:
+        """Do all the writes, or none and raise ConflictError.
+
+        `marker` is a document that this commit creates and no other ever does. A backend that
+        loses the answer of a commit reads it to learn whether the commit took effect.
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of files and connections."""
+
+
+class Secrets(Protocol):
+    """Where secrets are kept: small values by name."""
+
+    async def read(self, name: str) -> bytes | None:
+        """Return a secret's newest value; None where there is none."""
+
+    async def write(self, name: str, value: bytes) -> None:
+        """Store a new value."""
+
+
+def open_storage(settings: Settings) -> Storage:
+    """Open the storage that the settings name; heavy imports happen here, not before."""
+    if settings.backend == "local":
+        from shared.backends.local import LocalStorage
+
+        return LocalStorage(settings.state)
+    from shared.backends.google.firestore import FirestoreStorage
+
+    return FirestoreStorage(
+        settings.project,
+        settings.places,
+        call_timeout=settings.storage_timeout,
+        emulator=settings.firestore_emulator,
+    )
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """Open the secrets that the settings name."""
+    if settings.backend == "local":
+        from shared.backends.local import LocalSecrets
+
+        return LocalSecrets(settings.state)
+    from shared.backends.google.secrets import GoogleSecrets
+
+    return GoogleSecrets(
+        settings.project, call_timeout=settings.storage_timeout, address=settings.secret_manager
+    )

@@ -1,0 +1,1 @@
+"""The google backend: Firestore and Secret Manager. Only here, and in infra/, is a vendor named."""

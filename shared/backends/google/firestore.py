@@ -1,0 +1,297 @@
+"""Documents in Firestore.
+
+Calls go over `grpc.aio` with the official package's own protobuf messages, because its high-level
+client costs more than twice the CPU (docs/decisions/0007-firestore-without-its-client.md). Nothing
+here retries a commit blindly: google-cloud.md and promise 5 say why.
+
+A document lies at `<root>/<owner>/<collection>/<id>` of its space's database. Its fields are the
+data's members; `expireAt` beside them is what the TTL policy reads.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.cloud.firestore_v1 import types
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
+
+from shared.backends import (
+    ConflictError,
+    Delete,
+    Document,
+    Key,
+    Put,
+    Query,
+    UnavailableError,
+    Version,
+    Write,
+)
+from shared.settings import Place, Space
+
+SERVICE = "/google.firestore.v1.Firestore/"
+EXPIRY_FIELD = "expireAt"
+ATTEMPTS = 4
+"""How often a read is tried, and a commit whose answer was lost."""
+
+REFUSED = frozenset(
+    {
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.NOT_FOUND,
+    }
+)
+"""A commit answered so wrote nothing, because a document was not as demanded."""
+
+SILENT = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+"""After these nobody knows whether the call took effect."""
+
+_BatchGet = types.BatchGetDocumentsRequest.pb()
+_Commit = types.CommitRequest.pb()
+_RunQuery = types.RunQueryRequest.pb()
+_Write = types.Write.pb()
+_Filter = types.StructuredQuery.Filter.pb()
+_FieldFilter = types.StructuredQuery.FieldFilter.pb()
+_OPERATORS = {
+    "==": types.StructuredQuery.FieldFilter.Operator.EQUAL.value,
+    "<": types.StructuredQuery.FieldFilter.Operator.LESS_THAN.value,
+    "<=": types.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL.value,
+    ">": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN.value,
+    ">=": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL.value,
+}
+_AND = types.StructuredQuery.CompositeFilter.Operator.AND.value
+_ASCENDING = types.StructuredQuery.Direction.ASCENDING.value
+_DESCENDING = types.StructuredQuery.Direction.DESCENDING.value
+
+
+class FirestoreStorage:
+    """Documents in the databases and root collections that the settings name for each space."""
+
+    def __init__(
+        self,
+        project: str,
+        places: Mapping[Space, Place],
+        *,
+        call_timeout: float,
+        emulator: str = "",
+    ) -> None:
+        self._timeout = call_timeout
+        self._databases = {
+            space: f"projects/{project}/databases/{place.database}"
+            for space, place in places.items()
+        }
+        self._roots = {
+            space: f"{self._databases[space]}/documents/{place.root}/"
+            for space, place in places.items()
+        }
+        owner = (("authorization", "Bearer owner"),) if emulator else ()
+        self._metadata = {
+            space: (("google-cloud-resource-prefix", database), *owner)
+            for space, database in self._databases.items()
+        }
+        self._channel = _open_channel(emulator)
+        self._batch_get = self._channel.unary_stream(
+            SERVICE + "BatchGetDocuments",
+            request_serializer=_BatchGet.SerializeToString,
+            response_deserializer=types.BatchGetDocumentsResponse.pb().FromString,
+        )
+        self._run_query = self._channel.unary_stream(
+            SERVICE + "RunQuery",
+            request_serializer=_RunQuery.SerializeToString,
+            response_deserializer=types.RunQueryResponse.pb().FromString,
+        )
+        self._commit = self._channel.unary_unary(
+            SERVICE + "Commit",
+            request_serializer=_Commit.SerializeToString,
+            response_deserializer=types.CommitResponse.pb().FromString,
+        )
+
+    async def get(self, keys: Sequence[Key]) -> list[Document | None]:
+        """Read documents in one call for each database; None where there is none."""
+        names = {self._name(key): key for key in keys}
+        found: dict[str, Document] = {}
+        for database, space in {self._databases[key.space]: key.space for key in keys}.items():
+            request = _BatchGet(
+                database=database,
+                documents=[
+                    name for name, key in names.items() if self._databases[key.space] == database
+                ],
+            )
+            for answer in await self._read(self._batch_get, request, space):
+                if answer.HasField("found"):
+                    name = answer.found.name
+                    found[name] = _document(names[name], answer.found)
+        return [found.get(name) for name in map(self._name, keys)]
+
+    async def query(self, query: Query) -> list[Document]:
+        """Read at most `limit` documents that match, in the order of their ids."""
+        request = _RunQuery(parent=self._roots[query.space] + query.owner)
+        structured = request.structured_query
+        getattr(structured, "from").add().collection_id = query.collection
+        structured.limit.value = query.limit
+        order = structured.order_by.add()
+        order.field.field_path = "id"
+        order.direction = _DESCENDING if query.descending else _ASCENDING
+        structured.where.composite_filter.op = _AND
+        for field, operator, value in query.where:
+            condition = structured.where.composite_filter.filters.add().field_filter
+            condition.field.field_path = field
+            condition.op = _OPERATORS[operator]
+            _encode(value, condition.value)
+        if not query.where:
+            structured.ClearField("where")
+        return [
+            _document(
+                Key(
+                    query.space,
+                    query.owner,
+                    query.collection,
+                    answer.document.name.rpartition("/")[2],
+                ),
+                answer.document,
+            )
+            for answer in await self._read(self._run_query, request, query.space)
+            if answer.HasField("document")
+        ]
+
+    async def commit(self, writes: Sequence[Write], marker: Key) -> None:
+        """Do all the writes, or none.
+
+        Where an answer is lost, the marker tells whether the commit took effect. If it did not,
+        sending it again is safe: every write has a precondition that the first one would break, so
+        at most one of the two can take effect, and after a refusal the marker is read once more.
+        """
+        space = writes[0].key.space
+        request = _Commit(database=self._databases[space])
+        for write in writes:
+            self._add(write, request.writes.add())
+        lost = False
+        for attempt in range(ATTEMPTS):
+            try:
+                await self._commit(
+                    request, timeout=self._timeout, metadata=self._metadata[space]
+                )
+            except grpc.aio.AioRpcError as error:
+                if error.code() in REFUSED:
+                    if lost and await self._exists(marker):
+                        return
+                    raise ConflictError(error.code().name) from None
+                if error.code() not in SILENT:
+                    raise UnavailableError(error.code().name) from None
+                if await self._exists(marker):
+                    return
+                lost = True
+                await _pause(attempt)
+            else:
+                return
+        raise UnavailableError("the outcome of a commit is not known")
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def _exists(self, key: Key) -> bool:
+        return (await self.get([key]))[0] is not None
+
+    async def _read(self, method: Any, request: Any, space: Space) -> list[Any]:
+        """Make a reading call and return all its answers; reads may be tried again freely."""
+        for attempt in range(ATTEMPTS):
+            try:
+                call = method(request, timeout=self._timeout, metadata=self._metadata[space])
+                return [answer async for answer in call]
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in SILENT:
+                    raise UnavailableError(error.code().name) from None
+                reason = error.code().name
+                await _pause(attempt)
+        raise UnavailableError(reason)
+
+    def _name(self, key: Key) -> str:
+        return f"{self._roots[key.space]}{key.owner}/{key.collection}/{key.id}"
+
+    def _add(self, write: Write, message: Any) -> None:
+        name = self._name(write.key)
+        if write.version is None:
+            message.current_document.exists = False
+        else:
+            message.current_document.update_time.CopyFrom(write.version)
+        if isinstance(write, Put):
+            message.update.name = name
+            for field, value in write.data.items():
+                _encode(value, message.update.fields[field])
+            if write.expires is not None:
+                message.update.fields[EXPIRY_FIELD].timestamp_value.FromDatetime(write.expires)
+        elif isinstance(write, Delete) or write.version is None:
+            # A guard that demands absence is the deletion of what does not exist.
+            message.delete = name
+        else:
+            # An update that touches no field leaves the document, and its version, as they are.
+            message.update.name = name
+            message.update_mask.SetInParent()
+
+
+def _open_channel(emulator: str) -> grpc.aio.Channel:
+    if emulator:
+        return grpc.aio.insecure_channel(emulator)
+    return FirestoreGrpcAsyncIOTransport.create_channel(FirestoreGrpcAsyncIOTransport.DEFAULT_HOST)
+
+
+async def _pause(attempt: int) -> None:
+    await asyncio.sleep(0.05 * 2**attempt)
+
+
+def _document(key: Key, message: Any) -> Document:
+    data = {name: _decode(value) for name, value in message.fields.items()}
+    expires: datetime | None = data.pop(EXPIRY_FIELD, None)
+    version: Version = message.update_time
+    return Document(key, data, version, expires)
+
+
+def _encode(value: Any, into: Any) -> None:
+    match value:
+        case str():
+            into.string_value = value
+        case None:
+            into.null_value = 0
+        case bool():
+            into.boolean_value = value
+        case int():
+            into.integer_value = value
+        case float():
+            into.double_value = value
+        case dict():
+            into.map_value.SetInParent()
+            for name, member in value.items():
+                _encode(member, into.map_value.fields[name])
+        case list():
+            into.array_value.SetInParent()
+            for member in value:
+                _encode(member, into.array_value.values.add())
+        case _:
+            raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _decode(value: Any) -> Any:
+    kind = value.WhichOneof("value_type")
+    match kind:
+        case "null_value":
+            return None
+        case "map_value":
+            return {name: _decode(member) for name, member in value.map_value.fields.items()}
+        case "array_value":
+            return [_decode(member) for member in value.array_value.values]
+        case "timestamp_value":
+            return value.timestamp_value.ToDatetime(UTC)
+        case _:
+            return getattr(value, kind)

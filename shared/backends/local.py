@@ -1,0 +1,271 @@
+"""The embedded backend: documents in one SQLite file, secrets in one file that only its owner reads.
+
+Reads happen on the event loop's thread, for they take microseconds. Writes go to one thread, which
+makes all that wait into one transaction (group commit): a write is acknowledged once it is on disk,
+and many at once share one flush.
+"""
+
+import asyncio
+import json
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from shared import clock
+from shared.backends import (
+    ConflictError,
+    Delete,
+    Document,
+    Key,
+    Put,
+    Query,
+    UnavailableError,
+    Write,
+)
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    space TEXT NOT NULL, owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, expires REAL, data TEXT NOT NULL,
+    PRIMARY KEY (space, owner, collection, id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS expiring ON documents (expires) WHERE expires IS NOT NULL;
+CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
+INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
+"""
+GET = (
+    "SELECT version, expires, data FROM documents"
+    " WHERE space = ? AND owner = ? AND collection = ? AND id = ?"
+)
+LARGEST_GROUP = 256
+KEEP_EXPIRED = timedelta(days=1)
+
+
+class StateError(Exception):
+    """The state folder cannot be used; the message is one sentence that says why."""
+
+
+class _Commit(NamedTuple):
+    writes: Sequence[Write]
+    done: "asyncio.Future[None]"
+
+
+class LocalStorage:
+    """Documents in `documents.sqlite` of the state folder."""
+
+    def __init__(self, state: str, indexes: Iterable[tuple[str, Sequence[str]]] = ()) -> None:
+        self._path = Path(state, "documents.sqlite")
+        self._reader = self._connect()
+        try:
+            self._prepare(indexes)
+        except sqlite3.DatabaseError as error:
+            self._reader.close()
+            raise StateError(
+                f"{self._path} is broken or not ours ({error}); move it away to start afresh."
+            ) from error
+        self._waiting: queue.SimpleQueue[_Commit | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+
+    async def get(self, keys: Sequence[Key]) -> list[Document | None]:
+        """Read documents, in the order of the keys; None where there is none."""
+        return [self._read(key) for key in keys]
+
+    async def query(self, query: Query) -> list[Document]:
+        """Read at most `limit` documents that match, in the order of their ids."""
+        # The collection stands in the text, for SQLite to see that a partial index may serve.
+        conditions = ["space = ?", "owner = ?", f"collection = '{query.collection}'"]
+        values: list[str | int] = [query.space, query.owner]
+        for field, operator, value in query.where:
+            column = "id" if field == "id" else _extract(field)
+            conditions.append(f"{column} {operator} ?")
+            values.append(value)
+        order = "DESC" if query.descending else "ASC"
+        rows = self._reader.execute(
+            "SELECT id, version, expires, data FROM documents"  # noqa: S608 - names are ours
+            f" WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",
+            (*values, query.limit),
+        )
+        return [
+            _document(Key(query.space, query.owner, query.collection, row[0]), row[1:])
+            for row in rows
+        ]
+
+    async def commit(self, writes: Sequence[Write], marker: Key) -> None:
+        """Do all the writes, or none. The answer is never lost here, so the marker has no use."""
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_groups, daemon=True)
+            self._writer.start()
+        commit = _Commit(writes, asyncio.get_running_loop().create_future())
+        self._waiting.put(commit)
+        await commit.done
+
+    async def close(self) -> None:
+        """Write what waits and close the file."""
+        if self._writer is not None:
+            self._waiting.put(None)
+            await asyncio.to_thread(self._writer.join)
+        self._reader.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=10
+            )
+            self._path.chmod(0o600)
+        except (sqlite3.OperationalError, OSError) as error:
+            raise StateError(
+                f"{self._path.parent} cannot be written to ({error}); check its permissions."
+            ) from error
+        return connection
+
+    def _prepare(self, indexes: Iterable[tuple[str, Sequence[str]]]) -> None:
+        (found,) = self._reader.execute("PRAGMA user_version").fetchone()
+        if found not in (0, SCHEMA_VERSION):
+            raise StateError(
+                f"{self._path} was made by another version of this program"
+                f" (its format is {found}, ours is {SCHEMA_VERSION}); move it away to start afresh."
+            )
+        (health,) = self._reader.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise sqlite3.DatabaseError(health)
+        self._reader.execute("PRAGMA journal_mode = WAL")
+        self._reader.executescript(SCHEMA)
+        for collection, fields in indexes:
+            columns = ", ".join(_extract(field) for field in fields)
+            self._reader.execute(
+                f'CREATE INDEX IF NOT EXISTS "{collection} by {" ".join(fields)}"'
+                f" ON documents (space, owner, {columns}, id) WHERE collection = '{collection}'"
+            )
+        limit = (clock.now() - KEEP_EXPIRED).timestamp()
+        self._reader.execute("DELETE FROM documents WHERE expires < ?", (limit,))
+        self._reader.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _read(self, key: Key) -> Document | None:
+        row = self._reader.execute(GET, key).fetchone()
+        return None if row is None else _document(key, row)
+
+    def _write_groups(self) -> None:
+        connection = self._connect()
+        connection.execute("PRAGMA synchronous = FULL")
+        ended = False
+        while not ended:
+            group = [self._waiting.get()]
+            while len(group) < LARGEST_GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            ended = None in group
+            commits = [commit for commit in group if commit is not None]
+            if commits:
+                _acknowledge(commits, _write_group(connection, commits))
+        connection.close()
+
+
+def _write_group(
+    connection: sqlite3.Connection, commits: Sequence[_Commit]
+) -> list[Exception | None]:
+    """Do the commits in one transaction; return the refusal of each, or None where it was done."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("SELECT version FROM counter").fetchone()
+        outcomes: list[Exception | None] = []
+        for commit in commits:
+            refusal = _check(connection, commit.writes)
+            if refusal is None:
+                version += 1
+                _apply(connection, commit.writes, version)
+            outcomes.append(refusal)
+        connection.execute("UPDATE counter SET version = ?", (version,))
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return [UnavailableError(str(error)) for _ in commits]
+    return outcomes
+
+
+def _check(connection: sqlite3.Connection, writes: Sequence[Write]) -> ConflictError | None:
+    for write in writes:
+        row = connection.execute(GET, write.key).fetchone()
+        if (None if row is None else row[0]) != write.version:
+            return ConflictError(write.key.collection)
+    return None
+
+
+def _apply(connection: sqlite3.Connection, writes: Sequence[Write], version: int) -> None:
+    for write in writes:
+        if isinstance(write, Put):
+            expires = None if write.expires is None else write.expires.timestamp()
+            connection.execute(
+                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*write.key, version, expires, orjson.dumps(write.data).decode()),
+            )
+        elif isinstance(write, Delete):
+            connection.execute(
+                "DELETE FROM documents"
+                " WHERE space = ? AND owner = ? AND collection = ? AND id = ?",
+                write.key,
+            )
+
+
+def _acknowledge(commits: Sequence[_Commit], outcomes: Sequence[Exception | None]) -> None:
+    def settle() -> None:
+        for commit, outcome in zip(commits, outcomes, strict=True):
+            if commit.done.done():  # the request that waited for it was abandoned
+                continue
+            if outcome is None:
+                commit.done.set_result(None)
+            else:
+                commit.done.set_exception(outcome)
+
+    commits[0].done.get_loop().call_soon_threadsafe(settle)
+
+
+def _document(key: Key, row: tuple[int, float | None, str]) -> Document:
+    version, expires, data = row
+    moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
+    return Document(key, orjson.loads(data), version, moment)
+
+
+def _extract(field: str) -> str:
+    return f"json_extract(data, '$.{field}')"
+
+
+class LocalSecrets:
+    """Secrets in `secrets.json` of the state folder, readable by its owner alone."""
+
+    def __init__(self, state: str) -> None:
+        self._path = Path(state, "secrets.json")
+
+    async def read(self, name: str) -> bytes | None:
+        """Return a secret's value; None where there is none."""
+        value = self._load().get(name)
+        return None if value is None else value.encode()
+
+    async def write(self, name: str, value: bytes) -> None:
+        """Store a value; the file is replaced whole, so a crash leaves the old one."""
+        secrets = {**self._load(), name: value.decode()}
+        draft = self._path.with_suffix(".new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(secrets, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+
+    def _load(self) -> dict[str, str]:
+        try:
+            loaded: dict[str, str] = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise StateError(
+                f"{self._path} cannot be read ({type(error).__name__}); move it away to start afresh."
+            ) from error
+        return loaded

@@ -1,0 +1,60 @@
+"""Ids: a prefix, an underscore, 22 letters and digits, and an order.
+
+The first nine characters are microseconds since 1970 in base 62, the other thirteen are random
+(77 bits). The alphabet is in ASCII order, so sorting ids sorts objects by their creation, and a
+list needs no other index than the id. docs/decisions/0004-ids-and-their-order.md says why.
+"""
+
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+TIME_LENGTH = 9
+TAIL_LENGTH = 13
+TAIL_BITS = 77  # 2**77 < 62**13
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
+_BODY = re.compile(rf"[0-9A-Za-z]{{{TIME_LENGTH + TAIL_LENGTH}}}")
+
+
+def encode(number: int, length: int) -> str:
+    """Write a number in base 62, padded with zeros to `length` characters."""
+    pairs = []
+    for _ in range(length // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    head = ALPHABET[number] if length % 2 else ""
+    return head + "".join(reversed(pairs))
+
+
+def decode(text: str) -> int:
+    """Read a number that `encode` wrote."""
+    number = 0
+    for character in text:
+        number = number * len(ALPHABET) + ALPHABET.index(character)
+    return number
+
+
+def mint(prefix: str, at: datetime) -> str:
+    """Make a new id whose place in the order is the moment `at`."""
+    return place(prefix, at, encode(secrets.randbits(TAIL_BITS), TAIL_LENGTH))
+
+
+def place(prefix: str, at: datetime, tail: str = "") -> str:
+    """Make the id of the moment `at` with a given tail; without one, the bound before all of them."""
+    return f"{prefix}_{encode((at - _EPOCH) // _MICROSECOND, TIME_LENGTH)}{tail}"
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Tell whether a text has the shape of an id of this prefix."""
+    head, _, body = text.partition("_")
+    return head == prefix and _BODY.fullmatch(body) is not None
+
+
+def split(text: str) -> tuple[datetime, str]:
+    """Return the moment and the tail of an id."""
+    body = text.partition("_")[2]
+    return _EPOCH + decode(body[:TIME_LENGTH]) * _MICROSECOND, body[TIME_LENGTH:]

@@ -1,0 +1,116 @@
+"""Patients: the people who receive care."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from shared.errors import ApiError
+from shared.models import (
+    Birthday,
+    ChiNumber,
+    Email,
+    HscNumber,
+    Line,
+    Metadata,
+    MetadataChanges,
+    Model,
+    Moment,
+    Name,
+    NhsNumber,
+    Note,
+    Phone,
+    Postcode,
+    Resource,
+)
+
+
+class Address(Model):
+    """A place in the United Kingdom. `accessNotes` helps the practitioner to find the door."""
+
+    line1: Line
+    line2: Line | None = None
+    city: Line
+    county: Line | None = None
+    postcode: Postcode
+    accessNotes: Note | None = None
+
+
+class PatientIn(Model):
+    """What a partner may say of a patient.
+
+    `sex` is FHIR's administrative gender. `externalRef` is the partner's own reference and need not
+    be unique. `note` is shown to the practitioner.
+    """
+
+    firstName: Name
+    lastName: Name
+    phone: Phone
+    email: Email
+    dateOfBirth: Birthday
+    title: Line | None = None
+    sex: Literal["female", "male", "other", "unknown"] | None = None
+    nhsNumber: NhsNumber | None = None
+    chi: ChiNumber | None = None
+    hsc: HscNumber | None = None
+    externalRef: Line | None = None
+    note: Note | None = None
+    address: Address | None = None
+    metadata: MetadataChanges | None = None
+
+
+class Booking(Model):
+    """The time that one appointment takes of a patient."""
+
+    startAt: Moment
+    endAt: Moment
+
+
+class Patient(Resource):
+    """A person who receives care.
+
+    `bookings` are the times of the patient's appointments to come, by appointment. They lie in the
+    patient's own document, so that two appointments can never overlap and a patient who is expected
+    somewhere cannot be deleted: each of these is decided by one version of one document.
+    """
+
+    collection: ClassVar[str] = "patients"
+    prefix: ClassVar[str] = "p"
+    private: ClassVar[frozenset[str]] = frozenset({"bookings"})
+
+    object: str = "patient"
+    firstName: str
+    lastName: str
+    phone: str
+    email: str
+    dateOfBirth: Birthday
+    title: str | None = None
+    sex: str | None = None
+    nhsNumber: str | None = None
+    chi: str | None = None
+    hsc: str | None = None
+    externalRef: str | None = None
+    note: str | None = None
+    address: Address | None = None
+    metadata: Metadata = {}
+    bookings: dict[str, Booking] = {}
+
+    def book(self, appointment_id: str, start: datetime, end: datetime, now: datetime) -> "Patient":
+        """Return the patient with a further booking, or refuse because the time is taken."""
+        coming = self._coming(now)
+        for other, booking in coming.items():
+            if booking.startAt < end and start < booking.endAt:
+                raise ApiError("appointment_overlaps", param="windowId", id=other)
+        bookings = {**coming, appointment_id: Booking(startAt=start, endAt=end)}
+        return self.model_copy(update={"bookings": bookings})
+
+    def release(self, appointment_id: str) -> "Patient":
+        """Return the patient without the booking of an appointment."""
+        bookings = {key: kept for key, kept in self.bookings.items() if key != appointment_id}
+        return self.model_copy(update={"bookings": bookings})
+
+    def check_deletable(self, now: datetime) -> None:
+        """Refuse while the patient is expected somewhere."""
+        for appointment_id in self._coming(now):
+            raise ApiError("patient_has_appointments", id=appointment_id)
+
+    def _coming(self, now: datetime) -> dict[str, Booking]:
+        return {key: booking for key, booking in self.bookings.items() if booking.endAt > now}

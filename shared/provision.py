@@ -1,0 +1,59 @@
+"""What is there before the first request: coverage, an organisation, its tasks and its first key."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from shared.auth import Access, ApiKey
+from shared.models import Record
+from shared.organisations import Organisation
+from shared.scheduling import Coverage
+from shared.service import Service
+from shared.settings import Mode
+from shared.store import Ref, Store
+from shared.tasks import standard_tasks
+
+EVERYTHING: Mapping[str, Access] = {"*": "write"}
+
+
+async def keep(
+    service: Service,
+    mode: Mode,
+    organisation: str,
+    records: Iterable[Record],
+    at: datetime,
+    *,
+    account: bool = False,
+) -> None:
+    """Store new records in one commit."""
+    store = Store(
+        service.storage,
+        mode=mode,
+        organisation=organisation,
+        now=at,
+        request_id="provision",
+        account=account,
+    )
+    for record in records:
+        store.insert(record)
+    await store.commit(200, b"")
+
+
+async def load_coverage(service: Service, mode: Mode, areas: Mapping[str, list[str]]) -> None:
+    """Store which outward codes are served, area by area, over what was stored before."""
+    records = [Coverage(id=code, area=area) for area, codes in areas.items() for code in codes]
+    store = Store(
+        service.storage, mode=mode, organisation="", now=service.now(), request_id="coverage"
+    )
+    await store.find(*(Ref(Coverage, record.id) for record in records))
+    for record in records:
+        store.put(record)
+    await store.commit(200, b"")
+
+
+async def create_organisation(service: Service, name: str) -> tuple[Organisation, ApiKey]:
+    """Make an organisation with the standard tasks in test mode, and its first test key."""
+    at = service.now()
+    organisation = Organisation.new(at=at, livemode=False, displayName=name)
+    await keep(service, "test", organisation.id, [organisation], at, account=True)
+    await keep(service, "test", organisation.id, standard_tasks(at), at)
+    return organisation, await service.keyring.issue("test", organisation.id, EVERYTHING)

@@ -1,0 +1,70 @@
+"""What a process holds: settings, storage, keys, the log and the counts. Opened when first needed."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+
+from shared import clock
+from shared.audit import Log
+from shared.auth import Keyring
+from shared.backends import Secrets, Storage, open_secrets, open_storage
+from shared.metering import Meter
+from shared.settings import Settings, load
+
+
+@dataclass(slots=True)
+class Service:
+    """Everything that a request needs beside itself."""
+
+    settings: Settings
+    storage: Storage
+    secrets: Secrets
+    keyring: Keyring
+    log: Log
+    pepper: bytes
+    meter: Meter = field(default_factory=Meter)
+    now: clock.Clock = clock.now
+
+    async def close(self) -> None:
+        """Finish what was begun."""
+        await self.storage.close()
+
+
+async def open_service(settings: Settings) -> Service:
+    """Open what the settings name."""
+    secret_store = open_secrets(settings)
+    pepper = settings.pepper or await _own_pepper(secret_store)
+    return Service(
+        settings=settings,
+        storage=open_storage(settings),
+        secrets=secret_store,
+        keyring=Keyring(secret_store, pepper, settings.key_cache),
+        log=Log(settings.log),
+        pepper=pepper,
+    )
+
+
+async def _own_pepper(secret_store: Secrets) -> bytes:
+    """Return the pepper that the local backend keeps for itself."""
+    pepper = await secret_store.read("pepper")
+    if pepper is None:
+        pepper = secrets.token_hex(hashlib.sha256().block_size).encode()
+        await secret_store.write("pepper", pepper)
+    return pepper
+
+
+_current: Service | None = None
+
+
+async def current() -> Service:
+    """Return this process's service, opened from the environment at the first request."""
+    global _current  # noqa: PLW0603 - a process has one
+    if _current is None:
+        _current = await open_service(load())
+    return _current
+
+
+def use(service: Service | None) -> None:
+    """Make a service this process's own: what the local server and the tests do."""
+    global _current  # noqa: PLW0603
+    _current = service

@@ -1,0 +1,118 @@
+"""Settings: read once from the environment, here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Mode = Literal["test", "live"]
+Space = Literal["test", "live", "account"]
+"""Where documents lie: what belongs to a mode, and what an organisation has once (its account)."""
+
+SPACES: tuple[Space, ...] = get_args(Space)
+
+
+class SettingError(Exception):
+    """A setting is missing or wrong; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Firestore keeps one space: a database, and the root collection in it."""
+
+    database: str
+    root: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a deployment decides. Each field says its environment variable."""
+
+    backend: Literal["local", "google"]
+    """ALLY_BACKEND: where documents and keys are kept. There is no default."""
+    state: str = ".ally"
+    """ALLY_STATE: the folder of the local backend."""
+    project: str = ""
+    """GOOGLE_CLOUD_PROJECT: the project of the google backend."""
+    places: Mapping[Space, Place] = field(default_factory=dict)
+    """ALLY_DATABASE_TEST, _LIVE, _ACCOUNT and ALLY_ROOT_TEST, _LIVE, _ACCOUNT."""
+    pepper: bytes = b""
+    """ALLY_PEPPER: keys the hashes of API keys and replays; at least 32 characters. The local
+    backend makes its own."""
+    behind_gateway: bool = False
+    """ALLY_BEHIND_GATEWAY: the caller's key is in X-Forwarded-Authorization."""
+    support: str = "support@ally.example"
+    """ALLY_SUPPORT: the address that a 5xx tells people to write to."""
+    storage_timeout: float = 3.0
+    """ALLY_STORAGE_TIMEOUT: seconds that one call to Firestore or Secret Manager may take."""
+    lock_timeout: float = 5.0
+    """ALLY_LOCK_TIMEOUT: seconds for which a contended change is tried before 409."""
+    key_cache: float = 10.0
+    """ALLY_KEY_CACHE: seconds for which a key's record is believed before it is read again."""
+    body_limit: int = 262_144
+    """ALLY_BODY_LIMIT: bytes of the largest body that is read."""
+    firestore_emulator: str = ""
+    """FIRESTORE_EMULATOR_HOST: host and port of a Firestore emulator on this machine."""
+    secret_manager: str = ""
+    """ALLY_SECRET_MANAGER_HOST: host and port of a stand-in for Secret Manager on this machine."""
+    log: str = "-"
+    """ALLY_LOG: the file that request lines are appended to; `-` is standard output."""
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings, or raise SettingError with a sentence that says what is wrong."""
+    backend = environ.get("ALLY_BACKEND", "")
+    if backend not in ("local", "google"):
+        raise SettingError("Set ALLY_BACKEND to local or google.")
+    settings = Settings(
+        backend="google" if backend == "google" else "local",
+        state=environ.get("ALLY_STATE", Settings.state),
+        project=environ.get("GOOGLE_CLOUD_PROJECT", ""),
+        places={
+            space: Place(
+                database=environ.get(f"ALLY_DATABASE_{space.upper()}", "(default)"),
+                root=environ.get(f"ALLY_ROOT_{space.upper()}", space),
+            )
+            for space in SPACES
+        },
+        pepper=environ.get("ALLY_PEPPER", "").encode(),
+        behind_gateway=_switch(environ, "ALLY_BEHIND_GATEWAY"),
+        support=environ.get("ALLY_SUPPORT", Settings.support),
+        storage_timeout=_number(environ, "ALLY_STORAGE_TIMEOUT", Settings.storage_timeout),
+        lock_timeout=_number(environ, "ALLY_LOCK_TIMEOUT", Settings.lock_timeout),
+        key_cache=_number(environ, "ALLY_KEY_CACHE", Settings.key_cache),
+        body_limit=int(_number(environ, "ALLY_BODY_LIMIT", Settings.body_limit)),
+        firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
+        secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
+        log=environ.get("ALLY_LOG", Settings.log),
+    )
+    if settings.backend == "google":
+        if not settings.project:
+            raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
+        if len(settings.pepper) < 32:
+            raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
+    return settings
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        number = float(environ.get(name, default))
+    except ValueError:
+        number = -1.0
+    if not number > 0:
+        raise SettingError(f"Set {name} to a number above zero.")
+    return number
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name, "0")
+    if value not in ("0", "1"):
+        raise SettingError(f"Set {name} to 0 or 1.")
+    return value == "1"
+
+
+def _loopback(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if value and value.rpartition(":")[0] not in ("127.0.0.1", "localhost", "[::1]"):
+        raise SettingError(f"Set {name} to a port of this machine, 127.0.0.1:PORT, or not at all.")
+    return value

@@ -1,0 +1,274 @@
+"""Documents as one caller may see them.
+
+A handler reads through its store and stages what it wants changed; the door commits all of it, with
+the replay record of the request, after the handler has returned its answer. So an effect and the
+memory of it are one commit, a handler can be run again when others were faster, and a refusal
+changes nothing. The organisation and the mode are bound in: no argument of any method names them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+from shared.backends import Delete, Document, Guard, Key, Operator, Put, Query, Storage, Write
+from shared.errors import ApiError
+from shared.models import Record
+from shared.pages import ListQuery, Page, bound
+from shared.settings import Mode, Space
+
+OURS = "ally"
+"""The owner of documents that are not one organisation's."""
+
+REPLAY_LIFE = timedelta(hours=24)
+MARKER_LIFE = timedelta(hours=1)
+
+R = TypeVar("R", bound=Record)
+A = TypeVar("A", bound=Record)
+B = TypeVar("B", bound=Record)
+C = TypeVar("C", bound=Record)
+D = TypeVar("D", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Generic[R]):
+    """A record that is to be read, and the parameter that named it."""
+
+    model: type[R]
+    id: str
+    param: str | None = None
+
+
+class Replay(Record):
+    """The memory of a request that carried an Idempotency-Key: what was asked and answered.
+
+    The id is a keyed hash of who asked and the key; `fingerprint` one of what was asked.
+    """
+
+    collection: ClassVar[str] = "replays"
+    prefix: ClassVar[str] = ""
+
+    fingerprint: str
+    requestId: str
+    objects: list[str]
+    status: int = 200
+    body: str = ""
+
+
+class Replayed(Exception):  # noqa: N818 - not an error: the answer is already known
+    """The request has been answered before; `replay` says how."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__()
+        self.replay = replay
+
+
+class Store:
+    """What one request reads and changes, for one organisation in one mode."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        mode: Mode,
+        organisation: str,
+        now: datetime,
+        request_id: str,
+        replay: Replay | None = None,
+        account: bool = False,
+    ) -> None:
+        """Bind a store. `account` says that what is changed belongs to no mode.
+
+        A commit stays within one space, and the replay record lies where the effect does.
+        """
+        self._storage = storage
+        self._mode: Mode = mode
+        self._ground: Space = "account" if account else mode
+        self._organisation = organisation
+        self._now = now
+        self._request_id = request_id
+        self._replay = replay
+        self._replay_checked = replay is None
+        self._read: dict[Key, Document | None] = {}
+        self._staged: dict[Key, Write] = {}
+        self._marker: Key | None = None
+        self.touched: dict[str, None] = {}
+        """Ids of the objects that were read or changed, in order: what the audit line names."""
+
+    # --- Reading ---------------------------------------------------------------------------------
+
+    async def get(self, model: type[R], id: str, param: str | None = None) -> R:  # noqa: A002
+        """Return a record, or refuse with 404: what is not the caller's does not exist."""
+        (found,) = await self._load([Ref(model, id, param)])
+        return self.required(found, Ref(model, id, param))
+
+    @overload
+    async def find(self, a: Ref[A], b: Ref[B], /) -> tuple[A | None, B | None]: ...
+    @overload
+    async def find(
+        self, a: Ref[A], b: Ref[B], c: Ref[C], /
+    ) -> tuple[A | None, B | None, C | None]: ...
+    @overload
+    async def find(
+        self, a: Ref[A], b: Ref[B], c: Ref[C], d: Ref[D], /
+    ) -> tuple[A | None, B | None, C | None, D | None]: ...
+    async def find(self, *refs: Ref[Any]) -> tuple[Any, ...]:
+        """Return several records in one read, each None where there is none."""
+        return tuple(await self._load(refs))
+
+    @staticmethod
+    def required(found: R | None, ref: Ref[R]) -> R:
+        """Return what was found, or refuse with the 404 of what does not exist."""
+        if found is None:
+            noun = ref.model.collection.removesuffix("s").replace("_", " ")
+            shown = ref.id if ref.model.accepts(ref.id) else "not an id of one"
+            raise ApiError("resource_missing", param=ref.param, noun=noun, id=shown)
+        return found
+
+    async def page(self, model: type[R], query: ListQuery) -> Page[R]:
+        """Return one page of the caller's records, newest first."""
+        cursor = query.cursor(model.prefix)
+        found = await self.select(
+            model,
+            [*query.filters(), *bound(cursor, ascending=query.backwards)],
+            limit=query.limit + 1,
+            descending=not query.backwards,
+        )
+        return Page.cut(found, query.limit, backwards=query.backwards)
+
+    async def select(
+        self,
+        model: type[R],
+        where: Sequence[tuple[str, Operator, str]],
+        *,
+        limit: int,
+        descending: bool = True,
+    ) -> list[R]:
+        """Return records that match, in the order of their ids."""
+        await self.check_replay()
+        space, owner = self._home(model)
+        documents = await self._storage.query(
+            Query(space, owner, model.collection, limit, tuple(where), descending)
+        )
+        for document in documents:
+            self._remember(document.key, document)
+        return [model.load(document.data) for document in documents]
+
+    # --- Changing --------------------------------------------------------------------------------
+
+    def insert(self, record: R) -> R:
+        """Stage a new record, whose id is its own."""
+        key = self._key(type(record), record.id)
+        self._stage(Put(key, record.dump()))
+        self._marker = self._marker or key
+        return record
+
+    def put(self, record: R) -> R:
+        """Stage a record over what was read in its place, be it an older state or nothing."""
+        key = self._key(type(record), record.id)
+        self._stage(Put(key, record.dump(), self._version(key)))
+        return record
+
+    def delete(self, record: Record) -> None:
+        """Stage the deletion of a record that was read."""
+        key = self._key(type(record), record.id)
+        self._stage(Delete(key, self._version(key)))
+
+    def guard(self, record: Record) -> None:
+        """Demand that a record that was read is unchanged when the commit is made."""
+        key = self._key(type(record), record.id)
+        self._stage(Guard(key, self._version(key)))
+
+    # --- For the door ----------------------------------------------------------------------------
+
+    async def check_replay(self) -> None:
+        """Read the replay record, unless that was done: raise Replayed or refuse, or go on."""
+        if not self._replay_checked:
+            await self._load([])
+
+    def discard(self) -> None:
+        """Forget what was staged, because the request is refused."""
+        self._staged.clear()
+        self._marker = None
+
+    async def commit(self, status: int, body: bytes, subject: str | None = None) -> None:
+        """Commit what was staged, and the replay record with the answer, as one.
+
+        `subject` is the id of the object that the answer shows.
+        """
+        writes = list(self._staged.values())
+        if self._replay is not None:
+            objects = list({subject: None, **self.touched} if subject else self.touched)
+            record = self._replay.model_copy(
+                update={"status": status, "body": body.decode(), "objects": objects}
+            )
+            key = self._replay_key(record)
+            expires = self._now + REPLAY_LIFE
+            writes.append(Put(key, record.dump(), self._version(key), expires))
+        if not writes:
+            return
+        if any(write.key.space != self._ground for write in writes):
+            raise RuntimeError("a commit stays within one space: declare the Api's `account`")
+        marker = self._marker
+        if marker is None:
+            marker = Key(self._ground, self._organisation, "commits", self._request_id)
+            writes.append(Put(marker, {"id": marker.id}, None, self._now + MARKER_LIFE))
+        await self._storage.commit(writes, marker)
+
+    # --- Within ----------------------------------------------------------------------------------
+
+    def _home(self, model: type[Record]) -> tuple[Space, str]:
+        space: Space = "account" if model.account else self._mode
+        return space, OURS if self._mode in model.shared else self._organisation
+
+    def _key(self, model: type[Record], record_id: str) -> Key:
+        return Key(*self._home(model), model.collection, record_id)
+
+    def _replay_key(self, replay: Replay) -> Key:
+        return Key(self._ground, self._organisation, Replay.collection, replay.id)
+
+    async def _load(self, refs: Sequence[Ref[Any]]) -> list[Any]:
+        keys = {
+            ref: self._key(ref.model, ref.id)
+            for ref in refs
+            if ref.model.accepts(ref.id)
+        }
+        wanted = list(keys.values())
+        if not self._replay_checked and self._replay is not None:
+            wanted.append(self._replay_key(self._replay))
+        for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
+            self._remember(key, document)
+        self._consider_replay()
+        found = []
+        for ref in refs:
+            document = self._read.get(keys[ref]) if ref in keys else None
+            found.append(None if document is None else ref.model.load(document.data))
+        return found
+
+    def _remember(self, key: Key, document: Document | None) -> None:
+        self._read[key] = document
+        if document is not None and key.collection != Replay.collection and key.owner != OURS:
+            self.touched[key.id] = None
+
+    def _consider_replay(self) -> None:
+        """Look at the replay record, once it was read, before anything else is decided."""
+        if self._replay_checked or self._replay is None:
+            return
+        self._replay_checked = True
+        document = self._read[self._replay_key(self._replay)]
+        if document is None or (document.expires is not None and document.expires <= self._now):
+            return
+        earlier = Replay.load(document.data)
+        if earlier.fingerprint != self._replay.fingerprint:
+            existing = f", which concerns {earlier.objects[0]}" if earlier.objects else ""
+            raise ApiError("idempotency_key_reused", existing=existing)
+        raise Replayed(earlier)
+
+    def _stage(self, write: Write) -> None:
+        self._staged[write.key] = write
+        if write.key.owner != OURS:
+            self.touched[write.key.id] = None
+
+    def _version(self, key: Key) -> Any:
+        document = self._read.get(key)
+        return None if document is None else document.version
