@@ -20,7 +20,7 @@ import orjson
 import uvicorn
 
 from functions import demo, discover
-from shared import ids, service
+from shared import clock, ids, service
 from shared.api import application
 from shared.backends.local import StateError
 from shared.errors import ApiError, envelope
@@ -143,7 +143,7 @@ class Refuser(asyncio.Protocol):
         if self._transport is None:
             return
         transport, self._transport = self._transport, None
-        request_id = ids.mint("req", service.clock.now())
+        request_id = ids.mint("req", clock.now())
         body = orjson.dumps(envelope(ApiError("https_required"), request_id, self._support))
         head = (
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"

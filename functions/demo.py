@@ -1,4 +1,4 @@
-"""What a newcomer finds at the first start: a certificate, an organisation, a key, and five calls."""
+"""What a newcomer finds at the first start: a certificate, an organisation, a key, five calls."""
 
 import json
 import shlex
@@ -34,7 +34,9 @@ class Certificate:
 
 def certificate(state: Path) -> Certificate:
     """Return the certificate for localhost, made at the first start."""
-    files = Certificate(state / "localhost-ca.pem", state / "localhost.pem", state / "localhost.key")
+    files = Certificate(
+        state / "localhost-ca.pem", state / "localhost.pem", state / "localhost.key"
+    )
     if not files.key.exists():
         authority = trustme.CA(organization_name="Ally API on this machine")
         server = authority.issue_cert("localhost", "127.0.0.1", "::1")

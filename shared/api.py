@@ -111,7 +111,7 @@ class Api:
         return self._declare(("POST",), template, permission)
 
     def update(self, template: str, *, permission: str) -> Callable[[Handler], Handler]:
-        """Declare what changes an object: `POST /v1/things/{thing}`, or PATCH, which is the same."""
+        """Declare what changes an object: `POST /v1/things/{thing}`, or PATCH, the same."""
         return self._declare(("POST", "PATCH"), template, permission)
 
     def delete(self, template: str, *, permission: str) -> Callable[[Handler], Handler]:
@@ -158,7 +158,7 @@ class Api:
             answer = exchange.refuse(
                 ApiError("temporarily_unavailable", headers={"Retry-After": "2"})
             )
-        except Exception as error:  # noqa: BLE001 - a crash is an answer in the envelope
+        except Exception as error:
             held.log.crash(now, exchange.request_id, error)
             answer = exchange.refuse(ApiError("internal_error"))
         exchange.record(answer, time.perf_counter() - began)
@@ -255,9 +255,7 @@ class Exchange:
                 "milliseconds": round(seconds * 1000, 3),
             },
         )
-        series = Series(
-            organisation, mode, template, method, answer.status_code, self.code, key_id
-        )
+        series = Series(organisation, mode, template, method, answer.status_code, self.code, key_id)
         self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))
 
 
@@ -419,7 +417,7 @@ def _shape(result: Model | Page[Any], path: str) -> bytes:
         head = {"object": "list", "url": path, "has_more": result.has_more}
         members = b",".join(_shape(member, path) for member in result.data)
         return b'%s,"data":[%s]}' % (orjson.dumps(head)[:-1], members)
-    private = result.private if isinstance(result, Record) else None
+    private = set(result.private) if isinstance(result, Record) else None
     return result.model_dump_json(exclude=private or None).encode()
 
 

@@ -133,9 +133,7 @@ CATALOGUE: Mapping[str, Code] = {
         "There is nothing at this address.",
         "Check the path: every path starts with /v1/ and ends without a slash.",
     ),
-    "method_not_allowed": Code(
-        405, "{method} is not possible here.", "Use one of: {allowed}."
-    ),
+    "method_not_allowed": Code(405, "{method} is not possible here.", "Use one of: {allowed}."),
     "resource_missing": Code(
         404,
         "No such {noun}: {id}.",
@@ -213,7 +211,6 @@ class ApiError(Exception):
         code: str,
         *,
         param: str | None = None,
-        errors: list[Json] | None = None,
         headers: Mapping[str, str] | None = None,
         **facts: object,
     ) -> None:
@@ -221,7 +218,7 @@ class ApiError(Exception):
         entry = CATALOGUE[code]
         self.code = code
         self.param = param
-        self.errors = errors
+        self.errors: list[Json] | None = None
         self.headers = headers or {}
         self.status = entry.status
         self.message = entry.message
@@ -243,12 +240,10 @@ class ApiError(Exception):
 def invalid(problems: list[ApiError]) -> ApiError:
     """Make one refusal of all the wrong parameters: the first leads, `errors` has them all."""
     first = problems[0]
-    return ApiError(
-        first.code,
-        param=first.param,
-        errors=[problem.describe() for problem in problems],
-        **first.facts,
-    )
+    whole = ApiError(first.code, param=first.param)
+    whole.facts = first.facts
+    whole.errors = [problem.describe() for problem in problems]
+    return whole
 
 
 def envelope(error: ApiError, request_id: str, support: str) -> Json:

@@ -9,6 +9,7 @@ application/x-www-form-urlencoded.
 """
 
 import re
+from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -85,7 +86,7 @@ def _path(name: str) -> list[str]:
 def _insert(tree: Tree, path: list[str], value: str) -> None:
     """Put a value at its path; a scalar that is given again becomes an array of all of them."""
     node: Tree | list[Any] = tree
-    for step, following in zip(path, path[1:], strict=False):
+    for step, following in pairwise(path):
         node = _descend(node, step, following)
     last = path[-1]
     if isinstance(node, list):
@@ -127,9 +128,7 @@ def _measure(tree: Tree) -> None:
     level: list[Any] = [tree]
     for _ in range(MOST_DEPTH):
         level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
+            child for node in level for child in (node.values() if isinstance(node, dict) else node)
         ]
         fields += len(level)
         level = [node for node in level if isinstance(node, dict | list)]

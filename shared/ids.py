@@ -44,7 +44,7 @@ def mint(prefix: str, at: datetime) -> str:
 
 
 def place(prefix: str, at: datetime, tail: str = "") -> str:
-    """Make the id of the moment `at` with a given tail; without one, the bound before all of them."""
+    """Make the id of the moment `at` with a given tail; without one, the bound before them all."""
     return f"{prefix}_{encode((at - _EPOCH) // _MICROSECOND, TIME_LENGTH)}{tail}"
 
 

@@ -86,9 +86,7 @@ def _phone(value: str, intake: Intake) -> str:
         number = None
     # Ofcom's numbers for drama (+44 7700 900000 to 900999) are possible but never valid: they are
     # what people test with.
-    accepts = (
-        phonenumbers.is_valid_number if intake.livemode else phonenumbers.is_possible_number
-    )
+    accepts = phonenumbers.is_valid_number if intake.livemode else phonenumbers.is_possible_number
     if number is None or not re.fullmatch(r"\+[1-9][0-9]{6,14}", value) or not accepts(number):
         raise ValueError("must be a phone number in E.164 form, such as +447700900123")
     return value
@@ -179,7 +177,7 @@ Day = Annotated[date, BeforeValidator(_iso_date)]
 """A calendar date, ISO 8601."""
 Birthday = Annotated[Day, _checked(_birthday)]
 NhsNumber = Annotated[str, _checked(_nhs_number)]
-"""NHS number of England, Wales and the Isle of Man (NHS Data Dictionary), check digit modulus 11."""
+"""NHS number of England, Wales and the Isle of Man (NHS Data Dictionary), modulus 11."""
 ChiNumber = Annotated[
     str, _regional("REGION_SCOTLAND", "must be a valid CHI number of Scotland: ten digits")
 ]
@@ -317,7 +315,9 @@ class Changes(Generic[M]):
         """Return the resource as changed at the moment `at`."""
         values: dict[str, Any] = {**self.values, "updatedAt": at}
         if "metadata" in values:
-            values["metadata"] = merge_metadata(getattr(resource, "metadata", {}), values["metadata"])
+            values["metadata"] = merge_metadata(
+                getattr(resource, "metadata", {}), values["metadata"]
+            )
         return resource.model_copy(update=values)
 
 

@@ -1,15 +1,16 @@
-"""What is there before the first request: coverage, an organisation, its tasks and its first key."""
+"""What there is before the first request: coverage, an organisation, its tasks, its first key."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from shared import ids
 from shared.auth import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
 from shared.scheduling import Coverage
 from shared.service import Service
 from shared.settings import Mode
-from shared.store import Ref, Store
+from shared.store import OURS, Ref, Store
 from shared.tasks import standard_tasks
 
 EVERYTHING: Mapping[str, Access] = {"*": "write"}
@@ -30,7 +31,7 @@ async def keep(
         mode=mode,
         organisation=organisation,
         now=at,
-        request_id="provision",
+        request_id=ids.mint("req", at),
         account=account,
     )
     for record in records:
@@ -41,8 +42,9 @@ async def keep(
 async def load_coverage(service: Service, mode: Mode, areas: Mapping[str, list[str]]) -> None:
     """Store which outward codes are served, area by area, over what was stored before."""
     records = [Coverage(id=code, area=area) for area, codes in areas.items() for code in codes]
+    at = service.now()
     store = Store(
-        service.storage, mode=mode, organisation="", now=service.now(), request_id="coverage"
+        service.storage, mode=mode, organisation=OURS, now=at, request_id=ids.mint("req", at)
     )
     await store.find(*(Ref(Coverage, record.id) for record in records))
     for record in records:

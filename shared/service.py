@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, keys, the log and the counts. Opened when first needed."""
+"""What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
 
 import hashlib
 import secrets

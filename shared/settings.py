@@ -9,6 +9,7 @@ Mode = Literal["test", "live"]
 Space = Literal["test", "live", "account"]
 """Where documents lie: what belongs to a mode, and what an organisation has once (its account)."""
 
+SHORTEST_PEPPER = 32
 SPACES: tuple[Space, ...] = get_args(Space)
 
 
@@ -43,8 +44,8 @@ class Settings:
     """ALLY_BEHIND_GATEWAY: the caller's key is in X-Forwarded-Authorization."""
     support: str = "support@ally.example"
     """ALLY_SUPPORT: the address that a 5xx tells people to write to."""
-    storage_timeout: float = 3.0
-    """ALLY_STORAGE_TIMEOUT: seconds that one call to Firestore or Secret Manager may take."""
+    storage_timeout: float = 5.0
+    """ALLY_STORAGE_TIMEOUT: seconds within which a storage verb, or a look-up of a key, ends."""
     lock_timeout: float = 5.0
     """ALLY_LOCK_TIMEOUT: seconds for which a contended change is tried before 409."""
     key_cache: float = 10.0
@@ -89,7 +90,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if settings.backend == "google":
         if not settings.project:
             raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
-        if len(settings.pepper) < 32:
+        if len(settings.pepper) < SHORTEST_PEPPER:
             raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
     return settings
 

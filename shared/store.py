@@ -55,7 +55,7 @@ class Replay(Record):
     body: str = ""
 
 
-class Replayed(Exception):  # noqa: N818 - not an error: the answer is already known
+class Replayed(Exception):
     """The request has been answered before; `replay` says how."""
 
     def __init__(self, replay: Replay) -> None:
@@ -99,9 +99,12 @@ class Store:
 
     async def get(self, model: type[R], id: str, param: str | None = None) -> R:  # noqa: A002
         """Return a record, or refuse with 404: what is not the caller's does not exist."""
-        (found,) = await self._load([Ref(model, id, param)])
-        return self.required(found, Ref(model, id, param))
+        wanted = Ref(model, id, param)
+        (found,) = await self.find(wanted)
+        return self.required(found, wanted)
 
+    @overload
+    async def find(self, a: Ref[A], /) -> tuple[A | None]: ...
     @overload
     async def find(self, a: Ref[A], b: Ref[B], /) -> tuple[A | None, B | None]: ...
     @overload
@@ -228,11 +231,7 @@ class Store:
         return Key(self._ground, self._organisation, Replay.collection, replay.id)
 
     async def _load(self, refs: Sequence[Ref[Any]]) -> list[Any]:
-        keys = {
-            ref: self._key(ref.model, ref.id)
-            for ref in refs
-            if ref.model.accepts(ref.id)
-        }
+        keys = {ref: self._key(ref.model, ref.id) for ref in refs if ref.model.accepts(ref.id)}
         wanted = list(keys.values())
         if not self._replay_checked and self._replay is not None:
             wanted.append(self._replay_key(self._replay))

@@ -28,8 +28,9 @@ async def index(call: Call, query: AvailabilityQuery) -> Page[OpenWindow]:
 async def coverage(call: Call, query: CoverageQuery) -> CoverageAnswer:
     """Tell whether a postcode is served, and with a taskId, that the task exists and is active."""
     place = Ref(Coverage, outward(query.postcode))
+    active = True
     if query.taskId is None:
-        (found,), active = await call.store.find(place), True
+        (found,) = await call.store.find(place)
     else:
         wanted = Ref(Task, query.taskId, "taskId")
         found, task = await call.store.find(place, wanted)

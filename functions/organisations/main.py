@@ -22,7 +22,7 @@ async def get(call: Call, organisation: str) -> Organisation:
 
 
 def _as_seen(organisation: Organisation, call: Call) -> Organisation:
-    """An organisation belongs to both modes and shows the one it is seen from."""
+    """Return an organisation, which belongs to both modes, as the caller's mode sees it."""
     return organisation.model_copy(update={"livemode": call.livemode})
 
 

@@ -1,4 +1,4 @@
-"""The embedded backend: documents in one SQLite file, secrets in one file that only its owner reads.
+"""The embedded backend: documents in a SQLite file, secrets in a file that only its owner reads.
 
 Reads happen on the event loop's thread, for they take microseconds. Writes go to one thread, which
 makes all that wait into one transaction (group commit): a write is acknowledged once it is on disk,
@@ -11,7 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +45,7 @@ GET = (
     "SELECT version, expires, data FROM documents"
     " WHERE space = ? AND owner = ? AND collection = ? AND id = ?"
 )
+INDEXES = Path(__file__).parents[2] / "infra" / "firestore.indexes.json"
 LARGEST_GROUP = 256
 KEEP_EXPIRED = timedelta(days=1)
 
@@ -61,11 +62,11 @@ class _Commit(NamedTuple):
 class LocalStorage:
     """Documents in `documents.sqlite` of the state folder."""
 
-    def __init__(self, state: str, indexes: Iterable[tuple[str, Sequence[str]]] = ()) -> None:
+    def __init__(self, state: str) -> None:
         self._path = Path(state, "documents.sqlite")
         self._reader = self._connect()
         try:
-            self._prepare(indexes)
+            self._prepare()
         except sqlite3.DatabaseError as error:
             self._reader.close()
             raise StateError(
@@ -126,7 +127,7 @@ class LocalStorage:
             ) from error
         return connection
 
-    def _prepare(self, indexes: Iterable[tuple[str, Sequence[str]]]) -> None:
+    def _prepare(self) -> None:
         (found,) = self._reader.execute("PRAGMA user_version").fetchone()
         if found not in (0, SCHEMA_VERSION):
             raise StateError(
@@ -138,7 +139,7 @@ class LocalStorage:
             raise sqlite3.DatabaseError(health)
         self._reader.execute("PRAGMA journal_mode = WAL")
         self._reader.executescript(SCHEMA)
-        for collection, fields in indexes:
+        for collection, fields in _declared_indexes():
             columns = ", ".join(_extract(field) for field in fields)
             self._reader.execute(
                 f'CREATE INDEX IF NOT EXISTS "{collection} by {" ".join(fields)}"'
@@ -165,6 +166,18 @@ class LocalStorage:
             if commits:
                 _acknowledge(commits, _write_group(connection, commits))
         connection.close()
+
+
+def _declared_indexes() -> set[tuple[str, tuple[str, ...]]]:
+    """Return the fields, by collection, that Firestore's index manifest declares beside the id.
+
+    Made here too, they let a filter cost here what it costs there.
+    """
+    manifest = json.loads(INDEXES.read_text())
+    return {
+        (index["collectionGroup"], tuple(each["fieldPath"] for each in index["fields"][:-1]))
+        for index in manifest["indexes"]
+    }
 
 
 def _write_group(
@@ -208,8 +221,7 @@ def _apply(connection: sqlite3.Connection, writes: Sequence[Write], version: int
             )
         elif isinstance(write, Delete):
             connection.execute(
-                "DELETE FROM documents"
-                " WHERE space = ? AND owner = ? AND collection = ? AND id = ?",
+                "DELETE FROM documents WHERE space = ? AND owner = ? AND collection = ? AND id = ?",
                 write.key,
             )
 
@@ -266,6 +278,7 @@ class LocalSecrets:
             return {}
         except (OSError, ValueError) as error:
             raise StateError(
-                f"{self._path} cannot be read ({type(error).__name__}); move it away to start afresh."
+                f"{self._path} cannot be read ({type(error).__name__});"
+                " move it away to start afresh."
             ) from error
         return loaded

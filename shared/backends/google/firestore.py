@@ -9,7 +9,9 @@ data's members; `expireAt` beside them is what the TTL policy reads.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,8 +35,8 @@ from shared.settings import Place, Space
 
 SERVICE = "/google.firestore.v1.Firestore/"
 EXPIRY_FIELD = "expireAt"
-ATTEMPTS = 4
-"""How often a read is tried, and a commit whose answer was lost."""
+SHARE_OF_ONE_TRY = 0.4
+"""The share of a verb's time that one call may take, so that there is time for another."""
 
 REFUSED = frozenset(
     {
@@ -57,6 +59,15 @@ SILENT = frozenset(
 )
 """After these nobody knows whether the call took effect."""
 
+BUSY = frozenset(
+    {
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+    }
+)
+"""These say that the call took no effect and that trying again at once would not help."""
+
 _BatchGet = types.BatchGetDocumentsRequest.pb()
 _Commit = types.CommitRequest.pb()
 _RunQuery = types.RunQueryRequest.pb()
@@ -64,15 +75,15 @@ _Write = types.Write.pb()
 _Filter = types.StructuredQuery.Filter.pb()
 _FieldFilter = types.StructuredQuery.FieldFilter.pb()
 _OPERATORS = {
-    "==": types.StructuredQuery.FieldFilter.Operator.EQUAL.value,
-    "<": types.StructuredQuery.FieldFilter.Operator.LESS_THAN.value,
-    "<=": types.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL.value,
-    ">": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN.value,
-    ">=": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL.value,
+    "==": types.StructuredQuery.FieldFilter.Operator.EQUAL,
+    "<": types.StructuredQuery.FieldFilter.Operator.LESS_THAN,
+    "<=": types.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL,
+    ">": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN,
+    ">=": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL,
 }
-_AND = types.StructuredQuery.CompositeFilter.Operator.AND.value
-_ASCENDING = types.StructuredQuery.Direction.ASCENDING.value
-_DESCENDING = types.StructuredQuery.Direction.DESCENDING.value
+_AND = types.StructuredQuery.CompositeFilter.Operator.AND
+_ASCENDING = types.StructuredQuery.Direction.ASCENDING
+_DESCENDING = types.StructuredQuery.Direction.DESCENDING
 
 
 class FirestoreStorage:
@@ -138,7 +149,7 @@ class FirestoreStorage:
         """Read at most `limit` documents that match, in the order of their ids."""
         request = _RunQuery(parent=self._roots[query.space] + query.owner)
         structured = request.structured_query
-        getattr(structured, "from").add().collection_id = query.collection
+        structured.from_.add().collection_id = query.collection
         structured.limit.value = query.limit
         order = structured.order_by.add()
         order.field.field_path = "id"
@@ -177,22 +188,19 @@ class FirestoreStorage:
         for write in writes:
             self._add(write, request.writes.add())
         lost = False
-        for attempt in range(ATTEMPTS):
+        for seconds in self._tries():
             try:
-                await self._commit(
-                    request, timeout=self._timeout, metadata=self._metadata[space]
-                )
+                await self._commit(request, timeout=seconds, metadata=self._metadata[space])
             except grpc.aio.AioRpcError as error:
                 if error.code() in REFUSED:
                     if lost and await self._exists(marker):
                         return
                     raise ConflictError(error.code().name) from None
-                if error.code() not in SILENT:
-                    raise UnavailableError(error.code().name) from None
+                _raise_unless_silent(error)
                 if await self._exists(marker):
                     return
                 lost = True
-                await _pause(attempt)
+                await _pause()
             else:
                 return
         raise UnavailableError("the outcome of a commit is not known")
@@ -206,16 +214,20 @@ class FirestoreStorage:
 
     async def _read(self, method: Any, request: Any, space: Space) -> list[Any]:
         """Make a reading call and return all its answers; reads may be tried again freely."""
-        for attempt in range(ATTEMPTS):
+        for seconds in self._tries():
             try:
-                call = method(request, timeout=self._timeout, metadata=self._metadata[space])
+                call = method(request, timeout=seconds, metadata=self._metadata[space])
                 return [answer async for answer in call]
             except grpc.aio.AioRpcError as error:
-                if error.code() not in SILENT:
-                    raise UnavailableError(error.code().name) from None
-                reason = error.code().name
-                await _pause(attempt)
-        raise UnavailableError(reason)
+                _raise_unless_silent(error)
+                await _pause()
+        raise UnavailableError("reads are not answered")
+
+    def _tries(self) -> Iterator[float]:
+        """Yield the seconds that each of several tries may take, until the time is up."""
+        end = time.monotonic() + self._timeout
+        while (left := end - time.monotonic()) > 0:
+            yield min(left, self._timeout * SHARE_OF_ONE_TRY)
 
     def _name(self, key: Key) -> str:
         return f"{self._roots[key.space]}{key.owner}/{key.collection}/{key.id}"
@@ -247,8 +259,15 @@ def _open_channel(emulator: str) -> grpc.aio.Channel:
     return FirestoreGrpcAsyncIOTransport.create_channel(FirestoreGrpcAsyncIOTransport.DEFAULT_HOST)
 
 
-async def _pause(attempt: int) -> None:
-    await asyncio.sleep(0.05 * 2**attempt)
+def _raise_unless_silent(error: grpc.aio.AioRpcError) -> None:
+    if error.code() in BUSY:
+        raise UnavailableError(error.code().name) from None
+    if error.code() not in SILENT:
+        raise error
+
+
+async def _pause() -> None:
+    await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311
 
 
 def _document(key: Key, message: Any) -> Document:

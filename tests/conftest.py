@@ -1,0 +1,100 @@
+"""Fixtures: the two backends, a running server on each, and partners that call it."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import emulator as firestore
+from tests.support.secret_manager import SecretManager
+from tests.support.serving import Backing, Partner, Server, unique_project
+
+BACKENDS = ("local", "google")
+CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[firestore.Emulator]:
+    """The Firestore emulator. Without one, CI fails and a developer is told."""
+    jar = firestore.find_jar()
+    if jar is None:
+        (pytest.fail if CI else pytest.skip)(firestore.MISSING)
+    running = firestore.Emulator(jar, tmp_path_factory.mktemp("emulator"))
+    yield running
+    running.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(firestore.MISSING in str(report.longrepr) for report in skipped):
+        terminalreporter.section("NOT TESTED", red=True, bold=True)
+        terminalreporter.line(firestore.MISSING, red=True)
+
+
+@pytest.fixture(scope="session")
+def secret_manager() -> Iterator[SecretManager]:
+    """A loopback stand-in for Secret Manager."""
+    running = SecretManager()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backing]:
+    """Where documents and keys are: each test that uses it runs on both backends."""
+    folder = tmp_path_factory.mktemp("state")
+    environment = {
+        "ALLY_BACKEND": request.param,
+        "ALLY_STATE": str(folder),
+        "ALLY_LOG": str(folder / "requests.jsonl"),
+    }
+    if request.param == "google":
+        environment |= google_environment(
+            request.getfixturevalue("emulator"), request.getfixturevalue("secret_manager")
+        )
+    made = Backing(environment)
+    yield made
+    made.close()
+
+
+def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> dict[str, str]:
+    """Return the settings of a google backend that is empty, on this machine."""
+    return {
+        "ALLY_BACKEND": "google",
+        "GOOGLE_CLOUD_PROJECT": unique_project(),
+        "FIRESTORE_EMULATOR_HOST": emulator.address,
+        "ALLY_SECRET_MANAGER_HOST": manager.address,
+        "ALLY_DATABASE_TEST": "test",
+        "ALLY_DATABASE_LIVE": "live",
+        "ALLY_DATABASE_ACCOUNT": "account",
+        "ALLY_PEPPER": secrets.token_hex(32),
+    }
+
+
+@pytest.fixture(scope="session")
+def server(backing: Backing) -> Iterator[Server]:
+    """The whole API in a process of its own."""
+    running = Server(backing, Path(backing.environment["ALLY_STATE"]))
+    yield running
+    running.process.stop()
+
+
+@pytest.fixture
+def partner(backing: Backing, server: Server) -> Iterator[Partner]:
+    """An organisation of the test's own, in test mode."""
+    made = backing.partner(server)
+    yield made
+    made.http.close()
+
+
+@pytest.fixture
+def other(backing: Backing, server: Server) -> Iterator[Partner]:
+    """Another organisation."""
+    made = backing.partner(server, "Other Health")
+    yield made
+    made.http.close()

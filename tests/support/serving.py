@@ -1,0 +1,279 @@
+"""A backing (where documents and keys are), servers that run on it, and partners that call them."""
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from shared import ids
+from shared.auth import Access, ApiKey
+from shared.organisations import Organisation
+from shared.provision import EVERYTHING, create_organisation, keep, load_coverage
+from shared.scheduling import LONDON, Window
+from shared.service import Service, open_service
+from shared.settings import Mode, load
+from shared.store import OURS, Store
+from shared.tasks import standard_tasks
+from tests.support.processes import ROOT, Process, free_port
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+POSTCODE = "SW1A 1AA"
+AREA = "central-london"
+OUTSIDE = "KW17 2AA"
+ADDRESS = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
+PATIENT: Json = {
+    "firstName": "Ada",
+    "lastName": "Lovelace",
+    "phone": "+447700900123",
+    "email": "ada@example.com",
+    "dateOfBirth": "1985-12-10",
+}
+
+
+class Backing:
+    """Where servers keep what they know, and a way for a test to put something there first."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
+        self._runner = asyncio.Runner()
+        self._service: Service | None = None
+        areas = json.loads((ROOT / "infra" / "coverage.json").read_text())
+        for mode in ("test", "live"):
+            self.run(lambda service, mode=mode: load_coverage(service, mode, areas))
+
+    @property
+    def name(self) -> str:
+        return self.environment["ALLY_BACKEND"]
+
+    def run(self, action: Callable[[Service], Awaitable[T]]) -> T:
+        """Do something with the backing's own service, in its own event loop."""
+
+        async def act() -> T:
+            if self._service is None:
+                self._service = await open_service(load(self.environment))
+            return await action(self._service)
+
+        return self._runner.run(act())
+
+    def close(self) -> None:
+        if self._service is not None:
+            self._runner.run(self._service.close())
+        self._runner.close()
+
+    def keep(self, mode: Mode, organisation: str, records: Iterable[Any]) -> None:
+        """Store records as an organisation's, or as everybody's where their kind is shared."""
+        kept = list(records)
+        self.run(lambda service: keep(service, mode, organisation, kept, service.now()))
+
+    def partner(self, server: "Server", name: str = "Test Health") -> "Partner":
+        """Make an organisation and a client that calls as it, in test mode."""
+        organisation, key = self.run(lambda service: create_organisation(service, name))
+        return Partner(self, server, organisation, "test", key)
+
+
+class Server:
+    """The whole API in a process of its own, as `make run` starts it."""
+
+    def __init__(self, backing: Backing, folder: Path, **environment: str) -> None:
+        self.backing = backing
+        self.folder = folder
+        self.port, self.http_port = free_port(), free_port()
+        self.url = f"https://localhost:{self.port}"
+        self._environment = {**backing.environment, "ALLY_STATE": str(folder), **environment}
+        self.start()
+
+    def start(self) -> None:
+        self.process = Process(
+            [
+                *(sys.executable, "-W", "error", "-m", "functions", "--quiet"),
+                *("--port", str(self.port), "--http-port", str(self.http_port)),
+            ],
+            self.folder / "server.log",
+            self._environment,
+        )
+        self.process.wait_until(self._answers, "The server")
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/v1", verify=self.tls()).status_code == 404
+        except (httpx.HTTPError, OSError):
+            return False
+
+    def tls(self) -> Any:
+        import ssl
+
+        return ssl.create_default_context(cafile=self.certificate)
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "localhost-ca.pem"
+
+    def client(self, key: object = None, **options: Any) -> httpx.Client:
+        headers = {} if key is None else {"Authorization": str(key)}
+        return httpx.Client(
+            base_url=self.url, verify=self.tls(), headers=headers, timeout=30, **options
+        )
+
+
+@dataclass
+class Partner:
+    """An organisation in one mode, and what it can do over HTTPS."""
+
+    backing: Backing
+    server: Server
+    organisation: Organisation
+    mode: Mode
+    key: ApiKey
+    http: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = self.server.client(self.key)
+
+    def key_with(self, scopes: Mapping[str, Access]) -> ApiKey:
+        """Issue another key of this organisation and mode."""
+        return self.backing.run(
+            lambda service: service.keyring.issue(self.mode, self.organisation.id, scopes)
+        )
+
+    def with_key(self, scopes: Mapping[str, Access]) -> "Partner":
+        return Partner(
+            self.backing, self.server, self.organisation, self.mode, self.key_with(scopes)
+        )
+
+    def live(self) -> "Partner":
+        """Return the same organisation in live mode, with tasks of its own there."""
+        key = self.backing.run(
+            lambda service: service.keyring.issue("live", self.organisation.id, EVERYTHING)
+        )
+        now = self.backing.run(_now)
+        tasks = [
+            task.model_copy(update={"livemode": True, "id": ids.mint("tsk", now)})
+            for task in standard_tasks(now)
+        ]
+        self.backing.keep("live", self.organisation.id, tasks)
+        return Partner(self.backing, self.server, self.organisation, "live", key)
+
+    # --- Calls -----------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, status: int = 200, **options: Any) -> Json:
+        """Make a call, insist on the status of the answer, and return its JSON."""
+        answer = self.http.request(method, path, **options)
+        assert answer.status_code == status, answer.text
+        body: Json = answer.json()
+        return body
+
+    def get(self, path: str, status: int = 200, **params: Any) -> Json:
+        return self.call("GET", path, status, params=params)
+
+    def post(self, path: str, body: Json | None = None, status: int = 200, **options: Any) -> Json:
+        return self.call("POST", path, status, json=body or {}, **options)
+
+    def create_patient(self, **fields: Any) -> Json:
+        return self.post("/v1/patients", {**PATIENT, **fields})
+
+    def task(self, name: str = "Venepuncture") -> Json:
+        (task,) = (each for each in self.get("/v1/tasks")["data"] if each["name"] == name)
+        found: Json = task
+        return found
+
+    def windows(self, task: Json, **params: Any) -> list[Json]:
+        query = {"taskId": task["id"], "postcode": POSTCODE, "limit": 100, **params}
+        found: list[Json] = self.get("/v1/availability", **query)["data"]
+        return found
+
+    def request(self, patient: Json, task: Json, window: Json, **fields: Any) -> Json:
+        """Return the body that requests an appointment."""
+        return {
+            "patientId": patient["id"],
+            "taskId": task["id"],
+            "windowId": window["id"],
+            "phone": PATIENT["phone"],
+            "location": {"address": ADDRESS},
+            **fields,
+        }
+
+    def book(self, **fields: Any) -> Json:
+        """Book an appointment for a new patient in the first window that is open."""
+        task = self.task()
+        window = self.windows(task)[0]
+        return self.post(
+            "/v1/appointments", self.request(self.create_patient(), task, window, **fields)
+        )
+
+    # --- What is stored --------------------------------------------------------------------------
+
+    def stored_window(self, window_id: str) -> Window | None:
+        """Return a window as the store has it."""
+        from shared.store import Ref
+
+        async def read(service: Service) -> Window | None:
+            store = Store(
+                service.storage,
+                mode=self.mode,
+                organisation=self.organisation.id,
+                now=service.now(),
+                request_id="test",
+            )
+            (window,) = await store.find(Ref(Window, window_id))
+            return window
+
+        return self.backing.run(read)
+
+    def documents(self) -> set[tuple[str, str]]:
+        """Return what the organisation has stored in its mode: collection and id of each document."""
+        from shared.backends import Query
+
+        async def read(service: Service) -> set[tuple[str, str]]:
+            found = set()
+            for collection in (
+                *("patients", "appointments", "cancellations"),
+                *("tasks", "windows", "replays", "commits"),
+            ):
+                query = Query(self.mode, self.organisation.id, collection, limit=1000)
+                documents = await service.storage.query(query)
+                found |= {(collection, document.key.id) for document in documents}
+            return found
+
+        return self.backing.run(read)
+
+    def live_window(
+        self, days_ahead: int = 2, hour: int = 9, capacity: int = 5, **fields: Any
+    ) -> Window:
+        """Store a window for everybody in live mode, as Operations would."""
+        day = self.backing.run(_now).astimezone(LONDON).date() + timedelta(days=days_ahead)
+        start = london(day, hour)
+        window = Window(
+            **{
+                "id": ids.mint("win", start),
+                "area": AREA,
+                "startAt": start,
+                "endAt": start + timedelta(hours=2),
+                "capacity": capacity,
+                **fields,
+            }
+        )
+        self.backing.keep("live", OURS, [window])
+        return window
+
+
+async def _now(service: Service) -> datetime:
+    return service.now()
+
+
+def london(day: date, hour: int) -> datetime:
+    """Return the moment of an hour of the clock in London."""
+    return datetime.combine(day, time(hour), LONDON)
+
+
+def unique_project() -> str:
+    """Return the name of a project that is empty in the emulator."""
+    return f"ally-{uuid.uuid4().hex[:12]}"
