@@ -81,20 +81,16 @@ def server(backing: Backing) -> Iterator[Server]:
     """The whole API in a process of its own."""
     running = Server(backing, Path(backing.environment["ALLY_STATE"]))
     yield running
-    running.process.stop()
+    running.stop()
 
 
 @pytest.fixture
-def partner(backing: Backing, server: Server) -> Iterator[Partner]:
+def partner(backing: Backing, server: Server) -> Partner:
     """An organisation of the test's own, in test mode."""
-    made = backing.partner(server)
-    yield made
-    made.http.close()
+    return backing.partner(server)
 
 
 @pytest.fixture
-def other(backing: Backing, server: Server) -> Iterator[Partner]:
+def other(backing: Backing, server: Server) -> Partner:
     """Another organisation."""
-    made = backing.partner(server, "Other Health")
-    yield made
-    made.http.close()
+    return backing.partner(server, "Other Health")

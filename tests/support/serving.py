@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import ssl
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +89,7 @@ class Server:
         self.folder = folder
         self.port, self.http_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
+        self._http: httpx.Client | None = None
         self._environment = {**backing.environment, "ALLY_STATE": str(folder), **environment}
         self.start()
 
@@ -108,20 +110,30 @@ class Server:
         except (httpx.HTTPError, OSError):
             return False
 
-    def tls(self) -> Any:
-        import ssl
-
+    def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.certificate)
+
+    def send(self, method: str, path: str, key: object = None, **options: Any) -> httpx.Response:
+        """Send one request, with a key or without, over connections that are kept."""
+        if self._http is None:
+            self._http = httpx.Client(base_url=self.url, verify=self.tls(), timeout=30)
+        headers = {**options.pop("headers", {})}
+        if key is not None:
+            headers["Authorization"] = str(key)
+        return self._http.request(method, path, headers=headers, **options)
+
+    def stop(self) -> int:
+        self.close()
+        return self.process.stop()
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
     @property
     def certificate(self) -> Path:
         return self.folder / "localhost-ca.pem"
-
-    def client(self, key: object = None, **options: Any) -> httpx.Client:
-        headers = {} if key is None else {"Authorization": str(key)}
-        return httpx.Client(
-            base_url=self.url, verify=self.tls(), headers=headers, timeout=30, **options
-        )
 
 
 @dataclass
@@ -133,10 +145,6 @@ class Partner:
     organisation: Organisation
     mode: Mode
     key: ApiKey
-    http: httpx.Client = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.http = self.server.client(self.key)
 
     def key_with(self, scopes: Mapping[str, Access]) -> ApiKey:
         """Issue another key of this organisation and mode."""
@@ -164,9 +172,13 @@ class Partner:
 
     # --- Calls -----------------------------------------------------------------------------------
 
+    def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Make a call and return the answer as it came."""
+        return self.server.send(method, path, self.key, **options)
+
     def call(self, method: str, path: str, status: int = 200, **options: Any) -> Json:
         """Make a call, insist on the status of the answer, and return its JSON."""
-        answer = self.http.request(method, path, **options)
+        answer = self.send(method, path, **options)
         assert answer.status_code == status, answer.text
         body: Json = answer.json()
         return body

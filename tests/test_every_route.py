@@ -1,0 +1,169 @@
+"""What holds for every route that is found, whoever wrote it."""
+
+import re
+from typing import Any
+
+import pytest
+
+from functions import discover
+from shared.api import Api, Route
+from shared.auth import ApiKey
+from tests.support.serving import Partner
+
+APIS = discover()
+ROUTES = [(api, route) for api in APIS for route in api.routes]
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def every_route(*, only_objects: bool = False) -> Any:
+    """Parametrise a test over the routes; with `only_objects`, over those of one object."""
+    chosen = [
+        pytest.param(route, id=f"{route.method} {route.template}")
+        for _, route in ROUTES
+        if not only_objects or PLACEHOLDER.search(route.template)
+    ]
+    return pytest.mark.parametrize("route", chosen)
+
+
+def some_path(route: Route) -> str:
+    """Return a path of a route, of an object that does not exist."""
+    return PLACEHOLDER.sub(lambda found: missing_id(found[1]), route.template)
+
+
+def missing_id(noun: str) -> str:
+    prefixes = {"patient": "p", "task": "tsk", "organisation": "org", "appointment": "apt"}
+    return f"{prefixes[noun]}_{'0' * 22}"
+
+
+def existing_id(noun: str, partner: Partner) -> str:
+    """Make an object of a partner's and return its id."""
+    makers = {
+        "patient": lambda: partner.create_patient()["id"],
+        "task": lambda: partner.task()["id"],
+        "organisation": lambda: partner.organisation.id,
+        "appointment": lambda: cancelled(partner),
+    }
+    made: str = makers[noun]()
+    return made
+
+
+def cancelled(partner: Partner) -> str:
+    """Make an appointment that has a cancellation too, so that every route of it could answer."""
+    appointment: str = partner.book()["id"]
+    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
+    partner.post(f"/v1/appointments/{appointment}/cancel", reason)
+    return appointment
+
+
+def valid_body(route: Route) -> dict[str, Any] | None:
+    """Return a body that a route would take, for it to get as far as looking for the object."""
+    if route.template.endswith("/cancel"):
+        return {"cancellingEntity": "patient", "reasonCode": "other"}
+    return {} if route.method in ("POST", "PATCH") else None
+
+
+@every_route()
+def test_without_a_key_every_route_answers_401(partner: Partner, route: Route) -> None:
+    answer = partner.server.send(route.method, some_path(route))
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "key_missing"
+    assert answer.headers["WWW-Authenticate"]
+
+
+@every_route()
+def test_with_a_wrong_secret_every_route_answers_401(partner: Partner, route: Route) -> None:
+    forged = ApiKey(partner.key.mode, partner.key.id, "0" * 30)
+    answer = partner.server.send(route.method, some_path(route), forged)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "key_invalid"
+
+
+@every_route()
+def test_without_the_permission_every_route_answers_403(partner: Partner, route: Route) -> None:
+    resource, access = route.permission.split(":")
+    weaker = {"write": "read", "read": "none"}[access]
+    restricted = partner.with_key({"*": "write", resource: weaker})  # type: ignore[dict-item]
+    answer = restricted.send(route.method, some_path(route))
+    assert answer.status_code == 403
+    error = answer.json()["error"]
+    assert error["code"] == "permission_missing"
+    assert route.permission in error["message"]
+
+
+@every_route()
+def test_an_unknown_parameter_is_named_and_refused(partner: Partner, route: Route) -> None:
+    path = some_path(route)
+    where = "data" if route.method in ("POST", "PATCH") else "params"
+    answer = partner.send(route.method, path, **{where: {"colour[0]": "vermilion"}})
+    assert answer.status_code == 400
+    errors = answer.json()["error"]["errors"]
+    assert ("parameter_unknown", "colour") in [(each["code"], each.get("param")) for each in errors]
+    assert "vermilion" not in answer.text
+
+
+@every_route(only_objects=True)
+def test_anothers_object_and_the_other_modes_are_the_404_of_a_missing_one(
+    partner: Partner, other: Partner, route: Route
+) -> None:
+    noun = PLACEHOLDER.findall(route.template)[0]
+    theirs = existing_id(noun, other)
+    strangers = [(partner, missing_id(noun)), (partner, theirs)]
+    if noun != "organisation":  # an organisation is one in both modes
+        strangers.append((other.live(), theirs))
+    answers = []
+    for caller, object_id in strangers:
+        path = PLACEHOLDER.sub(object_id, route.template)
+        answer = caller.send(route.method, path, json=valid_body(route))
+        assert answer.status_code == 404, answer.text
+        request_id = answer.headers["Request-Id"]
+        suffix = object_id.partition("_")[2]
+        told = answer.text.replace(request_id, "").replace(suffix, "")
+        names = {name for name in answer.headers if name != "date"}
+        answers.append((told, names))
+    assert all(answer == answers[0] for answer in answers)
+    assert '"code":"resource_missing"' in answers[0][0]
+
+
+@every_route()
+def test_a_wrong_verb_is_405_in_the_envelope(partner: Partner, route: Route) -> None:
+    path = some_path(route)
+    answer = partner.send("PUT", path)
+    assert answer.status_code == 405
+    assert answer.json()["error"]["code"] == "method_not_allowed"
+    assert route.method in answer.headers["Allow"].split(", ")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/", "/v1/nothing", "/v2/patients", "/v1/patients/"]
+)
+def test_an_unknown_path_is_404_in_the_envelope(partner: Partner, path: str) -> None:
+    answer = partner.send("GET", path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "route_unknown"
+
+
+def test_two_functions_that_claim_a_segment_do_not_load() -> None:
+    from shared.api import application
+
+    first, second = Api("first", audience="partner"), Api("second", audience="partner")
+    for api in (first, second):
+        api.get("/v1/things", permission="things:read")(_handler)
+    with pytest.raises(ValueError, match="first and second both claim /v1/things"):
+        application([first, second])
+
+
+def test_a_route_without_a_permission_does_not_load() -> None:
+    api = Api("things", audience="partner")
+    with pytest.raises(TypeError, match="permission"):
+        api.get("/v1/things")(_handler)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="permission"):
+        api.get("/v1/things", permission="")(_handler)
+
+
+def test_a_function_without_an_audience_does_not_load() -> None:
+    with pytest.raises(TypeError, match="audience"):
+        Api("things")  # type: ignore[call-arg]
+
+
+async def _handler(call: Any) -> Any:
+    return call
