@@ -84,11 +84,15 @@ def _phone(value: str, intake: Intake) -> str:
         number = phonenumbers.parse(value, None)
     except phonenumbers.NumberParseException:
         number = None
-    # Ofcom's numbers for drama (+44 7700 900000 to 900999) are possible but never valid: they are
-    # what people test with.
-    accepts = phonenumbers.is_valid_number if intake.livemode else phonenumbers.is_possible_number
-    if number is None or not re.fullmatch(r"\+[1-9][0-9]{6,14}", value) or not accepts(number):
+    if (
+        number is None
+        or not re.fullmatch(r"\+[1-9][0-9]{6,14}", value)
+        or not phonenumbers.is_possible_number(number)
+    ):
         raise ValueError("must be a phone number in E.164 form, such as +447700900123")
+    # Test mode takes Ofcom's numbers for drama (+44 7700 900000 to 900999), which nobody has.
+    if intake.livemode and not phonenumbers.is_valid_number(number):
+        raise ValueError("must be a number that is in use: live mode takes no numbers for tests")
     return value
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from shared import clock
 from shared.backends import Key, Put
@@ -53,6 +54,11 @@ class Measure:
         return spent / floor
 
 
+def a_patient() -> Patient:
+    """Make a patient as partners send them."""
+    return Patient.new(at=clock.now(), livemode=False, address=ADDRESS, **PATIENT)
+
+
 # --- A request -----------------------------------------------------------------------------------
 
 CONNECTIONS = 4
@@ -83,7 +89,9 @@ def a_request(folder: Path) -> Iterator[tuple[Spend, Spend]]:
     head = f"GET /v1/patients/{patient.id} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {key}"
     request = f"{head}\r\n\r\n".encode()
     with (
-        closing(Function(ROOT / "functions/patients/main.py", "patients", folder, environment)) as ours,
+        closing(
+            Function(ROOT / "functions/patients/main.py", "patients", folder, environment)
+        ) as ours,
         closing(Function(folder / "empty.py", "empty", folder, environment)) as empty,
     ):
         yield lambda count: ours.serve(request, count), lambda count: empty.serve(request, count)
@@ -156,32 +164,105 @@ def cpu_seconds(pid: int) -> float:
 
 # --- A read of Firestore -------------------------------------------------------------------------
 
+TIMEOUT = 5.0
+Read = Callable[[], Awaitable[list[Any]]]
+
 
 @contextmanager
 def a_read(folder: Path) -> Iterator[tuple[Spend, Spend]]:
-    """Read one patient from Firestore through our storage and by a call on a bare channel."""
+    """Read a patient from the emulator, through the storage port and by a bare call."""
+    import uvloop
+
     jar = find_jar()
     if jar is None:
         sys.exit(f"NOT MEASURED. {MISSING}")
     emulator = Emulator(jar, folder)
     try:
-        yield from firestore_reads(emulator.address)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            ours, bare = runner.run(open_reads(emulator.address))
+            yield (
+                lambda count: runner.run(repeat(ours, count)),
+                lambda count: runner.run(repeat(bare, count)),
+            )
     finally:
         emulator.stop()
 
 
-def firestore_reads(address: str) -> Iterator[tuple[Spend, Spend]]:
+async def open_reads(address: str) -> tuple[Read, Read]:
+    """Store a patient and return both ways to read it."""
     import grpc.aio
-    import uvloop
     from google.cloud.firestore_v1 import types
 
-    from shared.backends.google import firestore
+    from shared.backends.google.firestore import SERVICE, SHARE_OF_ONE_TRY, FirestoreStorage
 
-    project, patient = unique_project(), a_patient()
+    project = unique_project()
+    patient = a_patient()
+    key = Key("test", "an-organisation", Patient.collection, patient.id)
+    storage = FirestoreStorage(
+        project, {"test": Place("test", "test")}, call_timeout=TIMEOUT, emulator=address
+    )
+    await storage.commit([Put(key, patient.dump())], key)
+
     database = f"projects/{project}/databases/test"
-    key = Key("test", "org", "patients", patient.id)
-    name = f"{database}/documents/test/org/patients/{patient.id}"
+    name = f"{database}/documents/test/{key.owner}/{key.collection}/{key.id}"
     metadata = (("google-cloud-resource-prefix", database), ("authorization", "Bearer owner"))
     request_type = types.BatchGetDocumentsRequest.pb()
+    batch_get = grpc.aio.insecure_channel(address).unary_stream(
+        SERVICE + "BatchGetDocuments",
+        request_serializer=request_type.SerializeToString,
+        response_deserializer=types.BatchGetDocumentsResponse.pb().FromString,
+    )
 
-    async def open_both() -> tuple[Any, Any]: ...
+    async def ours() -> list[Any]:
+        return await storage.get([key])
+
+    async def bare() -> list[Any]:
+        request = request_type(database=database, documents=[name])
+        call = batch_get(request, timeout=TIMEOUT * SHARE_OF_ONE_TRY, metadata=metadata)
+        return [answer async for answer in call]
+
+    (document,), (answer,) = await ours(), await bare()
+    assert document.data["id"] == answer.found.fields["id"].string_value == patient.id
+    return ours, bare
+
+
+async def repeat(read: Read, count: int) -> float:
+    """Read so many times, one after the other; return the CPU seconds of this process."""
+    began = time.process_time()
+    for _ in range(count):
+        await read()
+    return time.process_time() - began
+
+
+# --- The table -----------------------------------------------------------------------------------
+
+MEASURES = {
+    "request": Measure("GET a patient, local, to an empty function", a_request, 10_000, 3.0),
+    "read": Measure("get a document from Firestore, to a bare call", a_read, 1_000, 1.25),
+}
+
+
+ROW = "{:<46}{:>8}{:>8}{:>8}{:>8}"
+
+
+def main() -> None:
+    """Measure, print the table, and end with status 1 where a limit is exceeded."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=MEASURES, help="measure one pair (default: all)")
+    parser.add_argument("--rounds", type=int, default=7, help="ratios of each (default: 7)")
+    arguments = parser.parse_args()
+    rows = [ROW.format("CPU time of", "median", "min", "max", "limit")]
+    exceeded = False
+    for name in [arguments.only] if arguments.only else MEASURES:
+        measure = MEASURES[name]
+        found = measure.ratios(arguments.rounds)
+        shown = (f"{ratio:.2f}" for ratio in (median(found), min(found), max(found), measure.limit))
+        rows.append(ROW.format(measure.title, *shown))
+        exceeded |= median(found) > measure.limit
+    print(*rows, sep="\n")
+    if exceeded:
+        sys.exit("A limit is exceeded.")
+
+
+if __name__ == "__main__":
+    main()

@@ -34,7 +34,7 @@ ADDRESS = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
 PATIENT: Json = {
     "firstName": "Ada",
     "lastName": "Lovelace",
-    "phone": "+447700900123",
+    "phone": "+447400123456",
     "email": "ada@example.com",
     "dateOfBirth": "1985-12-10",
 }
