@@ -1,0 +1,136 @@
+"""kill -9 of the server in the middle of a stream of requests: what was acknowledged is there."""
+
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import google_environment
+from tests.support.serving import PATIENT, Backing, Json, Partner, Server
+
+ROUNDS = int(os.environ.get("ALLY_KILLS", "3"))
+CALLERS = 6
+
+
+@pytest.fixture(params=["local", "google"])
+def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server that may be killed, on a backing of its own."""
+    environment = {
+        "ALLY_BACKEND": request.param,
+        "ALLY_STATE": str(tmp_path),
+        "ALLY_LOG": str(tmp_path / "requests.jsonl"),
+    }
+    if request.param == "google":
+        environment |= google_environment(
+            request.getfixturevalue("emulator"), request.getfixturevalue("secret_manager")
+        )
+    backing = Backing(environment)
+    server = Server(backing, tmp_path)
+    yield server
+    server.stop()
+    backing.close()
+
+
+class Stream:
+    """Callers that book without end, and what each was told or is still unsure of."""
+
+    def __init__(self, partner: Partner, task: Json, windows: list[Json]) -> None:
+        self.partner = partner
+        self.task = task
+        self.windows = windows
+        self.acknowledged: dict[str, Json] = {}
+        self.unsure: list[tuple[str, Json, str]] = []
+        self.problems: list[str] = []
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
+
+    def run_until_killed(self, seconds: float) -> None:
+        for thread in self._threads:
+            thread.start()
+        time.sleep(seconds)
+        self.partner.server.process.kill()
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        with httpx.Client(
+            base_url=self.partner.server.url,
+            verify=self.partner.server.tls(),
+            headers={"Authorization": str(self.partner.key)},
+            timeout=10,
+        ) as client:
+            while not self._ended.is_set():
+                self._book(client)
+
+    def _book(self, client: httpx.Client) -> None:
+        patient = self._send(client, "/v1/patients", {**PATIENT, "externalRef": uuid.uuid4().hex})
+        if patient is not None:
+            window = random.choice(self.windows)
+            request = self.partner.request(patient, self.task, window, externalRef=uuid.uuid4().hex)
+            self._send(client, "/v1/appointments", request)
+
+    def _send(self, client: httpx.Client, path: str, body: Json) -> Json | None:
+        key = uuid.uuid4().hex
+        try:
+            answer = client.post(path, json=body, headers={"Idempotency-Key": key})
+        except httpx.TransportError:
+            self.unsure.append((path, body, key))
+            return None
+        made: Json = answer.json()
+        if answer.status_code == 200:
+            self.acknowledged[made["id"]] = made
+            return made
+        if made["error"]["code"] != "window_unavailable":
+            self.problems.append(answer.text)
+        return None
+
+
+def test_every_acknowledged_object_is_there_once_and_no_place_leaks(mortal: Server) -> None:
+    partner = mortal.backing.partner(mortal)
+    task = partner.task()
+    acknowledged: dict[str, Json] = {}
+    for _ in range(ROUNDS):
+        stream = Stream(partner, task, partner.windows(task))
+        stream.run_until_killed(random.uniform(0.4, 1.2))
+        mortal.close()
+        mortal.start()
+        assert stream.problems == []
+        acknowledged |= stream.acknowledged
+        for path, body, key in stream.unsure:  # a retry finishes, and never doubles
+            answer = partner.send("POST", path, json=body, headers={"Idempotency-Key": key})
+            if answer.status_code == 200:
+                acknowledged[answer.json()["id"]] = answer.json()
+            else:
+                assert answer.json()["error"]["code"] == "window_unavailable", answer.text
+        assert stream.acknowledged
+
+    stored = [*everything(partner, "/v1/patients"), *everything(partner, "/v1/appointments")]
+    assert len({each["id"] for each in stored}) == len(stored)
+    assert {each["id"]: each for each in stored} == acknowledged
+    references = [each["externalRef"] for each in stored]
+    assert len(set(references)) == len(references)
+
+    claims = {
+        (window.id, claimant)
+        for window_id in {each["windowId"] for each in stored if "windowId" in each}
+        if (window := partner.stored_window(window_id))
+        for claimant in window.claims
+    }
+    assert claims == {(each["windowId"], each["id"]) for each in stored if "windowId" in each}
+
+
+def everything(partner: Partner, path: str) -> Iterator[Json]:
+    after: dict[str, str] = {}
+    while True:
+        page = partner.get(path, limit=100, **after)
+        yield from page["data"]
+        if not page["has_more"]:
+            return
+        after = {"starting_after": page["data"][-1]["id"]}
