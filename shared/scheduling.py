@@ -55,6 +55,7 @@ def outward(postcode: str) -> str:
 class Window(Record):
     """A time window in one area, its places, and who has claimed them.
 
+    The place of its id in the order is its start, so that windows are found soonest first.
     `procedures` are the SNOMED CT codes that can be done in it; none means any. `claims` maps the
     id of a claimant to the moment when its claim expires; none means that it holds.
     """
@@ -167,7 +168,8 @@ async def find_windows(
         raise ApiError("not_in_coverage", param="postcode")
 
     search = Search(mode, organisation, coverage.area, first, last)
-    after = ids.place(Window.prefix, max(now, _midnight(first)))
+    not_begun = now + timedelta(microseconds=1)
+    after = ids.place(Window.prefix, max(not_begun, _midnight(first)))
     before = ids.place(Window.prefix, _midnight(last + timedelta(days=1)))
     size = query.limit + 1
     found: list[Window] = []

@@ -183,7 +183,7 @@ class Partner:
         body: Json = answer.json()
         return body
 
-    def get(self, path: str, status: int = 200, **params: Any) -> Json:
+    def get(self, path: str, status: int = 200, /, **params: Any) -> Json:
         return self.call("GET", path, status, params=params)
 
     def post(self, path: str, body: Json | None = None, status: int = 200, **options: Any) -> Json:
@@ -213,10 +213,10 @@ class Partner:
             **fields,
         }
 
-    def book(self, **fields: Any) -> Json:
-        """Book an appointment for a new patient in the first window that is open."""
+    def book(self, window: Json | None = None, **fields: Any) -> Json:
+        """Book an appointment for a new patient, in the first window that is open or a given one."""
         task = self.task()
-        window = self.windows(task)[0]
+        window = window or self.windows(task)[0]
         return self.post(
             "/v1/appointments", self.request(self.create_patient(), task, window, **fields)
         )

@@ -1,0 +1,111 @@
+"""The API in the test's own process, where its clock can be set and its storage watched."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from functions import discover
+from shared import service as held
+from shared.api import application
+from shared.auth import ApiKey, Keyring
+from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write
+from shared.service import Service
+from tests.support.serving import Backing, Json
+
+APPLICATION = application(discover())
+
+
+@dataclass
+class Watched:
+    """A storage that counts what is asked of another."""
+
+    storage: Storage
+    gets: list[int] = field(default_factory=list)
+    queries: list[tuple[Query, int]] = field(default_factory=list)
+    commits: list[int] = field(default_factory=list)
+
+    async def get(self, keys: Sequence[Key]) -> list[Document | None]:
+        self.gets.append(len(keys))
+        return await self.storage.get(keys)
+
+    async def query(self, query: Query) -> list[Document]:
+        documents = await self.storage.query(query)
+        self.queries.append((query, len(documents)))
+        return documents
+
+    async def commit(self, writes: Sequence[Write], marker: Key) -> None:
+        self.commits.append(sum(not isinstance(write, Guard) for write in writes))
+        await self.storage.commit(writes, marker)
+
+    async def close(self) -> None:
+        await self.storage.close()
+
+    def forget(self) -> None:
+        self.gets.clear()
+        self.queries.clear()
+        self.commits.clear()
+
+
+@dataclass
+class WatchedSecrets:
+    """Secrets that count the look-ups in another's."""
+
+    secrets: Secrets
+    reads: int = 0
+
+    async def read(self, name: str) -> bytes | None:
+        self.reads += 1
+        return await self.secrets.read(name)
+
+    async def write(self, name: str, value: bytes) -> None:
+        await self.secrets.write(name, value)
+
+
+class InProcess:
+    """A caller of the application in this process, on a backing, at a time of the test's choice."""
+
+    def __init__(self, backing: Backing, key: ApiKey) -> None:
+        self._backing = backing
+        self.key = key
+        self.watched: Watched | None = None
+        self.secrets: WatchedSecrets | None = None
+        self._keyring: Keyring | None = None
+        self.at: datetime | None = None
+
+    def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        async def act(service: Service) -> httpx.Response:
+            async with self._served(service):
+                transport = httpx.ASGITransport(APPLICATION)
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="https://api.ally.test"
+                ) as client:
+                    headers = {"Authorization": str(self.key), **options.pop("headers", {})}
+                    return await client.request(method, path, headers=headers, **options)
+
+        return self._backing.run(act)
+
+    def call(self, method: str, path: str, status: int = 200, **options: Any) -> Json:
+        answer = self.send(method, path, **options)
+        assert answer.status_code == status, answer.text
+        body: Json = answer.json()
+        return body
+
+    @asynccontextmanager
+    async def _served(self, service: Service) -> AsyncIterator[None]:
+        if self.watched is None:
+            self.watched = Watched(service.storage)
+        if self._keyring is None:
+            self.secrets = WatchedSecrets(service.secrets)
+            believe = service.settings.key_cache
+            self._keyring = Keyring(self.secrets, service.pepper, believe)
+        at = self.at
+        now = service.now if at is None else lambda: at
+        held.use(replace(service, storage=self.watched, keyring=self._keyring, now=now))
+        try:
+            yield
+        finally:
+            held.use(None)

@@ -1,0 +1,213 @@
+"""What each route costs: storage verbs and documents, counted and pinned."""
+
+import json
+import re
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from functions import discover
+from shared.backends import Query
+from shared.pages import ListQuery
+from tests.support.inprocess import InProcess
+from tests.support.processes import ROOT
+from tests.support.serving import PATIENT, POSTCODE, Json, Partner
+
+PRICES: dict[str, dict[str, Any]] = {
+    # documents of each get · documents of each query · documents written by each commit
+    "GET /v1/organisations": {"queries": [1]},
+    "GET /v1/organisations/{organisation}": {"gets": [1]},
+    "GET /v1/tasks": {"queries": [4]},
+    "GET /v1/tasks/{task}": {"gets": [1]},
+    "POST /v1/patients": {"commits": [1]},
+    "GET /v1/patients": {"queries": [3]},
+    "GET /v1/patients/{patient}": {"gets": [1]},
+    "POST /v1/patients/{patient}": {"gets": [1], "commits": [2]},
+    "PATCH /v1/patients/{patient}": {"gets": [1], "commits": [2]},
+    "DELETE /v1/patients/{patient}": {"gets": [1], "commits": [2]},
+    "GET /v1/coverage": {"gets": [2]},
+    "GET /v1/availability": {"gets": [2], "queries": [1]},
+    "POST /v1/appointments": {"gets": [4], "commits": [3]},
+    "GET /v1/appointments": {"queries": [1]},
+    "GET /v1/appointments/{appointment}": {"gets": [1]},
+    "POST /v1/appointments/{appointment}/cancel": {"gets": [1, 2], "commits": [5]},
+    "GET /v1/appointments/{appointment}/cancellation": {"gets": [1]},
+}
+WITH_A_KEY: dict[str, dict[str, Any]] = {
+    "POST /v1/patients": {"commits": [2]},
+    "POST /v1/patients/{patient}": {"gets": [2], "commits": [3]},
+    "PATCH /v1/patients/{patient}": {"gets": [2], "commits": [3]},
+    "POST /v1/appointments": {"gets": [5], "commits": [4]},
+    "POST /v1/appointments/{appointment}/cancel": {"gets": [2, 2], "commits": [6]},
+}
+
+
+class Scene:
+    """Objects for every route to be called on, and a watched storage under them."""
+
+    def __init__(self, partner: Partner) -> None:
+        self.api = InProcess(partner.backing, partner.key)
+        self.partner = partner
+        self.task = partner.task()
+        window = next(each for each in partner.windows(self.task) if each["remaining"] > 2)
+        self.booked = partner.book(window)
+        partner.create_patient()
+        self.open = partner.windows(self.task)[-1]
+        reason = {"cancellingEntity": "patient", "reasonCode": "other"}
+        self.cancelled = partner.book(window)
+        partner.post(f"/v1/appointments/{self.cancelled['id']}/cancel", reason)
+        self.bodies: dict[str, Json] = {
+            "POST /v1/patients": PATIENT,
+            "POST /v1/patients/{patient}": {"note": "x"},
+            "PATCH /v1/patients/{patient}": {"note": "x"},
+            "POST /v1/appointments": partner.request(
+                {"id": self.booked["patientId"]}, self.task, self.open
+            ),
+            "POST /v1/appointments/{appointment}/cancel": reason,
+        }
+        self.queries: dict[str, Json] = {
+            "GET /v1/patients": {"limit": 2},
+            "GET /v1/availability": {
+                "taskId": self.task["id"],
+                "postcode": POSTCODE,
+                "fromDate": window["startAt"][:10],
+            },
+            "GET /v1/coverage": {"taskId": self.task["id"], "postcode": POSTCODE},
+            "GET /v1/appointments": {"status": "scheduled"},
+        }
+
+    def path(self, name: str) -> str:
+        method, _, template = name.partition(" ")
+        which = self.cancelled if template.endswith("/cancellation") else self.booked
+        free = self.cancelled["patientId"] if method == "DELETE" else self.booked["patientId"]
+        ids = {
+            "{organisation}": self.partner.organisation.id,
+            "{task}": self.task["id"],
+            "{patient}": free,
+            "{appointment}": which["id"],
+        }
+        return re.sub(r"\{\w+\}", lambda found: str(ids[found[0]]), template)
+
+    def cost(self, name: str, **headers: str) -> dict[str, Any]:
+        """Call a route once and return what it cost."""
+        method, _, _ = name.partition(" ")
+        self.api.call("GET", "/v1/organisations")  # the key is known from here on
+        assert self.api.watched is not None
+        watched = self.api.watched
+        watched.forget()
+        self.api.call(
+            method,
+            self.path(name),
+            params=self.queries.get(name),
+            json=self.bodies.get(name),
+            headers=headers,
+        )
+        counted = {
+            "gets": list(watched.gets),
+            "queries": [documents for _, documents in watched.queries],
+            "commits": list(watched.commits),
+        }
+        return {verb: numbers for verb, numbers in counted.items() if numbers}
+
+
+def test_every_route_has_its_price_here() -> None:
+    found = {f"{route.method} {route.template}" for api in discover() for route in api.routes}
+    assert set(PRICES) == found
+
+
+@pytest.mark.parametrize("name", PRICES)
+def test_a_route_costs_what_is_pinned(partner: Partner, name: str) -> None:
+    assert Scene(partner).cost(name) == PRICES[name]
+
+
+@pytest.mark.parametrize("name", WITH_A_KEY)
+def test_with_an_idempotency_key_a_route_costs_one_document_more(
+    partner: Partner, name: str
+) -> None:
+    assert Scene(partner).cost(name, **{"Idempotency-Key": "k"}) == WITH_A_KEY[name]
+
+
+def test_authentication_costs_nothing_in_the_steady_state(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    for _ in range(20):
+        api.call("GET", "/v1/organisations")
+    assert api.secrets is not None
+    assert api.secrets.reads == 1
+
+
+def test_a_page_costs_the_same_wherever_it_is(partner: Partner) -> None:
+    made = [partner.create_patient()["id"] for _ in range(12)]
+    api = InProcess(partner.backing, partner.key)
+    costs = set()
+    for cursor in [{}, *({name: made[6]} for name in ("starting_after", "ending_before"))]:
+        api.call("GET", "/v1/patients", params={"limit": 3, **cursor})
+        assert api.watched is not None
+        costs.add((len(api.watched.gets), *(number for _, number in api.watched.queries)))
+        api.watched.forget()
+    assert costs == {(0, 4)}
+
+
+# --- Indexes -------------------------------------------------------------------------------------
+
+Shape = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def shape(query: Query) -> Shape:
+    """Return the composite index that Firestore needs for a query: its equalities, then the id."""
+    equalities = sorted({field for field, operator, _ in query.where if operator == "=="})
+    direction = "DESCENDING" if query.descending else "ASCENDING"
+    fields = [(field, "ASCENDING") for field in equalities if field != "id"]
+    return query.collection, (*fields, ("id", direction))
+
+
+def declared() -> set[Shape]:
+    """Return the indexes of the manifest, and those that Firestore keeps for each field itself."""
+    manifest = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
+    return {
+        (
+            index["collectionGroup"],
+            tuple((each["fieldPath"], each["order"]) for each in index["fields"]),
+        )
+        for index in manifest["indexes"]
+    }
+
+
+def served(wanted: Shape) -> bool:
+    """Tell whether the manifest serves a shape; several equalities are joined from one index each."""
+    collection, (*equalities, order) = wanted
+    return all((collection, (equality, order)) in declared() for equality in equalities)
+
+
+def test_every_filter_of_every_list_has_an_index_in_the_manifest(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    values = {"patientId": "p_" + "0" * 22, "status": "scheduled", "externalRef": "x"}
+    seen = set()
+    for route in (route for each in discover() for route in each.routes):
+        if not issubclass(route.query, ListQuery) or "availability" in route.template:
+            continue
+        filters = sorted(set(route.query.model_fields) - set(ListQuery.model_fields))
+        chosen = [pair for size in range(len(filters) + 1) for pair in combinations(filters, size)]
+        prefix = {"organisations": "org", "tasks": "tsk", "patients": "p", "appointments": "apt"}
+        cursor = prefix[route.template.split("/")[2]] + "_" + "0" * 22
+        for names in chosen:
+            for page in ({}, {"ending_before": cursor}):
+                params = {**{name: values[name] for name in names}, **page}
+                api.call("GET", route.template, params=params)
+        assert api.watched is not None
+        seen |= {shape(query) for query, _ in api.watched.queries}
+    assert len(seen) > len(discover())
+    assert [wanted for wanted in seen if not served(wanted)] == []
+
+
+def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) -> None:
+    for mode in (partner, partner.live()):
+        api = InProcess(mode.backing, mode.key)
+        params = {"taskId": mode.task()["id"], "postcode": POSTCODE}
+        api.call("GET", "/v1/availability", params=params)
+        cursor = {"ending_before": "win_" + "z" * 9 + "0" * 13}
+        api.call("GET", "/v1/availability", params={**params, **cursor})
+        assert api.watched is not None
+        seen = {shape(query) for query, _ in api.watched.queries}
+        assert len(seen) == 2
+        assert [wanted for wanted in seen if not served(wanted)] == []

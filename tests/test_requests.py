@@ -1,0 +1,496 @@
+"""What the door accepts, what it refuses, and what it says when it does."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, Json, Partner
+
+SECRET_VALUE = "Zanzibar-Value"
+
+
+def refuse(partner: Partner, **options: Any) -> Json:
+    """Send a creation that must be refused with 400, changing nothing; return the error."""
+    answer = partner.send("POST", "/v1/patients", **options)
+    assert answer.status_code == 400, answer.text
+    error: Json = answer.json()["error"]
+    assert error["request_id"] == answer.headers["Request-Id"]
+    assert SECRET_VALUE not in answer.text
+    assert partner.get("/v1/patients")["data"] == []
+    return error
+
+
+def problems(error: Json) -> dict[str, str]:
+    return {each["param"]: each["code"] for each in error["errors"]}
+
+
+# --- Keys ----------------------------------------------------------------------------------------
+
+
+def test_a_key_is_accepted_bare_as_bearer_and_as_basic(partner: Partner) -> None:
+    key = str(partner.key)
+    basic = base64.b64encode(f"{key}:".encode()).decode()
+    for value in (key, f"Bearer {key}", f"bearer  {key}", f"Basic {basic}", f"basic {basic}"):
+        answer = partner.server.send("GET", "/v1/tasks", headers={"Authorization": value})
+        assert answer.status_code == 200, value
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("", "key_missing"),
+        ("Bearer", "key_missing"),
+        ("nonsense", "key_malformed"),
+        ("test_short.x", "key_malformed"),
+        ("prod_" + "0" * 24 + "." + "0" * 30, "key_malformed"),
+        ("Basic !!!", "key_malformed"),
+        ("test_" + "0" * 24 + "." + "0" * 30, "key_invalid"),
+        ("Bearer live_" + "0" * 24 + "." + "0" * 30, "key_invalid"),
+    ],
+)
+def test_a_401_tells_missing_malformed_and_invalid_apart(
+    partner: Partner, value: str, code: str
+) -> None:
+    answer = partner.server.send("GET", "/v1/tasks", headers={"Authorization": value})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("authentication_error", code)
+    assert error["fix"]
+    assert value == "" or value.split()[-1] not in answer.text
+
+
+def test_a_key_of_the_other_mode_is_another_key(partner: Partner) -> None:
+    swapped = str(partner.key).replace("test_", "live_")
+    answer = partner.server.send("GET", "/v1/tasks", swapped)
+    assert answer.json()["error"]["code"] == "key_invalid"
+
+
+def test_a_forwarded_authorization_gains_nothing_where_no_gateway_stands(partner: Partner) -> None:
+    headers = {"X-Forwarded-Authorization": str(partner.key)}
+    assert partner.server.send("GET", "/v1/tasks", headers=headers).status_code == 401
+
+
+# --- Bodies --------------------------------------------------------------------------------------
+
+
+def test_json_that_is_declared_as_a_form_is_told_so(partner: Partner) -> None:
+    body = json.dumps({**PATIENT, "note": SECRET_VALUE})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    error = refuse(partner, content=body, headers=form)
+    assert error["code"] == "body_is_json"
+    assert "Content-Type: application/json" in error["fix"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x"]
+)
+def test_another_content_type_is_refused(partner: Partner, kind: str) -> None:
+    error = refuse(partner, content=SECRET_VALUE, headers={"Content-Type": kind})
+    assert error["code"] == "content_type_unsupported"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b"{"),
+        ("application/json", b'["a"]'),
+        ("application/json", b'"text"'),
+        ("application/json", b'{"a": NaN}'),
+        ("application/json", b"\xff\xfe"),
+        ("application/json", b'{"a":' * 2000),
+        ("application/json", b'{"a":{"b":{"c":{"d":{"e":{"f":1}}}}}}'),
+        ("application/json", b'{"a":[' + b"1," * 1001 + b"1]}"),
+        ("application/x-www-form-urlencoded", b"a[b][c][d][e][f]=1"),
+        ("application/x-www-form-urlencoded", b"a[b=1"),
+        ("application/x-www-form-urlencoded", b"a]b=1"),
+        ("application/x-www-form-urlencoded", b"=1"),
+        ("application/x-www-form-urlencoded", b"note=%FF"),
+        ("application/x-www-form-urlencoded", b"note=1&note[a]=2"),
+        ("application/x-www-form-urlencoded", b"note[a]=1&note=2"),
+        ("application/x-www-form-urlencoded", b"note[]=1&note[a]=2"),
+        ("application/x-www-form-urlencoded", b"a=1&" * 1001),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused(partner: Partner, kind: str, body: bytes) -> None:
+    error = refuse(partner, content=body, headers={"Content-Type": kind})
+    assert error["code"] == "body_malformed"
+
+
+def test_a_body_that_is_too_large_is_refused(partner: Partner) -> None:
+    answer = partner.send("POST", "/v1/patients", data={"note": "x" * 300_000})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_get_and_a_delete_take_no_body(partner: Partner) -> None:
+    patient = partner.create_patient()
+    for method in ("GET", "DELETE"):
+        answer = partner.send(method, f"/v1/patients/{patient['id']}", json={"a": 1})
+        assert answer.json()["error"]["code"] == "body_unexpected"
+    partner.get(f"/v1/patients/{patient['id']}")
+
+
+def test_forms_and_json_mean_the_same(partner: Partner) -> None:
+    form = {
+        **PATIENT,
+        "note": "50% & more = \u00e9t\u00e9\nsecond line",
+        **{f"address[{name}]": value for name, value in ADDRESS.items()},
+        "metadata[ward]": "7",
+        "metadata[0]": "zero",
+    }
+    body = {
+        **PATIENT,
+        "note": form["note"],
+        "address": ADDRESS,
+        "metadata": {"ward": "7", "0": "zero"},
+    }
+    made = [
+        partner.call("POST", "/v1/patients", data=form),
+        partner.call("POST", "/v1/patients", json=body),
+    ]
+    own = {"id", "createdAt", "updatedAt"}
+    first, second = (
+        {name: value for name, value in each.items() if name not in own} for each in made
+    )
+    assert first == second
+    assert first["note"] == form["note"]
+    assert first["metadata"] == {"ward": "7", "0": "zero"}
+
+
+# --- Parameters ----------------------------------------------------------------------------------
+
+
+def test_all_wrong_parameters_are_named_at_once(partner: Partner) -> None:
+    error = refuse(
+        partner,
+        data={
+            "firstName": "A",
+            "phone": SECRET_VALUE,
+            "email": SECRET_VALUE,
+            "dateOfBirth": "10/12/1985",
+            "nhsNumber": "9990000019",
+            "sex": SECRET_VALUE,
+            "address[postcode]": SECRET_VALUE,
+            "address[line1]": "1 Street",
+            "adress[city]": SECRET_VALUE,
+        },
+    )
+    assert problems(error) == {
+        "firstName": "parameter_invalid",
+        "lastName": "parameter_missing",
+        "phone": "parameter_invalid",
+        "email": "parameter_invalid",
+        "dateOfBirth": "parameter_invalid",
+        "nhsNumber": "parameter_invalid",
+        "sex": "parameter_invalid",
+        "address[postcode]": "parameter_invalid",
+        "address[city]": "parameter_missing",
+        "adress": "parameter_unknown",
+    }
+    assert error["param"] == error["errors"][0]["param"]
+    assert error["code"] == error["errors"][0]["code"]
+    assert all(each["message"] and each["fix"] for each in error["errors"])
+    (unknown,) = (each for each in error["errors"] if each["param"] == "adress")
+    assert "address" in unknown["fix"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("firstName", "x" * 101),
+        ("firstName", "Ada\nLovelace"),
+        ("firstName", "   "),
+        ("phone", "07700900123"),
+        ("phone", "+44 7700 900123"),
+        ("phone", "+4477009001234567"),
+        ("phone", "+999123456789"),
+        ("email", "ada@"),
+        ("email", "ada@localhost"),
+        ("dateOfBirth", "2999-01-01"),
+        ("dateOfBirth", "1850-01-01"),
+        ("dateOfBirth", "1985-02-30"),
+        ("dateOfBirth", "498009600"),
+        ("nhsNumber", "1234567890"),
+        ("nhsNumber", "999000001"),
+        ("chi", "9434765919"),
+        ("hsc", "9434765919"),
+        ("note", "x" * 1001),
+        ("note", "bell\x07"),
+        ("externalRef", "x" * 256),
+        ("sex", "F"),
+    ],
+)
+def test_a_wrong_value_is_refused_and_not_repeated(partner: Partner, name: str, value: str) -> None:
+    error = refuse(partner, json={**PATIENT, name: value})
+    assert problems(error) == {name: "parameter_invalid"}
+    assert len(value.strip()) < 4 or value not in json.dumps(error, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("nhsNumber", "999 000 0018", "9990000018"),
+        ("nhsNumber", "943-476-5919", "9434765919"),
+        ("email", "Ada@EXAMPLE.com", "Ada@example.com"),
+        ("firstName", "  Zo\u00eb  ", "Zo\u00eb"),
+        ("note", "one\ntwo\tthree", "one\ntwo\tthree"),
+        ("phone", "+447700900123", "+447700900123"),
+        ("sex", "female", "female"),
+    ],
+)
+def test_a_right_value_is_kept_in_its_normal_form(
+    partner: Partner, name: str, value: str, kept: str
+) -> None:
+    assert partner.create_patient(**{name: value})[name] == kept
+
+
+def test_a_postcode_is_kept_in_its_normal_form(partner: Partner) -> None:
+    made = partner.create_patient(address={**ADDRESS, "postcode": "sw1a1aa"})
+    assert made["address"]["postcode"] == "SW1A 1AA"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("address", [ADDRESS]), ("address", "1 Street"), ("firstName", ["Ada"]), ("note", {"a": "b"})],
+)
+def test_an_array_or_an_object_in_the_wrong_place_is_refused(
+    partner: Partner, field: str, value: Any
+) -> None:
+    error = refuse(partner, json={**PATIENT, field: value})
+    assert problems(error) == {field: "parameter_invalid"}
+
+
+def test_a_value_that_is_given_twice_is_refused(partner: Partner) -> None:
+    error = refuse(partner, data={**PATIENT, "note": ["one", "two"]})
+    assert problems(error) == {"note": "parameter_invalid"}
+
+
+def test_a_name_that_does_not_look_like_one_is_not_repeated(partner: Partner) -> None:
+    error = refuse(partner, data={**PATIENT, f"<{SECRET_VALUE}>": "x"})
+    (unknown,) = error["errors"]
+    assert unknown["code"] == "parameter_unknown"
+    assert "param" not in unknown
+
+
+def test_an_optional_field_is_unset_and_a_required_one_cannot_be(partner: Partner) -> None:
+    patient = partner.create_patient(title="Dr", address=ADDRESS)
+    path = f"/v1/patients/{patient['id']}"
+    changed = partner.call("POST", path, data={"title": "", "address": ""})
+    assert (changed["title"], changed["address"]) == (None, None)
+    assert partner.post(path, {"externalRef": None})["externalRef"] is None
+    error = partner.call("POST", path, 400, data={"lastName": ""})["error"]
+    assert problems(error) == {"lastName": "parameter_missing"}
+
+
+def test_an_address_is_replaced_as_a_whole(partner: Partner) -> None:
+    patient = partner.create_patient(address={**ADDRESS, "accessNotes": "Ring twice"})
+    path = f"/v1/patients/{patient['id']}"
+    error = partner.post(path, {"address": {"postcode": OUTSIDE}}, 400)["error"]
+    assert problems(error) == {
+        "address[line1]": "parameter_missing",
+        "address[city]": "parameter_missing",
+    }
+    moved = partner.post(path, {"address": {**ADDRESS, "line1": "1 New Street"}})
+    assert moved["address"]["line1"] == "1 New Street"
+    assert moved["address"]["accessNotes"] is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "code"),
+    [
+        ({"k" * 41: "v"}, "parameter_invalid"),
+        ({"k": "v" * 501}, "parameter_invalid"),
+        ({f"k{n}": "v" for n in range(51)}, "parameter_invalid"),
+        ({"k[": "v"}, "parameter_invalid"),
+        ({"k": {"nested": "v"}}, "metadata_nested"),
+        ({"k": ["v"]}, "metadata_nested"),
+        ("text", "parameter_invalid"),
+    ],
+)
+def test_metadata_that_is_too_large_or_nested_is_refused(
+    partner: Partner, metadata: Any, code: str
+) -> None:
+    error = refuse(partner, json={**PATIENT, "metadata": metadata})
+    assert {each["code"] for each in error["errors"]} == {code}
+
+
+def test_metadata_can_be_removed_as_a_whole(partner: Partner) -> None:
+    patient = partner.create_patient(metadata={"ward": "7", "bed": "2"})
+    path = f"/v1/patients/{patient['id']}"
+    assert partner.call("POST", path, data={"metadata[ward]": ""})["metadata"] == {"bed": "2"}
+    assert partner.call("POST", path, data={"metadata": ""})["metadata"] == {}
+
+
+def test_old_and_new_metadata_together_keep_the_limit(partner: Partner) -> None:
+    patient = partner.create_patient(metadata={f"old{n}": "v" for n in range(40)})
+    more = {f"new{n}": "v" for n in range(11)}
+    error = partner.post(f"/v1/patients/{patient['id']}", {"metadata": more}, 400)["error"]
+    assert error["param"] == "metadata"
+    assert len(partner.get(f"/v1/patients/{patient['id']}")["metadata"]) == 40
+
+
+# --- Lists ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "wrong"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"limit": -1}, "limit"),
+        ({"limit": "ten"}, "limit"),
+        ({"limit": "1.0"}, "limit"),
+        ({"limit": "1e1"}, "limit"),
+        ({"limit": ["1", "2"]}, "limit"),
+        ({"starting_after": "x"}, "starting_after"),
+        ({"starting_after": "tsk_" + "0" * 22}, "starting_after"),
+        ({"ending_before": "p_short"}, "ending_before"),
+        ({"starting_after": "p_" + "0" * 22, "ending_before": "p_" + "0" * 22}, "ending_before"),
+        ({"starting_before": "p_" + "0" * 22}, "starting_before"),
+    ],
+)
+def test_a_wrong_page_is_refused(partner: Partner, params: Json, wrong: str) -> None:
+    error = partner.get("/v1/patients", 400, **params)["error"]
+    assert wrong in problems(error)
+
+
+def test_has_more_is_right_at_the_edges_in_both_directions(partner: Partner) -> None:
+    made = [partner.create_patient()["id"] for _ in range(5)][::-1]
+
+    def page(**params: Any) -> tuple[list[int], bool]:
+        listed = partner.get("/v1/patients", **params)
+        assert (listed["object"], listed["url"]) == ("list", "/v1/patients")
+        return [made.index(each["id"]) for each in listed["data"]], listed["has_more"]
+
+    assert page() == ([0, 1, 2, 3, 4], False)
+    assert page(limit=5) == ([0, 1, 2, 3, 4], False)
+    assert page(limit=4) == ([0, 1, 2, 3], True)
+    assert page(limit=2, starting_after=made[2]) == ([3, 4], False)
+    assert page(limit=1, starting_after=made[2]) == ([3], True)
+    assert page(starting_after=made[4]) == ([], False)
+    assert page(limit=2, ending_before=made[2]) == ([0, 1], False)
+    assert page(limit=1, ending_before=made[2]) == ([1], True)
+    assert page(ending_before=made[0]) == ([], False)
+
+
+def test_a_deleted_objects_id_still_says_where_to_go_on(partner: Partner) -> None:
+    made = [partner.create_patient()["id"] for _ in range(4)][::-1]
+    partner.call("DELETE", f"/v1/patients/{made[1]}")
+    listed = partner.get("/v1/patients", starting_after=made[1])["data"]
+    assert [each["id"] for each in listed] == made[2:]
+
+
+def test_lists_are_filtered_by_their_fields(partner: Partner) -> None:
+    first, second = (partner.create_patient(externalRef=name) for name in ("one", "two"))
+    listed = partner.get("/v1/patients", externalRef="two")["data"]
+    assert [each["id"] for each in listed] == [second["id"]]
+
+    task = partner.task()
+    windows = partner.windows(task)
+    booked = [
+        partner.post("/v1/appointments", partner.request(patient, task, window))
+        for patient, window in ((first, windows[0]), (first, windows[1]), (second, windows[2]))
+    ]
+    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
+    partner.post(f"/v1/appointments/{booked[0]['id']}/cancel", reason)
+
+    def found(**filters: str) -> list[str]:
+        return [each["id"] for each in partner.get("/v1/appointments", **filters)["data"]]
+
+    assert found(patientId=first["id"]) == [booked[1]["id"], booked[0]["id"]]
+    assert found(status="scheduled") == [booked[2]["id"], booked[1]["id"]]
+    assert found(status="cancelled", patientId=first["id"]) == [booked[0]["id"]]
+    assert found(patientId=second["id"], status="cancelled") == []
+
+
+# --- Appointments --------------------------------------------------------------------------------
+
+
+def test_kinds_of_scheduling_that_are_not_enabled_are_refused_by_name(partner: Partner) -> None:
+    task = partner.task()
+    request = partner.request(partner.create_patient(), task, partner.windows(task)[0])
+    refused = {
+        "documents_not_enabled": {**request, "documentIds": ["doc_1"]},
+        "planned_scheduling_not_enabled": {**request, "planFrom": "2027-01-01"},
+        "patient_led_scheduling_not_enabled": {**request, "windowId": None},
+    }
+    for code, body in refused.items():
+        assert partner.post("/v1/appointments", body, 403)["error"]["code"] == code
+    assert partner.get("/v1/appointments")["data"] == []
+
+
+@pytest.mark.parametrize("param", ["patientId", "taskId", "windowId"])
+@pytest.mark.parametrize("kind", ["missing", "malformed", "another's"])
+def test_an_object_that_is_not_the_callers_cannot_be_booked(
+    partner: Partner, other: Partner, param: str, kind: str
+) -> None:
+    task = partner.task()
+    request = partner.request(partner.create_patient(), task, partner.windows(task)[0])
+    theirs = other.task()
+    others = other.request(other.create_patient(), theirs, other.windows(theirs)[0])
+    prefix = request[param].partition("_")[0]
+    wrong = {"missing": f"{prefix}_{'0' * 22}", "malformed": "../x", "another's": others[param]}
+    error = partner.post("/v1/appointments", {**request, param: wrong[kind]}, 404)["error"]
+    assert (error["code"], error["param"]) == ("resource_missing", param)
+    assert partner.get("/v1/appointments")["data"] == []
+
+
+def test_a_cancellation_needs_who_and_a_known_reason(partner: Partner) -> None:
+    booked = partner.book()
+    body = {"cancellingEntity": "nobody", "reasonCode": "because"}
+    error = partner.post(f"/v1/appointments/{booked['id']}/cancel", body, 400)["error"]
+    assert set(problems(error)) == {"cancellingEntity", "reasonCode"}
+    assert partner.get(f"/v1/appointments/{booked['id']}")["status"] == "scheduled"
+
+
+# --- Live mode -----------------------------------------------------------------------------------
+
+
+def test_live_mode_refuses_what_is_only_for_tests(partner: Partner) -> None:
+    live = partner.live()
+    body = {**PATIENT, "phone": "+447700900123", "nhsNumber": "9990000018"}
+    error = live.post("/v1/patients", body, 400)["error"]
+    assert set(problems(error)) == {"phone", "nhsNumber"}
+    assert live.create_patient(nhsNumber="9434765919")["livemode"] is True
+
+
+def test_test_mode_warns_of_a_number_that_may_be_a_real_patients(partner: Partner) -> None:
+    answer = partner.send("POST", "/v1/patients", json={**PATIENT, "nhsNumber": "9434765919"})
+    assert answer.status_code == 200
+    assert "999" in answer.headers["Ally-Warning"]
+    safe = partner.send("POST", "/v1/patients", json={**PATIENT, "nhsNumber": "9990000018"})
+    assert "Ally-Warning" not in safe.headers
+
+
+# --- What is written down ------------------------------------------------------------------------
+
+
+def test_each_request_leaves_one_line_with_its_objects_and_no_content(partner: Partner) -> None:
+    from pathlib import Path
+
+    log = Path(partner.backing.environment["ALLY_LOG"])
+    values = {"firstName": "Quetzalcoatl", "note": SECRET_VALUE, "email": "quetzal@example.com"}
+    created = partner.send("POST", "/v1/patients", json={**PATIENT, **values})
+    patient = created.json()["id"]
+    listed = partner.send("GET", "/v1/patients", params={"externalRef": SECRET_VALUE})
+    read = partner.send("GET", f"/v1/patients/{patient}")
+    refused = partner.send("POST", "/v1/patients", json={**PATIENT, "sex": SECRET_VALUE})
+    text = log.read_text()
+    for value in (*values.values(), str(partner.key), partner.key.secret):
+        assert value not in text
+    lines = {line["requestId"]: line for line in map(json.loads, text.splitlines())}
+    expected = [
+        (created, "POST", "/v1/patients", 200, [patient], ""),
+        (listed, "GET", "/v1/patients", 200, [], ""),
+        (read, "GET", "/v1/patients/{patient}", 200, [patient], ""),
+        (refused, "POST", "/v1/patients", 400, [], "parameter_invalid"),
+    ]
+    for answer, method, route, status, objects, code in expected:
+        line = lines[answer.headers["Request-Id"]]
+        assert (line["method"], line["route"], line["status"]) == (method, route, status)
+        assert (line["objects"], line["code"]) == (objects, code)
+        assert (line["organisation"], line["mode"]) == (partner.organisation.id, "test")
+        assert line["key"] == partner.key.id
