@@ -13,6 +13,9 @@ run: $(VENV)/run  ## Serve the whole API on https://localhost:8443 (ARGS="--port
 test: $(VENV)/dev  ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
+soak: $(VENV)/dev  ## Run the destructive tests at full size (half an hour)
+	@ALLY_KILLS=100 $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_races.py tests/test_lost_answers.py $(ARGS)
+
 check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -47,4 +50,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test check format bench lock clean
+.PHONY: help run test soak check format bench lock clean

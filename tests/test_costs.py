@@ -174,7 +174,7 @@ def declared() -> set[Shape]:
 
 
 def served(wanted: Shape) -> bool:
-    """Tell whether the manifest serves a shape; several equalities are joined from one index each."""
+    """Tell whether the manifest serves a shape; of several equalities each has its own index."""
     collection, (*equalities, order) = wanted
     return all((collection, (equality, order)) in declared() for equality in equalities)
 

@@ -15,14 +15,15 @@ ROUTES = [(api, route) for api in APIS for route in api.routes]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-def every_route(*, only_objects: bool = False) -> Any:
+def every_route(*, only_objects: bool = False) -> pytest.MarkDecorator:
     """Parametrise a test over the routes; with `only_objects`, over those of one object."""
     chosen = [
         pytest.param(route, id=f"{route.method} {route.template}")
         for _, route in ROUTES
         if not only_objects or PLACEHOLDER.search(route.template)
     ]
-    return pytest.mark.parametrize("route", chosen)
+    marked: pytest.MarkDecorator = pytest.mark.parametrize("route", chosen)
+    return marked
 
 
 def some_path(route: Route) -> str:
@@ -37,14 +38,12 @@ def missing_id(noun: str) -> str:
 
 def existing_id(noun: str, partner: Partner) -> str:
     """Make an object of a partner's and return its id."""
-    makers = {
-        "patient": lambda: partner.create_patient()["id"],
-        "task": lambda: partner.task()["id"],
-        "organisation": lambda: partner.organisation.id,
-        "appointment": lambda: cancelled(partner),
-    }
-    made: str = makers[noun]()
-    return made
+    if noun == "organisation":
+        return partner.organisation.id
+    if noun == "appointment":
+        return cancelled(partner)
+    made = partner.create_patient() if noun == "patient" else partner.task()
+    return str(made["id"])
 
 
 def cancelled(partner: Partner) -> str:

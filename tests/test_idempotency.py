@@ -12,7 +12,7 @@ from tests.support.serving import PATIENT, Partner
 NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
 
 
-def keyed(key: str | None = None) -> dict[str, dict[str, str]]:
+def keyed(key: str | None = None) -> dict[str, Any]:
     return {"headers": {"Idempotency-Key": key or str(uuid.uuid4())}}
 
 

@@ -45,7 +45,7 @@ class Clone:
         return process
 
     def printed_calls(self) -> dict[str, str]:
-        return {title: command for title, command in CALL.findall(self.output.read_text())}
+        return dict(CALL.findall(self.output.read_text()))
 
     def paste(self, command: str) -> dict[str, object]:
         """Run a printed command in the clone, exactly as it is printed."""

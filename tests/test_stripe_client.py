@@ -1,4 +1,4 @@
-"""The unmodified client of the stripe package is an oracle of the conventions that the API keeps."""
+"""The unmodified client of the stripe package is an oracle of the conventions that we keep."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import stripe
 from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, POSTCODE, Partner
 
 PATIENTS = 250
+ANOTHER = {**PATIENT, "firstName": "Mary"}
 
 
 class StripeCaller:
@@ -93,6 +94,11 @@ def test_a_retried_post_makes_one_object(partner: Partner, caller: StripeCaller)
     assert len(partner.get("/v1/patients")["data"]) == 1
 
 
+def code(refusal: stripe.StripeError) -> str | None:
+    """Return the error's code, which the client keeps on some classes in the error object alone."""
+    return refusal.error.code if refusal.error else None
+
+
 def test_each_refusal_raises_the_class_of_the_contract(
     partner: Partner, caller: StripeCaller
 ) -> None:
@@ -109,7 +115,7 @@ def test_each_refusal_raises_the_class_of_the_contract(
 
     with pytest.raises(stripe.AuthenticationError) as unknown:
         stranger.call("get", "/v1/patients")
-    assert unknown.value.error.code == "key_invalid"
+    assert code(unknown.value) == "key_invalid"
 
     with pytest.raises(stripe.CardError) as declined:
         caller.call("get", "/v1/availability", taskId=task["id"], postcode=OUTSIDE)
@@ -117,14 +123,13 @@ def test_each_refusal_raises_the_class_of_the_contract(
 
     with pytest.raises(stripe.PermissionError) as forbidden:
         reader.call("post", "/v1/patients", **PATIENT)
-    assert forbidden.value.error.code == "permission_missing"
+    assert code(forbidden.value) == "permission_missing"
 
     with pytest.raises(stripe.InvalidRequestError) as missing:
         caller.call("get", "/v1/patients/p_" + "0" * 22)
     assert (missing.value.http_status, missing.value.code) == (404, "resource_missing")
 
     with pytest.raises(stripe.IdempotencyError) as reused:
-        changed = {**PATIENT, "firstName": "Other"}
-        caller.call("post", "/v1/patients", **changed, idempotency_key=key)
-    assert reused.value.error.code == "idempotency_key_reused"
-    assert reused.value.request_id.startswith("req_")
+        caller.call("post", "/v1/patients", **ANOTHER, idempotency_key=key)
+    assert code(reused.value) == "idempotency_key_reused"
+    assert str(reused.value.request_id).startswith("req_")

@@ -21,28 +21,36 @@ APPLICATION = application(discover())
 
 @dataclass
 class Watched:
-    """A storage that counts what is asked of another."""
+    """A storage that counts what is asked of another, and fails when it is told to."""
 
     storage: Storage
     gets: list[int] = field(default_factory=list)
     queries: list[tuple[Query, int]] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
+    failing: dict[str, Exception] = field(default_factory=dict)
 
     async def get(self, keys: Sequence[Key]) -> list[Document | None]:
+        self._fail("get")
         self.gets.append(len(keys))
         return await self.storage.get(keys)
 
     async def query(self, query: Query) -> list[Document]:
+        self._fail("query")
         documents = await self.storage.query(query)
         self.queries.append((query, len(documents)))
         return documents
 
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
+        self._fail("commit")
         self.commits.append(sum(not isinstance(write, Guard) for write in writes))
         await self.storage.commit(writes, marker)
 
     async def close(self) -> None:
         await self.storage.close()
+
+    def _fail(self, verb: str) -> None:
+        if verb in self.failing:
+            raise self.failing[verb]
 
     def forget(self) -> None:
         self.gets.clear()
@@ -75,6 +83,13 @@ class InProcess:
         self.secrets: WatchedSecrets | None = None
         self._keyring: Keyring | None = None
         self.at: datetime | None = None
+        self.settings: dict[str, Any] = {}
+
+    def fail(self, verb: str, error: Exception | None) -> None:
+        """Make a verb of storage fail from now on, or work again."""
+        self.call("GET", "/v1/tasks", 200)
+        assert self.watched is not None
+        self.watched.failing = {} if error is None else {verb: error}
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def act(service: Service) -> httpx.Response:
@@ -104,7 +119,15 @@ class InProcess:
             self._keyring = Keyring(self.secrets, service.pepper, believe)
         at = self.at
         now = service.now if at is None else lambda: at
-        held.use(replace(service, storage=self.watched, keyring=self._keyring, now=now))
+        held.use(
+            replace(
+                service,
+                settings=replace(service.settings, **self.settings),
+                storage=self.watched,
+                keyring=self._keyring,
+                now=now,
+            )
+        )
         try:
             yield
         finally:

@@ -48,8 +48,8 @@ class Backing:
         self._runner = asyncio.Runner()
         self._service: Service | None = None
         areas = json.loads((ROOT / "infra" / "coverage.json").read_text())
-        for mode in ("test", "live"):
-            self.run(lambda service, mode=mode: load_coverage(service, mode, areas))
+        self.run(lambda service: load_coverage(service, "test", areas))
+        self.run(lambda service: load_coverage(service, "live", areas))
 
     @property
     def name(self) -> str:
@@ -214,7 +214,7 @@ class Partner:
         }
 
     def book(self, window: Json | None = None, **fields: Any) -> Json:
-        """Book an appointment for a new patient, in the first window that is open or a given one."""
+        """Book an appointment for a new patient, in a given window or the first that is open."""
         task = self.task()
         window = window or self.windows(task)[0]
         return self.post(
@@ -241,7 +241,7 @@ class Partner:
         return self.backing.run(read)
 
     def documents(self) -> set[tuple[str, str]]:
-        """Return what the organisation has stored in its mode: collection and id of each document."""
+        """Return what the organisation has stored in its mode: each collection and id."""
         from shared.backends import Query
 
         async def read(service: Service) -> set[tuple[str, str]]:

@@ -1,0 +1,112 @@
+"""How the code is laid out: the rules that a reader relies on, read from the code itself."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from functions import discover
+from tests.support.processes import ROOT
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_imports_point_one_way() -> None:
+    ran = lint(ROOT)
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "rule"),
+    [
+        ("shared/store.py", "import shared.api", "Imports point one way"),
+        ("shared/ids.py", "import shared.models", "Imports point one way"),
+        ("shared/store.py", "import starlette", "Only the door knows the web framework"),
+        ("shared/store.py", "import google.cloud.firestore_v1", "A vendor is named in"),
+    ],
+)
+def test_an_import_against_the_rules_is_named(
+    tmp_path: Path, file: str, line: str, rule: str
+) -> None:
+    for name in ("functions", "shared"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    changed = tmp_path / file
+    changed.write_text(changed.read_text() + f"\n{line}\n")
+    ran = lint(tmp_path)
+    assert ran.returncode == 1
+    (broken,) = (each for each in ran.stdout.splitlines() if " BROKEN" in each)
+    assert rule in broken
+
+
+@pytest.mark.parametrize("name", [api.name for api in discover()])
+def test_a_function_imports_what_is_shared_and_no_other_function(name: str) -> None:
+    tree = ast.parse((ROOT / "functions" / name / "main.py").read_text())
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    imported |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    roots = {module.partition(".")[0] for module in imported}
+    assert roots - set(sys.stdlib_module_names) <= {"functions_framework", "pydantic", "shared"}
+
+
+@pytest.mark.parametrize("name", [api.name for api in discover()])
+def test_importing_a_function_starts_nothing_and_loads_no_vendor(name: str) -> None:
+    script = f"""
+import sys, threading, json
+import functions.{name}.main
+heavy = ("google.cloud.firestore_v1", "grpc", "sqlite3", "phonenumbers", "email_validator")
+loaded = [each for each in heavy if each in sys.modules]
+print(json.dumps({{"loaded": loaded, "threads": threading.active_count()}}))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(ran.stdout) == {"loaded": [], "threads": 1}
+
+
+@pytest.mark.parametrize("api", discover(), ids=lambda api: api.name)
+def test_a_function_starts_in_the_functions_framework(api: object) -> None:
+    """Its folder, its name and its entry point are one, and the framework finds it by them."""
+    name = getattr(api, "name", "")
+    script = f"""
+from functions_framework.aio import create_asgi_app
+create_asgi_app("{name}", "functions/{name}/main.py")
+"""
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_lock_files_pin_hashes_and_name_no_host() -> None:
+    for name in ("requirements.txt", "requirements-local.txt", "requirements-dev.txt"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        pinned = [line for line in text.splitlines() if line and line[0].isalnum()]
+        assert pinned
+        assert all("==" in line and line.endswith("\\") for line in pinned)
