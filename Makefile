@@ -14,7 +14,7 @@ test: $(VENV)/dev  ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 soak: $(VENV)/dev  ## Run the destructive tests at full size (half an hour)
-	@ALLY_KILLS=100 $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_races.py tests/test_lost_answers.py $(ARGS)
+	@ALLY_KILLS=$${ALLY_KILLS:-100} $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_races.py tests/test_lost_answers.py $(ARGS)
 
 check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does
 	@$(BIN)/ruff format --check .

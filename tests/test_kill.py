@@ -93,11 +93,13 @@ class Stream:
 
 
 def test_every_acknowledged_object_is_there_once_and_no_place_leaks(mortal: Server) -> None:
-    partner = mortal.backing.partner(mortal)
+    partner = mortal.backing.partner(mortal).live()
     task = partner.task()
     acknowledged: dict[str, Json] = {}
-    for _ in range(ROUNDS):
-        stream = Stream(partner, task, partner.windows(task))
+    for number in range(ROUNDS):
+        day = number % 20 + 1
+        windows = [partner.live_window(day, hour, capacity=50) for hour in range(6, 22)]
+        stream = Stream(partner, task, [{"id": window.id} for window in windows])
         stream.run_until_killed(random.uniform(0.4, 1.2))
         mortal.close()
         mortal.start()
