@@ -1,0 +1,59 @@
+"""Every command of the README works, on a clone of its own with an environment of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+from tests.test_make_run import Clone
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = set(re.findall(r"`(make [^`]+)`", README)) | set(
+    re.findall(r"^(make .+)$", README, re.MULTILINE)
+)
+SMALLER: dict[str, dict[str, str]] = {
+    # What takes long is run here on a part of what it does. `make run` is tested in test_make_run.
+    "make test": {"ARGS": "-k test_help_says_what_can_be_chosen"},
+    "make soak": {"ARGS": "-k cancellations", "ALLY_KILLS": "1"},
+    "make bench": {"ARGS": "--help"},
+}
+ELSEWHERE = {"make run", 'make run ARGS="--port 9443"'}
+
+
+@pytest.mark.timeout(500)
+def test_every_command_works(tmp_path_factory: pytest.TempPathFactory) -> None:
+    clone = Clone(tmp_path_factory.mktemp("readme"))
+    last = ["make clean"]  # it removes what the others use
+    for command in [*sorted(COMMANDS - ELSEWHERE - set(last)), *last]:
+        ran = subprocess.run(
+            ["sh", "-c", command],
+            cwd=clone.folder,
+            env={**os.environ, **SMALLER.get(command, {}), "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, f"{command}\n{ran.stdout}\n{ran.stderr}"
+    assert not (clone.folder / ".venv").exists()
+
+
+def test_what_the_readme_points_at_exists() -> None:
+    for path in re.findall(r"`((?:functions|shared|tests|infra|docs)/[\w./-]+)`", README):
+        assert (ROOT / path).exists(), path
+    for folder in re.findall(r"^(\w+/) ", README, re.MULTILINE):
+        assert (ROOT / folder).is_dir()
+
+
+def test_every_decision_says_its_context_choice_price_and_when_to_look_again() -> None:
+    records = sorted(Path(ROOT / "docs" / "decisions").glob("*.md"))
+    assert [record.name[:4] for record in records] == [
+        f"{number:04d}" for number in range(1, len(records) + 1)
+    ]
+    for record in records[:-1]:  # the last one is a list of small ones
+        text = record.read_text()
+        for part in ("**Context.**", "**Choice.**", "**Price.**", "**Look again**"):
+            assert part in text, (record.name, part)
