@@ -13,17 +13,17 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args, get_origin, get_type_hints
-from zoneinfo import ZoneInfo
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared import forms, ids, service
+from shared import clock, forms, ids, service
+from shared.audit import Log
 from shared.auth import Caller
 from shared.backends import ConflictError, UnavailableError
 from shared.errors import ApiError, envelope, invalid
@@ -31,7 +31,7 @@ from shared.metering import Series
 from shared.models import Changes, Intake, Model, Record, changes_model, receive
 from shared.pages import Page
 from shared.service import Service
-from shared.settings import Mode
+from shared.settings import Mode, Settings
 from shared.store import Replay, Replayed, Store
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
@@ -42,9 +42,7 @@ Audience = Literal["partner", "browser", "internal", "staff"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Handler = Callable[..., Awaitable[Model | Page[Any]]]
 
-LONDON = ZoneInfo("Europe/London")
 LONGEST_PAUSE = 0.5
-JSON = b"application/json"
 
 _PERMISSION = re.compile(r"[a-z_]+:(read|write)")
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -146,22 +144,27 @@ class Api:
     async def __call__(self, request: Request) -> Response:
         """Answer a request. Nothing is raised: whatever goes wrong is an answer too."""
         began = time.perf_counter()
-        held = await service.current()
-        now = held.now()
-        exchange = Exchange(held, request, now, ids.mint("req", now))
+        at = clock.now()
+        try:
+            held = await service.current()
+        except Exception as error:
+            return _cannot_open(at, error)
+        exchange = Exchange(held, request, held.now())
         try:
             answer = await _answer(self, exchange)
         except ApiError as refusal:
             answer = exchange.refuse(refusal)
         except UnavailableError as outage:
-            held.log.crash(now, exchange.request_id, outage)
-            answer = exchange.refuse(
-                ApiError("temporarily_unavailable", headers={"Retry-After": "2"})
-            )
+            held.log.crash(at, exchange.request_id, outage)
+            answer = exchange.refuse(_unavailable())
         except Exception as error:
-            held.log.crash(now, exchange.request_id, error)
+            held.log.crash(at, exchange.request_id, error)
             answer = exchange.refuse(ApiError("internal_error"))
-        exchange.record(answer, time.perf_counter() - began)
+        try:
+            exchange.record(answer, time.perf_counter() - began)
+        except OSError as error:  # no answer leaves without its line
+            Log("-").crash(at, exchange.request_id, error)
+            answer = exchange.refuse(_unavailable())
         return answer
 
 
@@ -185,45 +188,56 @@ def _route(method: Method, template: str, permission: str, handler: Handler) -> 
     )
 
 
-@dataclass(slots=True)
+class Answer(Response):
+    """An answer as it leaves, with the headers that every answer has."""
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        request_id: str,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        # The parent's own constructor would spend twice the time on working out these four.
+        self.status_code = status
+        self.body = body
+        self.background = None
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"request-id", request_id.encode()),
+            *((name.lower().encode(), value.encode()) for name, value in headers),
+        ]
+
+
 class Exchange:
     """One request and what became of it, as the log and the counts will tell it."""
 
-    service: Service
-    request: Request
-    now: datetime
-    request_id: str
-    route: Route | None = None
-    caller: Caller | None = None
-    store: Store | None = None
-    code: str = ""
-    bytes_in: int = 0
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self, held: Service, request: Request, now: datetime) -> None:
+        self.service = held
+        self.request = request
+        self.headers: dict[bytes, bytes] = dict(request.scope["headers"])
+        self.now = now
+        self.request_id = ids.mint("req", now)
+        self.route: Route | None = None
+        self.caller: Caller | None = None
+        self.store: Store | None = None
+        self.code = ""
+        self.bytes_in = 0
+        self.warnings: list[str] = []
 
     def header(self, name: bytes) -> str | None:
         """Return a header of the request, by its name in small letters."""
-        for key, value in self.request.scope["headers"]:
-            if key == name:
-                return str(value, "latin-1")
-        return None
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
-    def reply(self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> Response:
-        """Make the answer, with the headers that every answer has."""
-        response = Response.__new__(Response)
-        response.status_code = status
-        response.background = None
-        response.body = body
-        response.raw_headers = [
-            (b"content-type", JSON),
-            (b"content-length", b"%d" % len(body)),
-            (b"request-id", self.request_id.encode()),
-            (b"cache-control", b"no-store"),
-            *((name.lower().encode(), value.encode()) for name, value in headers),
-            *((b"ally-warning", warning.encode()) for warning in self.warnings),
-        ]
-        return response
+    def reply(self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+        """Make the answer, with what the request was warned of."""
+        warned = (("Ally-Warning", warning) for warning in self.warnings)
+        return Answer(status, body, self.request_id, [*headers, *warned])
 
-    def refuse(self, refusal: ApiError) -> Response:
+    def refuse(self, refusal: ApiError) -> Answer:
         """Make the answer of a refusal."""
         self.code = refusal.code
         return self.reply(refusal.status, self.explain(refusal), refusal.headers.items())
@@ -259,6 +273,18 @@ class Exchange:
         self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))
 
 
+def _unavailable() -> ApiError:
+    return ApiError("temporarily_unavailable", headers={"Retry-After": "2"})
+
+
+def _cannot_open(at: datetime, error: Exception) -> Answer:
+    """Answer where settings or services are such that there is nothing to answer with."""
+    request_id = ids.mint("req", at)
+    Log("-").crash(at, request_id, error)
+    body = envelope(ApiError("internal_error"), request_id, Settings.support)
+    return Answer(500, orjson.dumps(body), request_id)
+
+
 async def _answer(api: Api, exchange: Exchange) -> Response:
     """Take a request through the door, to its answer or the ApiError that refuses it."""
     scope = exchange.request.scope
@@ -273,11 +299,7 @@ async def _answer(api: Api, exchange: Exchange) -> Response:
     replay_key = _idempotency_key(exchange) if route.method in ("POST", "PATCH") else None
     query_tree, body_tree = await _decode(exchange, route)
 
-    intake = Intake(
-        livemode=caller.mode == "live",
-        today=exchange.now.astimezone(LONDON).date(),
-        warnings=exchange.warnings,
-    )
+    intake = Intake(caller.mode == "live", exchange.now, exchange.warnings)
     problems: list[ApiError] = []
     query = receive(route.query, query_tree, intake, problems)
     body = receive(route.body, body_tree, intake, problems)
@@ -325,8 +347,8 @@ async def _decode(exchange: Exchange, route: Route) -> tuple[forms.Tree, forms.T
     """Decode the query string and the body."""
     query = exchange.request.scope["query_string"]
     query_tree = forms.decode_form(query) if query else {}
-    declared = exchange.header(b"content-length")
-    if declared in (None, "0") and exchange.header(b"transfer-encoding") is None:
+    declared = exchange.headers.get(b"content-length", b"0")
+    if declared == b"0" and b"transfer-encoding" not in exchange.headers:
         return query_tree, {}
     body = await _read(exchange)
     exchange.bytes_in = len(body)
@@ -348,11 +370,14 @@ async def _read(exchange: Exchange) -> bytes:
     limit = exchange.service.settings.body_limit
     chunks = []
     size = 0
-    async for chunk in exchange.request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise ApiError("body_too_large", limit=limit)
-        chunks.append(chunk)
+    try:
+        async for chunk in exchange.request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise ApiError("body_too_large", limit=limit)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise forms.malformed("the caller left before their end") from None
     return b"".join(chunks)
 
 
@@ -385,6 +410,7 @@ async def _run(
             return await _attempt(exchange, route, Call(caller, store, exchange.now), arguments)
         except Replayed as replayed:
             earlier = replayed.replay
+            exchange.code = earlier.code
             headers = [("Idempotent-Replayed", "true")]
             return exchange.reply(earlier.status, earlier.body.encode(), headers)
         except ConflictError:
@@ -404,10 +430,10 @@ async def _attempt(
     except ApiError as refusal:
         if refusal.status == 402:
             call.store.discard()
-            await call.store.commit(402, exchange.explain(refusal))
+            await call.store.commit(402, exchange.explain(refusal), code=refusal.code)
         raise
     body = _shape(result, exchange.request.scope["path"])
-    await call.store.commit(200, body, getattr(result, "id", None))
+    await call.store.commit(200, body, subject=getattr(result, "id", None))
     return exchange.reply(200, body)
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from shared import ids
+from shared.clock import TIMEZONE
 from shared.errors import ApiError
 from shared.models import (
     Day,
@@ -18,7 +19,7 @@ from shared.models import (
 )
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
-from shared.scheduling import TIMEZONE, Coverage, Window, outward, recognise
+from shared.scheduling import Coverage, Window, outward, recognise
 from shared.settings import Mode
 from shared.store import Ref, Store
 from shared.tasks import Task
@@ -136,7 +137,8 @@ def _window_id(request: AppointmentIn) -> str:
     if request.documentIds:
         raise ApiError("documents_not_enabled", param="documentIds")
     if request.planFrom or request.planTo:
-        raise ApiError("planned_scheduling_not_enabled", param="planFrom")
+        param = "planFrom" if request.planFrom else "planTo"
+        raise ApiError("planned_scheduling_not_enabled", param=param)
     if request.windowId is None:
         raise ApiError("patient_led_scheduling_not_enabled", param="windowId")
     return request.windowId

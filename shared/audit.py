@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from shared import clock
+from shared.backends import BackendError
 
 
 class Log:
@@ -34,11 +35,15 @@ class Log:
     def write(self, at: datetime, kind: str, facts: dict[str, Any]) -> None:
         """Append one line. `kind` says what it tells of: `request` or `crash`."""
         line = {"time": clock.isoformat(at), "kind": kind, **facts}
-        os.write(self._descriptor, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        rest = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
 
     def crash(self, at: datetime, request_id: str, error: BaseException) -> None:
-        """Tell of an unforeseen exception: its type and where, not its message, which may quote."""
+        """Tell of an exception: its type and where, and its message only where that is ours."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
         facts = {"severity": "ERROR", "requestId": request_id, "type": type(error).__name__}
+        if isinstance(error, BackendError):
+            facts["message"] = str(error)
         self.write(at, "crash", {**facts, "where": where})

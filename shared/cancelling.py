@@ -53,7 +53,8 @@ class Cancellation(Resource):
 
 def cancellation_id(appointment_id: str) -> str:
     """Return the id of the cancellation that an appointment has or may have."""
-    return f"{Cancellation.prefix}_{appointment_id.removeprefix(f'{Appointment.prefix}_')}"
+    prefix, _, body = appointment_id.partition("_")
+    return f"{Cancellation.prefix}_{body}" if prefix == Appointment.prefix else appointment_id
 
 
 async def cancel(

@@ -1,9 +1,14 @@
 """The one place where the time is read, so that a test, or a sandbox's clock, can set it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]
+
+TIMEZONE = "Europe/London"
+LONDON = ZoneInfo(TIMEZONE)
+"""The zone that days and hours of the product are in."""
 
 
 def now() -> datetime:
@@ -11,9 +16,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def london_day(moment: datetime) -> date:
+    """Return the calendar day in London at a moment."""
+    return moment.astimezone(LONDON).date()
+
+
 def isoformat(moment: datetime) -> str:
     """Write a moment as the API does: ISO 8601, UTC, milliseconds, `Z`.
 
     The width never changes, so the order of the texts is the order of the moments.
     """
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

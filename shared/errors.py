@@ -43,8 +43,8 @@ CATALOGUE: Mapping[str, Code] = {
     ),
     "body_malformed": Code(
         400,
-        "The body cannot be read: {reason}.",
-        "Send a form-encoded body, or one JSON object with Content-Type: application/json.",
+        "The parameters cannot be read: {reason}.",
+        "Send a form, or one JSON object with Content-Type: application/json.",
     ),
     "body_is_json": Code(
         400,
@@ -67,10 +67,8 @@ CATALOGUE: Mapping[str, Code] = {
         "Use application/x-www-form-urlencoded or application/json.",
     ),
     # The parameters are wrong.
-    "parameter_missing": Code(400, "{name} is required.", "Send {name}."),
-    "parameter_invalid": Code(
-        400, "{name} {reason}.", "Correct {name} and send the request again."
-    ),
+    "parameter_missing": Code(400, "{name} is required.", "Add it to the request."),
+    "parameter_invalid": Code(400, "{name} {reason}.", "Correct it and send the request again."),
     "parameter_unknown": Code(
         400,
         "{name} is not a parameter of this request.",

@@ -27,11 +27,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}(\[[A-Za-z0-9_.-]{0,40}\
 
 
 def malformed(reason: str) -> ApiError:
-    """Refuse a body or a query string that cannot be read."""
+    """Refuse parameters that cannot be read."""
     return ApiError("body_malformed", reason=reason)
-
-
-_MIXED = malformed("a parameter is given both as a value and as an object or array")
 
 
 def decode_form(encoded: bytes) -> Tree:
@@ -63,6 +60,12 @@ def speakable(name: str) -> str | None:
     return name if _PLAIN_NAME.fullmatch(name) else None
 
 
+def wrong(name: str, reason: str) -> ApiError:
+    """Say what is wrong with a parameter; its name is repeated only where it looks like one."""
+    known = speakable(name)
+    return ApiError("parameter_invalid", param=known, name=known or "A parameter", reason=reason)
+
+
 def _unquote(text: bytes) -> str:
     if b"%" in text or b"+" in text:
         text = unquote_to_bytes(text.replace(b"+", b" "))
@@ -91,7 +94,7 @@ def _insert(tree: Tree, path: list[str], value: str) -> None:
     last = path[-1]
     if isinstance(node, list):
         if last != "":
-            raise _MIXED
+            raise _mixed()
         node.append(value)
     elif last not in node:
         node[last] = value
@@ -100,7 +103,11 @@ def _insert(tree: Tree, path: list[str], value: str) -> None:
     elif isinstance(node[last], list):
         node[last].append(value)
     else:
-        raise _MIXED
+        raise _mixed()
+
+
+def _mixed() -> ApiError:
+    return malformed("a parameter is given both as a value and as an object or array")
 
 
 def _descend(node: Tree | list[Any], step: str, following: str) -> Tree | list[Any]:
@@ -116,9 +123,9 @@ def _descend(node: Tree | list[Any], step: str, following: str) -> Tree | list[A
             node.append({})
         child = node[-1]
     else:
-        raise _MIXED
+        raise _mixed()
     if isinstance(child, list) != (following == "") or not isinstance(child, list | dict):
-        raise _MIXED
+        raise _mixed()
     return child
 
 

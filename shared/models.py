@@ -8,7 +8,7 @@ it again skips the checks that cost time.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
@@ -28,8 +28,8 @@ from pydantic import (
 )
 
 from shared import clock, ids
-from shared.errors import ApiError
-from shared.forms import Tree, speakable
+from shared.errors import ApiError, invalid
+from shared.forms import Tree, speakable, wrong
 from shared.settings import Mode
 
 
@@ -41,14 +41,14 @@ class Model(BaseModel):
 
 @dataclass(slots=True)
 class Intake:
-    """What checks may look at: whether the data is real patients', and today's date.
+    """What checks may look at: whether the data is real patients', and the time.
 
     A check that finds something odd but not wrong adds a sentence to `warnings`.
     """
 
     livemode: bool
-    today: date
-    warnings: list[str] = field(default_factory=list)
+    now: datetime
+    warnings: list[str]
 
 
 # --- Types of fields -----------------------------------------------------------------------------
@@ -65,14 +65,19 @@ def _checked(check: Callable[[T, Intake], T]) -> AfterValidator:
     return AfterValidator(run)
 
 
+# Control characters, line separators, and marks that turn the direction of what stands around them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
 def _printable(value: str, _: Intake) -> str:
-    if not value.replace("\n", " ").replace("\t", " ").isprintable():
+    text = value.replace("\r\n", "\n")
+    if _UNPRINTABLE.search(text.replace("\n", "").replace("\t", "")):
         raise ValueError("may not contain control characters")
-    return value
+    return text
 
 
 def _one_line(value: str, _: Intake) -> str:
-    if not value.isprintable():
+    if _UNPRINTABLE.search(value):
         raise ValueError("must be one line without control characters")
     return value
 
@@ -115,9 +120,10 @@ def _postcode(value: str, _: Intake) -> str:
 
 
 def _birthday(value: date, intake: Intake) -> date:
-    if value > intake.today:
+    today = clock.london_day(intake.now)
+    if value > today:
         raise ValueError("must not be in the future")
-    if value < intake.today - timedelta(days=366 * 130):
+    if value < today - timedelta(days=366 * 130):
         raise ValueError("must be within the last 130 years")
     return value
 
@@ -128,6 +134,10 @@ def _nhs_number(value: str, intake: Intake) -> str:
     number = nhs_number.standardise_format(value)
     if not number or not nhs_number.is_valid(number):
         raise ValueError("must be a valid NHS number: ten digits, the last a check digit")
+    if nhs_number.is_valid(number, nhs_number.REGION_SCOTLAND):
+        raise ValueError("is a CHI number of Scotland: send it as chi")
+    if nhs_number.is_valid(number, nhs_number.REGION_NORTHERN_IRELAND):
+        raise ValueError("is a Health and Care number of Northern Ireland: send it as hsc")
     if number.startswith("999"):
         if intake.livemode:
             raise ValueError("must not be from the range for tests (999) in live mode")
@@ -151,13 +161,15 @@ def _regional(region_name: str, sentence: str) -> AfterValidator:
 
 
 def _digits(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,15}", value):
+    text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value)
+    if not text and type(value) not in (int, NoneType):
         raise ValueError("must be a whole number")
     return value
 
 
 def _iso_date(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+    text = isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+    if not text and not isinstance(value, date | None):
         raise ValueError("must be a date such as 2026-11-22")
     return value
 
@@ -199,14 +211,14 @@ Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str)]
 
 
 def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | None]:
-    if len(value) > MOST_METADATA:
+    if sum(text is not None for text in value.values()) > MOST_METADATA:
         raise ValueError(f"must have at most {MOST_METADATA} keys")
     return value
 
 
 MOST_METADATA = 50
-MetadataKey = Annotated[str, StringConstraints(pattern=r"^[^\[\]]{1,40}$")]
-MetadataText = Annotated[str, StringConstraints(max_length=500)]
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[^\[\]]{1,40}$"), _checked(_one_line)]
+MetadataText = Annotated[str, StringConstraints(max_length=500), _checked(_printable)]
 MetadataChanges = Annotated[dict[MetadataKey, MetadataText | None], _checked(_metadata_size)]
 """The partner's own facts as they are sent: a value of null, or empty, removes its key."""
 
@@ -218,12 +230,8 @@ def merge_metadata(
     merged = {**old, **changes} if changes is not None else {}
     kept = {name: text for name, text in merged.items() if text is not None}
     if len(kept) > MOST_METADATA:
-        raise ApiError(
-            "parameter_invalid",
-            param="metadata",
-            name="metadata",
-            reason=f"must have at most {MOST_METADATA} keys, old ones included",
-        )
+        reason = f"must have at most {MOST_METADATA} keys, old ones included"
+        raise invalid([wrong("metadata", reason)])
     return kept
 
 
@@ -407,7 +415,7 @@ def _arrange_map(value: Any, path: str, problems: list[ApiError]) -> Tree | None
 
 
 def _arrange_array(item: Any, value: Any, path: str, problems: list[ApiError]) -> list[Any]:
-    if isinstance(value, dict) and all(name.isdecimal() for name in value):
+    if isinstance(value, dict) and all(re.fullmatch("[0-9]{1,4}", name) for name in value):
         value = [value[name] for name in sorted(value, key=int)]
     elif not isinstance(value, list):
         value = [value]
@@ -427,10 +435,7 @@ def _kind(annotation: Any) -> Any:
 
 
 def _refuse(problems: list[ApiError], path: str, reason: str) -> None:
-    name = speakable(path)
-    problems.append(
-        ApiError("parameter_invalid", param=name, name=name or "A parameter", reason=reason)
-    )
+    problems.append(wrong(path, reason))
 
 
 def _unknown(inner: str, path: str, name: str, model: type[Model]) -> ApiError:
@@ -478,4 +483,4 @@ def _problem(detail: Any) -> ApiError:
         reason = "must be a date such as 2026-11-22"
     else:
         reason = _SENTENCES[detail["type"]].format(**facts)
-    return ApiError("parameter_invalid", param=name, name=name or "A parameter", reason=reason)
+    return wrong(path, reason)

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from shared import ids
 from shared.backends import Operator
-from shared.errors import ApiError, invalid
+from shared.errors import invalid
+from shared.forms import wrong
 from shared.models import Line, Model, Record, Whole
 
 R = TypeVar("R", bound=Record)
@@ -36,9 +37,9 @@ class ListQuery(Model):
             value = getattr(self, name)
             if value is not None and not ids.is_id(prefix, value):
                 reason = f"must be an id of this list, such as {prefix}_…"
-                problems.append(_wrong(name, reason))
+                problems.append(wrong(name, reason))
         if self.starting_after is not None and self.ending_before is not None:
-            problems.append(_wrong("ending_before", "cannot be sent together with starting_after"))
+            problems.append(wrong("ending_before", "cannot be sent together with starting_after"))
         if problems:
             raise invalid(problems)
         return self.starting_after or self.ending_before
@@ -47,10 +48,6 @@ class ListQuery(Model):
     def backwards(self) -> bool:
         """Whether the page ends before its cursor instead of starting after it."""
         return self.ending_before is not None
-
-
-def _wrong(name: str, reason: str) -> ApiError:
-    return ApiError("parameter_invalid", param=name, name=name, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar
-from zoneinfo import ZoneInfo
 
 from shared import ids
 from shared.backends import Operator
+from shared.clock import LONDON, TIMEZONE, london_day
 from shared.errors import ApiError, invalid
+from shared.forms import wrong
 from shared.models import Day, Line, Model, Moment, Postcode, Record, Resource
 from shared.pages import ListQuery, Page
 from shared.settings import Mode
 from shared.store import Ref, Store
 from shared.tasks import Task
 
-TIMEZONE = "Europe/London"
-LONDON = ZoneInfo(TIMEZONE)
 HORIZON_DAYS = 21
 """How many days ahead, today included, windows are offered."""
+LARGEST_CHUNK = 300
 MOST_PLACES = 50
 """The capacity of the largest window; an area that needs more has several windows at one time."""
 
@@ -124,10 +124,13 @@ class CoverageQuery(Model):
 
 
 class CoverageAnswer(Model):
-    """Whether Ally serves a postcode."""
+    """Whether Ally serves a postcode. It is worked out and not kept, so it has no times."""
 
+    id: str
     object: str = "coverage"
     livemode: bool
+    createdAt: Moment | None = None
+    updatedAt: Moment | None = None
     postcode: str
     covered: bool
     area: str | None
@@ -171,7 +174,7 @@ async def find_windows(
     not_begun = now + timedelta(microseconds=1)
     after = ids.place(Window.prefix, max(not_begun, _midnight(first)))
     before = ids.place(Window.prefix, _midnight(last + timedelta(days=1)))
-    size = query.limit + 1
+    size = wanted_windows = query.limit + 1
     found: list[Window] = []
     while True:
         if cursor is not None:
@@ -180,9 +183,10 @@ async def find_windows(
             )
         chunk = await _chunk(store, search, after, before, size, descending=query.backwards)
         found += [each for each in chunk if each.serves(task) and each.remaining(now)]
-        if len(found) >= size or len(chunk) < size:
+        if len(found) >= wanted_windows or len(chunk) < size:
             break
         cursor = chunk[-1].id
+        size = min(2 * size, LARGEST_CHUNK)  # where much is taken, look further at a time
     page = Page.cut(found, query.limit, backwards=query.backwards)
     return Page([_offer(each, mode, now) for each in page.data], page.has_more)
 
@@ -231,19 +235,12 @@ def _days(query: AvailabilityQuery, now: datetime) -> tuple[date, date]:
     today = london_day(now)
     horizon = today + timedelta(days=HORIZON_DAYS - 1)
     first, last = query.fromDate or today, query.toDate or horizon
-    problems = []
     if query.fromDate and query.toDate and query.toDate < query.fromDate:
-        problems.append(("toDate", "must not be before fromDate"))
+        raise invalid([wrong("toDate", "must not be before fromDate")])
     if last < today:
-        problems.append(("toDate", "must not be in the past"))
-    if problems:
-        raise invalid(
-            [
-                ApiError("parameter_invalid", param=name, name=name, reason=reason)
-                for name, reason in problems
-            ]
-        )
-    return max(first, today), min(last, horizon)
+        raise invalid([wrong("toDate", "must not be in the past")])
+    beyond = horizon + timedelta(days=1)
+    return min(max(first, today), beyond), min(last, horizon)
 
 
 def _offer(window: Window, mode: Mode, now: datetime) -> OpenWindow:
@@ -257,11 +254,6 @@ def _offer(window: Window, mode: Mode, now: datetime) -> OpenWindow:
         endAt=window.endAt,
         remaining=window.remaining(now),
     )
-
-
-def london_day(moment: datetime) -> date:
-    """Return the calendar day in London at a moment."""
-    return moment.astimezone(LONDON).date()
 
 
 def _midnight(day: date) -> datetime:

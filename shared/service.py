@@ -1,6 +1,5 @@
 """What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass, field
 
@@ -48,7 +47,7 @@ async def _own_pepper(secret_store: Secrets) -> bytes:
     """Return the pepper that the local backend keeps for itself."""
     pepper = await secret_store.read("pepper")
     if pepper is None:
-        pepper = secrets.token_hex(hashlib.sha256().block_size).encode()
+        pepper = secrets.token_hex(32).encode()
         await secret_store.write("pepper", pepper)
     return pepper
 

@@ -1,5 +1,6 @@
 """Settings: read once from the environment, here and nowhere else."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,6 +88,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
     )
+    if len(set(settings.places.values())) < len(SPACES):
+        raise SettingError("Give each of test, live and account a database or a root of its own.")
     if settings.backend == "google":
         if not settings.project:
             raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
@@ -100,7 +103,7 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
         number = float(environ.get(name, default))
     except ValueError:
         number = -1.0
-    if not number > 0:
+    if not 0 < number < math.inf:
         raise SettingError(f"Set {name} to a number above zero.")
     return number
 

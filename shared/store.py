@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar, overload
 
-from shared.backends import Delete, Document, Guard, Key, Operator, Put, Query, Storage, Write
+from shared.backends import Delete, Document, Key, Operator, Put, Query, Storage, Write
 from shared.errors import ApiError
 from shared.models import Record
 from shared.pages import ListQuery, Page, bound
@@ -22,6 +22,8 @@ OURS = "ally"
 
 REPLAY_LIFE = timedelta(hours=24)
 MARKER_LIFE = timedelta(hours=1)
+MOST_FORGOTTEN = 400
+"""Replay records that one commit can take away; what is beyond them expires by itself."""
 
 R = TypeVar("R", bound=Record)
 A = TypeVar("A", bound=Record)
@@ -50,8 +52,9 @@ class Replay(Record):
 
     fingerprint: str
     requestId: str
-    objects: list[str]
+    objects: list[str] = []
     status: int = 200
+    code: str = ""
     body: str = ""
 
 
@@ -93,7 +96,7 @@ class Store:
         self._staged: dict[Key, Write] = {}
         self._marker: Key | None = None
         self.touched: dict[str, None] = {}
-        """Ids of the objects that were read or changed, in order: what the audit line names."""
+        """Ids of the objects that were shown or changed, in order: what the audit line names."""
 
     # --- Reading ---------------------------------------------------------------------------------
 
@@ -137,7 +140,9 @@ class Store:
             limit=query.limit + 1,
             descending=not query.backwards,
         )
-        return Page.cut(found, query.limit, backwards=query.backwards)
+        page = Page.cut(found, query.limit, backwards=query.backwards)
+        self.touched |= dict.fromkeys(record.id for record in page.data)
+        return page
 
     async def select(
         self,
@@ -153,8 +158,7 @@ class Store:
         documents = await self._storage.query(
             Query(space, owner, model.collection, limit, tuple(where), descending)
         )
-        for document in documents:
-            self._remember(document.key, document)
+        self._read |= {document.key: document for document in documents}
         return [model.load(document.data) for document in documents]
 
     # --- Changing --------------------------------------------------------------------------------
@@ -162,25 +166,27 @@ class Store:
     def insert(self, record: R) -> R:
         """Stage a new record, whose id is its own."""
         key = self._key(type(record), record.id)
-        self._stage(Put(key, record.dump()))
+        self._staged[key] = Put(key, record.dump())
         self._marker = self._marker or key
         return record
 
     def put(self, record: R) -> R:
         """Stage a record over what was read in its place, be it an older state or nothing."""
         key = self._key(type(record), record.id)
-        self._stage(Put(key, record.dump(), self._version(key)))
+        self._staged[key] = Put(key, record.dump(), self._version(key))
         return record
 
     def delete(self, record: Record) -> None:
         """Stage the deletion of a record that was read."""
         key = self._key(type(record), record.id)
-        self._stage(Delete(key, self._version(key)))
+        self._staged[key] = Delete(key, self._version(key))
 
-    def guard(self, record: Record) -> None:
-        """Demand that a record that was read is unchanged when the commit is made."""
-        key = self._key(type(record), record.id)
-        self._stage(Guard(key, self._version(key)))
+    async def forget(self, record_id: str) -> None:
+        """Stage the deletion of every replay record that names an object."""
+        where: tuple[tuple[str, Operator, str], ...] = (("objects", "contains", record_id),)
+        query = Query(self._ground, self._organisation, Replay.collection, MOST_FORGOTTEN, where)
+        for document in await self._storage.query(query):
+            self._staged[document.key] = Delete(document.key, document.version)
 
     # --- For the door ----------------------------------------------------------------------------
 
@@ -194,16 +200,26 @@ class Store:
         self._staged.clear()
         self._marker = None
 
-    async def commit(self, status: int, body: bytes, subject: str | None = None) -> None:
+    async def commit(
+        self, status: int, body: bytes, *, subject: str | None = None, code: str = ""
+    ) -> None:
         """Commit what was staged, and the replay record with the answer, as one.
 
-        `subject` is the id of the object that the answer shows.
+        `subject` is the id of the object that the answer shows, `code` that of a refusal.
         """
         writes = list(self._staged.values())
+        changed = dict.fromkeys(
+            write.key.id for write in writes if write.key.collection != Replay.collection
+        )
         if self._replay is not None:
-            objects = list({subject: None, **self.touched} if subject else self.touched)
+            named = {subject: None} if subject else {}
             record = self._replay.model_copy(
-                update={"status": status, "body": body.decode(), "objects": objects}
+                update={
+                    "status": status,
+                    "code": code,
+                    "body": body.decode(),
+                    "objects": list({**named, **self.touched, **changed}),
+                }
             )
             key = self._replay_key(record)
             expires = self._now + REPLAY_LIFE
@@ -217,6 +233,7 @@ class Store:
             marker = Key(self._ground, self._organisation, "commits", self._request_id)
             writes.append(Put(marker, {"id": marker.id}, None, self._now + MARKER_LIFE))
         await self._storage.commit(writes, marker)
+        self.touched |= changed
 
     # --- Within ----------------------------------------------------------------------------------
 
@@ -236,18 +253,15 @@ class Store:
         if not self._replay_checked and self._replay is not None:
             wanted.append(self._replay_key(self._replay))
         for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
-            self._remember(key, document)
+            self._read[key] = document
+            if document is not None and key.collection != Replay.collection and key.owner != OURS:
+                self.touched[key.id] = None
         self._consider_replay()
         found = []
         for ref in refs:
             document = self._read.get(keys[ref]) if ref in keys else None
             found.append(None if document is None else ref.model.load(document.data))
         return found
-
-    def _remember(self, key: Key, document: Document | None) -> None:
-        self._read[key] = document
-        if document is not None and key.collection != Replay.collection and key.owner != OURS:
-            self.touched[key.id] = None
 
     def _consider_replay(self) -> None:
         """Look at the replay record, once it was read, before anything else is decided."""
@@ -261,12 +275,8 @@ class Store:
         if earlier.fingerprint != self._replay.fingerprint:
             existing = f", which concerns {earlier.objects[0]}" if earlier.objects else ""
             raise ApiError("idempotency_key_reused", existing=existing)
+        self.touched |= dict.fromkeys(earlier.objects)
         raise Replayed(earlier)
-
-    def _stage(self, write: Write) -> None:
-        self._staged[write.key] = write
-        if write.key.owner != OURS:
-            self.touched[write.key.id] = None
 
     def _version(self, key: Key) -> Any:
         document = self._read.get(key)

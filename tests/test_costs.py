@@ -25,7 +25,7 @@ PRICES: dict[str, dict[str, Any]] = {
     "GET /v1/patients/{patient}": {"gets": [1]},
     "POST /v1/patients/{patient}": {"gets": [1], "commits": [2]},
     "PATCH /v1/patients/{patient}": {"gets": [1], "commits": [2]},
-    "DELETE /v1/patients/{patient}": {"gets": [1], "commits": [2]},
+    "DELETE /v1/patients/{patient}": {"gets": [1], "queries": [0], "commits": [2]},
     "GET /v1/coverage": {"gets": [2]},
     "GET /v1/availability": {"gets": [2], "queries": [1]},
     "POST /v1/appointments": {"gets": [4], "commits": [3]},
@@ -154,11 +154,14 @@ Shape = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def shape(query: Query) -> Shape:
-    """Return the composite index that Firestore needs for a query: its equalities, then the id."""
-    equalities = sorted({field for field, operator, _ in query.where if operator == "=="})
-    direction = "DESCENDING" if query.descending else "ASCENDING"
-    fields = [(field, "ASCENDING") for field in equalities if field != "id"]
-    return query.collection, (*fields, ("id", direction))
+    """Return the composite index that Firestore needs for a query: what it compares, then the id."""
+    kinds = {"==": "ASCENDING", "contains": "CONTAINS"}
+    fields = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
+    return query.collection, (*sorted(fields), ("id", _direction(query)))
+
+
+def _direction(query: Query) -> str:
+    return "DESCENDING" if query.descending else "ASCENDING"
 
 
 def declared() -> set[Shape]:
@@ -167,7 +170,10 @@ def declared() -> set[Shape]:
     return {
         (
             index["collectionGroup"],
-            tuple((each["fieldPath"], each["order"]) for each in index["fields"]),
+            tuple(
+                (each["fieldPath"], each.get("order") or each["arrayConfig"])
+                for each in index["fields"]
+            ),
         )
         for index in manifest["indexes"]
     }
@@ -198,6 +204,17 @@ def test_every_filter_of_every_list_has_an_index_in_the_manifest(partner: Partne
         seen |= {shape(query) for query, _ in api.watched.queries}
     assert len(seen) > len(discover())
     assert [wanted for wanted in seen if not served(wanted)] == []
+
+
+def test_the_search_for_what_names_a_patient_has_its_index_in_the_manifest(
+    partner: Partner,
+) -> None:
+    patient = partner.create_patient()
+    api = InProcess(partner.backing, partner.key)
+    api.call("DELETE", f"/v1/patients/{patient['id']}")
+    assert api.watched is not None
+    ((query, _),) = api.watched.queries
+    assert served(shape(query))
 
 
 def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) -> None:

@@ -36,6 +36,7 @@ async def coverage(call: Call, query: CoverageQuery) -> CoverageAnswer:
         found, task = await call.store.find(place, wanted)
         active = call.store.required(task, wanted).active
     return CoverageAnswer(
+        id=f"cov_{place.id}",
         livemode=call.livemode,
         postcode=query.postcode,
         covered=found is not None and active,

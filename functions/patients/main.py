@@ -43,9 +43,10 @@ async def update(call: Call, patient: str, body: Changes[PatientIn]) -> Patient:
 
 @api.delete("/v1/patients/{patient}", permission="patients:write")
 async def delete(call: Call, patient: str) -> Deleted:
-    """Delete a patient who has no appointment to come."""
+    """Delete a patient who has no appointment to come, and what retries remember of them."""
     found = await call.store.get(Patient, patient)
     found.check_deletable(call.now)
+    await call.store.forget(found.id)
     call.store.delete(found)
     return Deleted(id=found.id, object=found.object)
 

@@ -65,7 +65,8 @@ class Guard:
 
 Write = Put | Delete | Guard
 
-Operator = Literal["==", "<", "<=", ">", ">="]
+Operator = Literal["==", "<", "<=", ">", ">=", "contains"]
+"""`contains` asks for a member of an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,19 @@ class Query:
     descending: bool = True
 
 
-class ConflictError(Exception):
+class BackendError(Exception):
+    """What a backend raises. The message is ours and quotes no data, so it may be logged."""
+
+
+class ConflictError(BackendError):
     """A commit found a document that is not as it demanded; nothing was written."""
 
 
-class UnavailableError(Exception):
+class RejectedError(BackendError):
+    """The backend says that a call was wrong in itself: a fault of this program."""
+
+
+class UnavailableError(BackendError):
     """The backend does not answer in time, or says that it cannot.
 
     After a commit: nothing is known to have been written. The caller may repeat the request; what

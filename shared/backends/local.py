@@ -6,6 +6,7 @@ and many at once share one flush.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import queue
@@ -24,6 +25,7 @@ from shared.backends import (
     Delete,
     Document,
     Key,
+    Operator,
     Put,
     Query,
     UnavailableError,
@@ -55,7 +57,9 @@ class StateError(Exception):
 
 
 class _Commit(NamedTuple):
-    writes: Sequence[Write]
+    """Writes that wait for the writer's thread, each with its document as text."""
+
+    writes: Sequence[tuple[Write, str]]
     done: "asyncio.Future[None]"
 
 
@@ -77,7 +81,14 @@ class LocalStorage:
 
     async def get(self, keys: Sequence[Key]) -> list[Document | None]:
         """Read documents, in the order of the keys; None where there is none."""
-        return [self._read(key) for key in keys]
+        try:
+            rows = [self._reader.execute(GET, key).fetchone() for key in keys]
+        except sqlite3.Error as error:
+            raise UnavailableError(type(error).__name__) from None
+        return [
+            None if row is None else _document(key, row)
+            for key, row in zip(keys, rows, strict=True)
+        ]
 
     async def query(self, query: Query) -> list[Document]:
         """Read at most `limit` documents that match, in the order of their ids."""
@@ -85,15 +96,17 @@ class LocalStorage:
         conditions = ["space = ?", "owner = ?", f"collection = '{query.collection}'"]
         values: list[str | int] = [query.space, query.owner]
         for field, operator, value in query.where:
-            column = "id" if field == "id" else _extract(field)
-            conditions.append(f"{column} {operator} ?")
+            conditions.append(_condition(field, operator))
             values.append(value)
         order = "DESC" if query.descending else "ASC"
-        rows = self._reader.execute(
+        statement = (
             "SELECT id, version, expires, data FROM documents"  # noqa: S608 - names are ours
-            f" WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?",
-            (*values, query.limit),
+            f" WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?"
         )
+        try:
+            rows = self._reader.execute(statement, (*values, query.limit)).fetchall()
+        except sqlite3.Error as error:
+            raise UnavailableError(type(error).__name__) from None
         return [
             _document(Key(query.space, query.owner, query.collection, row[0]), row[1:])
             for row in rows
@@ -102,9 +115,11 @@ class LocalStorage:
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
         """Do all the writes, or none. The answer is never lost here, so the marker has no use."""
         if self._writer is None:
-            self._writer = threading.Thread(target=self._write_groups, daemon=True)
+            arguments = (self._connect(),)
+            self._writer = threading.Thread(target=self._write_groups, args=arguments, daemon=True)
             self._writer.start()
-        commit = _Commit(writes, asyncio.get_running_loop().create_future())
+        texts = [(write, _text(write)) for write in writes]
+        commit = _Commit(texts, asyncio.get_running_loop().create_future())
         self._waiting.put(commit)
         await commit.done
 
@@ -149,12 +164,7 @@ class LocalStorage:
         self._reader.execute("DELETE FROM documents WHERE expires < ?", (limit,))
         self._reader.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _read(self, key: Key) -> Document | None:
-        row = self._reader.execute(GET, key).fetchone()
-        return None if row is None else _document(key, row)
-
-    def _write_groups(self) -> None:
-        connection = self._connect()
+    def _write_groups(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")
         ended = False
         while not ended:
@@ -177,6 +187,7 @@ def _declared_indexes() -> set[tuple[str, tuple[str, ...]]]:
     return {
         (index["collectionGroup"], tuple(each["fieldPath"] for each in index["fields"][:-1]))
         for index in manifest["indexes"]
+        if all("order" in each for each in index["fields"])
     }
 
 
@@ -196,34 +207,42 @@ def _write_group(
             outcomes.append(refusal)
         connection.execute("UPDATE counter SET version = ?", (version,))
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        if connection.in_transaction:
+    except Exception as error:  # whatever it is, whoever waits must be told
+        with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
-        return [UnavailableError(str(error)) for _ in commits]
+        return [UnavailableError(type(error).__name__) for _ in commits]
     return outcomes
 
 
-def _check(connection: sqlite3.Connection, writes: Sequence[Write]) -> ConflictError | None:
-    for write in writes:
+def _check(
+    connection: sqlite3.Connection, writes: Sequence[tuple[Write, str]]
+) -> ConflictError | None:
+    for write, _ in writes:
         row = connection.execute(GET, write.key).fetchone()
         if (None if row is None else row[0]) != write.version:
             return ConflictError(write.key.collection)
     return None
 
 
-def _apply(connection: sqlite3.Connection, writes: Sequence[Write], version: int) -> None:
-    for write in writes:
+def _apply(
+    connection: sqlite3.Connection, writes: Sequence[tuple[Write, str]], version: int
+) -> None:
+    for write, text in writes:
         if isinstance(write, Put):
             expires = None if write.expires is None else write.expires.timestamp()
             connection.execute(
                 "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*write.key, version, expires, orjson.dumps(write.data).decode()),
+                (*write.key, version, expires, text),
             )
         elif isinstance(write, Delete):
             connection.execute(
                 "DELETE FROM documents WHERE space = ? AND owner = ? AND collection = ? AND id = ?",
                 write.key,
             )
+
+
+def _text(write: Write) -> str:
+    return orjson.dumps(write.data).decode() if isinstance(write, Put) else ""
 
 
 def _acknowledge(commits: Sequence[_Commit], outcomes: Sequence[Exception | None]) -> None:
@@ -243,6 +262,12 @@ def _document(key: Key, row: tuple[int, float | None, str]) -> Document:
     version, expires, data = row
     moment = None if expires is None else datetime.fromtimestamp(expires, UTC)
     return Document(key, orjson.loads(data), version, moment)
+
+
+def _condition(field: str, operator: Operator) -> str:
+    if operator == "contains":
+        return f"EXISTS (SELECT 1 FROM json_each(data, '$.{field}') WHERE value = ?)"
+    return f"{'id' if field == 'id' else _extract(field)} {operator} ?"
 
 
 def _extract(field: str) -> str:
@@ -273,12 +298,11 @@ class LocalSecrets:
 
     def _load(self) -> dict[str, str]:
         try:
-            loaded: dict[str, str] = json.loads(self._path.read_text())
+            loaded = json.loads(self._path.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise StateError(
-                f"{self._path} cannot be read ({type(error).__name__});"
-                " move it away to start afresh."
-            ) from error
+        except (OSError, ValueError):
+            loaded = None
+        if not isinstance(loaded, dict):
+            raise StateError(f"{self._path} cannot be read; move it away to start afresh.")
         return loaded

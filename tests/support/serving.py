@@ -15,9 +15,10 @@ import httpx
 
 from shared import ids
 from shared.auth import Access, ApiKey
+from shared.clock import LONDON
 from shared.organisations import Organisation
 from shared.provision import EVERYTHING, create_organisation, keep, load_coverage
-from shared.scheduling import LONDON, Window
+from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
 from shared.store import OURS, Store

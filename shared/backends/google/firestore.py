@@ -11,7 +11,7 @@ data's members; `expireAt` beside them is what the TTL policy reads.
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ from shared.backends import (
     Key,
     Put,
     Query,
+    RejectedError,
     UnavailableError,
     Version,
     Write,
@@ -35,12 +36,12 @@ from shared.settings import Place, Space
 
 SERVICE = "/google.firestore.v1.Firestore/"
 EXPIRY_FIELD = "expireAt"
+ESCAPE = "\\"
 SHARE_OF_ONE_TRY = 0.4
 """The share of a verb's time that one call may take, so that there is time for another."""
 
 REFUSED = frozenset(
     {
-        grpc.StatusCode.ABORTED,
         grpc.StatusCode.ALREADY_EXISTS,
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.NOT_FOUND,
@@ -79,6 +80,7 @@ _OPERATORS = {
     "<": types.StructuredQuery.FieldFilter.Operator.LESS_THAN,
     "<=": types.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL,
     ">": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN,
+    "contains": types.StructuredQuery.FieldFilter.Operator.ARRAY_CONTAINS,
     ">=": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL,
 }
 _AND = types.StructuredQuery.CompositeFilter.Operator.AND
@@ -179,25 +181,30 @@ class FirestoreStorage:
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
         """Do all the writes, or none.
 
-        Where an answer is lost, the marker tells whether the commit took effect. If it did not,
-        sending it again is safe: every write has a precondition that the first one would break, so
-        at most one of the two can take effect, and after a refusal the marker is read once more.
+        Where an answer is lost, the marker tells whether the commit took effect. If it did not, the
+        same commit is sent again, which is safe: it creates the marker, so it cannot take effect
+        twice. ABORTED says only that others were in the way, and after a loss that may be the lost
+        commit itself, still on its way: so it is no refusal then.
         """
         space = writes[0].key.space
         request = _Commit(database=self._databases[space])
         for write in writes:
             self._add(write, request.writes.add())
+        end = time.monotonic() + self._timeout
         lost = False
-        for seconds in self._tries():
+        while (seconds := self._one_try(end)) > 0:
             try:
                 await self._commit(request, timeout=seconds, metadata=self._metadata[space])
             except grpc.aio.AioRpcError as error:
-                if error.code() in REFUSED:
-                    if lost and await self._exists(marker):
+                code = error.code()
+                aborted = code is grpc.StatusCode.ABORTED
+                if code in REFUSED or (aborted and not lost):
+                    if lost and await self._exists(marker, end):
                         return
-                    raise ConflictError(error.code().name) from None
-                _raise_unless_silent(error)
-                if await self._exists(marker):
+                    raise ConflictError(code.name) from None
+                if not aborted:
+                    _raise_unless_silent(code)
+                if await self._exists(marker, end):
                     return
                 lost = True
                 await _pause()
@@ -209,25 +216,29 @@ class FirestoreStorage:
         """Close the channel."""
         await self._channel.close()
 
-    async def _exists(self, key: Key) -> bool:
-        return (await self.get([key]))[0] is not None
+    async def _exists(self, key: Key, end: float) -> bool:
+        request = _BatchGet(database=self._databases[key.space], documents=[self._name(key)])
+        (answer,) = await self._read(self._batch_get, request, key.space, end)
+        found: bool = answer.HasField("found")
+        return found
 
-    async def _read(self, method: Any, request: Any, space: Space) -> list[Any]:
+    async def _read(
+        self, method: Any, request: Any, space: Space, end: float | None = None
+    ) -> list[Any]:
         """Make a reading call and return all its answers; reads may be tried again freely."""
-        for seconds in self._tries():
+        end = end or time.monotonic() + self._timeout
+        while (seconds := self._one_try(end)) > 0:
             try:
                 call = method(request, timeout=seconds, metadata=self._metadata[space])
                 return [answer async for answer in call]
             except grpc.aio.AioRpcError as error:
-                _raise_unless_silent(error)
+                _raise_unless_silent(error.code())
                 await _pause()
         raise UnavailableError("reads are not answered")
 
-    def _tries(self) -> Iterator[float]:
-        """Yield the seconds that each of several tries may take, until the time is up."""
-        end = time.monotonic() + self._timeout
-        while (left := end - time.monotonic()) > 0:
-            yield min(left, self._timeout * SHARE_OF_ONE_TRY)
+    def _one_try(self, end: float) -> float:
+        """Return the seconds that one call may take, of those that are left of its verb's."""
+        return min(end - time.monotonic(), self._timeout * SHARE_OF_ONE_TRY)
 
     def _name(self, key: Key) -> str:
         return f"{self._roots[key.space]}{key.owner}/{key.collection}/{key.id}"
@@ -259,11 +270,11 @@ def _open_channel(emulator: str) -> grpc.aio.Channel:
     return FirestoreGrpcAsyncIOTransport.create_channel(FirestoreGrpcAsyncIOTransport.DEFAULT_HOST)
 
 
-def _raise_unless_silent(error: grpc.aio.AioRpcError) -> None:
-    if error.code() in BUSY:
-        raise UnavailableError(error.code().name) from None
-    if error.code() not in SILENT:
-        raise error
+def _raise_unless_silent(code: grpc.StatusCode) -> None:
+    if code in BUSY:
+        raise UnavailableError(code.name) from None
+    if code not in SILENT:
+        raise RejectedError(code.name) from None
 
 
 async def _pause() -> None:
@@ -292,7 +303,7 @@ def _encode(value: Any, into: Any) -> None:
         case dict():
             into.map_value.SetInParent()
             for name, member in value.items():
-                _encode(member, into.map_value.fields[name])
+                _encode(member, into.map_value.fields[_escape(name)])
         case list():
             into.array_value.SetInParent()
             for member in value:
@@ -307,10 +318,17 @@ def _decode(value: Any) -> Any:
         case "null_value":
             return None
         case "map_value":
-            return {name: _decode(member) for name, member in value.map_value.fields.items()}
+            members = value.map_value.fields.items()
+            return {name.removeprefix(ESCAPE): _decode(member) for name, member in members}
         case "array_value":
             return [_decode(member) for member in value.array_value.values]
         case "timestamp_value":
             return value.timestamp_value.ToDatetime(UTC)
         case _:
             return getattr(value, kind)
+
+
+def _escape(name: str) -> str:
+    """Return the name of a map's member as it is kept: Firestore reserves `__names__` like this."""
+    reserved = name.startswith("__") and name.endswith("__")
+    return ESCAPE + name if reserved or name.startswith(ESCAPE) else name
