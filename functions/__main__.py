@@ -38,10 +38,12 @@ class StartError(Exception):
 def main() -> None:
     """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--port", type=int, default=8443, help="HTTPS port (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=port_number, default=8443, help="HTTPS port (default: %(default)s)"
+    )
     parser.add_argument(
         "--http-port",
-        type=int,
+        type=port_number,
         default=8080,
         help="port that refuses plain HTTP (default: %(default)s)",
     )
@@ -54,6 +56,13 @@ def main() -> None:
         sys.exit(f"The Ally API cannot start: {error}")
 
 
+def port_number(text: str) -> int:
+    """Read a port from the command line."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return int(text)
+
+
 async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -> None:
     """Serve HTTPS on one port and refuse plain HTTP on the other."""
     state = Path(settings.state)
@@ -63,7 +72,10 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(port, "--port"))
         refuser = stack.enter_context(listen(http_port, "--http-port"))
-        held = await service.open_service(settings)
+        try:
+            held = await service.open_service(settings)
+        except OSError as error:
+            raise StartError(f"{error.filename} cannot be opened ({error.strerror}).") from error
         service.use(held)
         certificate = demo.certificate(state)
         if not quiet:

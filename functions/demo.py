@@ -8,6 +8,8 @@ from pathlib import Path
 
 import trustme
 
+from shared.auth import Caller
+from shared.clock import london_day
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
 from shared.provision import create_organisation, keep, load_coverage
@@ -33,18 +35,86 @@ class Certificate:
 
 
 def certificate(state: Path) -> Certificate:
-    """Return the certificate for localhost, made at the first start."""
+    """Return the certificate for localhost, made at the first start.
+
+    The key is moved into its place last, so that a start that was cut short is made up for.
+    """
     files = Certificate(
         state / "localhost-ca.pem", state / "localhost.pem", state / "localhost.key"
     )
-    if not files.key.exists():
+    if not all(file.exists() for file in (files.authority, files.chain, files.key)):
         authority = trustme.CA(organization_name="Ally API on this machine")
         server = authority.issue_cert("localhost", "127.0.0.1", "::1")
         authority.cert_pem.write_to_path(str(files.authority))
         files.chain.write_bytes(b"".join(pem.bytes() for pem in server.cert_chain_pems))
-        files.key.touch(0o600)
-        server.private_key_pem.write_to_path(str(files.key))
+        draft = files.key.with_suffix(".new")
+        draft.touch(0o600)
+        server.private_key_pem.write_to_path(str(draft))
+        draft.replace(files.key)
     return files
+
+
+class Demo:
+    """The demo organisation in test mode, and the key that calls as it."""
+
+    def __init__(self, service: Service, caller: Caller, key: str) -> None:
+        self.service = service
+        self.key = key
+        self.organisation = caller.organisation
+        self.now = service.now()
+        self.store = Store(
+            service.storage,
+            mode="test",
+            organisation=caller.organisation,
+            now=self.now,
+            request_id="demo",
+        )
+
+    async def tasks(self) -> list[Task]:
+        """Return the organisation's tasks, the oldest last."""
+        return (await self.store.page(Task, ListQuery())).data
+
+    async def patient(self) -> Patient:
+        """Return the newest patient, or make one where there is none."""
+        page = await self.store.page(Patient, ListQuery(limit=1))
+        if page.data:
+            return page.data[0]
+        patient = Patient.new(
+            at=self.now,
+            livemode=False,
+            firstName="Ada",
+            lastName="Lovelace",
+            phone="+447700900123",
+            email="ada@example.com",
+            dateOfBirth=date(1985, 12, 10),
+            address=ADDRESS,
+        )
+        await keep(self.service, "test", self.organisation, [patient], self.now)
+        return patient
+
+    async def free_window(self, task: Task, patient: Patient) -> OpenWindow:
+        """Return a window some days ahead in which the patient is not expected elsewhere."""
+        first = london_day(self.now) + timedelta(days=DAYS_AHEAD)
+        query = AvailabilityQuery(limit=100, taskId=task.id, postcode=POSTCODE, fromDate=first)
+        page = await find_windows(self.store, "test", self.organisation, query, self.now)
+        taken = {booking.startAt for booking in patient.bookings.values()}
+        return next((each for each in page.data if each.startAt not in taken), page.data[0])
+
+
+async def open_demo(service: Service) -> Demo:
+    """Return the demo organisation; the first start makes it, its key, and coverage.
+
+    A start that finds the key without the organisation, or the other way round, is a first one too.
+    """
+    kept = await service.secrets.read(KEY_SECRET)
+    if kept is not None:
+        demo = Demo(service, await service.keyring.authenticate(kept.decode()), kept.decode())
+        if await demo.tasks():
+            return demo
+    await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
+    _, key = await create_organisation(service, "Demo Health")
+    await service.secrets.write(KEY_SECRET, str(key).encode())
+    return Demo(service, await service.keyring.authenticate(str(key)), str(key))
 
 
 async def first_calls(service: Service, url: str, files: Certificate) -> str:
@@ -52,18 +122,10 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
 
     Each command works by itself when it is pasted: the ids in it are real.
     """
-    key = await _demo_key(service)
-    caller = await service.keyring.authenticate(key)
-    store = Store(
-        service.storage,
-        mode="test",
-        organisation=caller.organisation,
-        now=service.now(),
-        request_id="start",
-    )
-    task = (await store.page(Task, ListQuery())).data[-1]
-    patient = await _demo_patient(service, store, caller.organisation)
-    window = await _free_window(service, store, caller.organisation, task, patient)
+    demo = await open_demo(service)
+    task = (await demo.tasks())[-1]
+    patient = await demo.patient()
+    window = await demo.free_window(task, patient)
     calls = {
         "Your organisation": ["/v1/organisations"],
         "Create a patient": [
@@ -99,62 +161,16 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         ],
     }
     trust = shlex.quote(_shown(files.authority))
-    lines = ["", f"Test key:     {key}", f"Certificate:  {_shown(files.authority)}", ""]
+    lines = ["", f"Test key:     {demo.key}", f"Certificate:  {_shown(files.authority)}", ""]
     for title, (path, *options) in calls.items():
         lines += [
             f"# {title}",
-            f"curl --cacert {trust} -H 'Authorization: {key}' \\",
+            f"curl --cacert {trust} -H 'Authorization: {demo.key}' \\",
             *(f"  {option} \\" for option in options),
             f"  {url}{path}",
             "",
         ]
     return "\n".join(lines)
-
-
-async def _demo_key(service: Service) -> str:
-    """Return the demo organisation's test key; make both, and coverage, at the first start."""
-    kept = await service.secrets.read(KEY_SECRET)
-    if kept is not None:
-        return kept.decode()
-    await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
-    _, key = await create_organisation(service, "Demo Health")
-    await service.secrets.write(KEY_SECRET, str(key).encode())
-    return str(key)
-
-
-async def _demo_patient(service: Service, store: Store, organisation: str) -> Patient:
-    """Return the newest patient, or make one where there is none."""
-    page = await store.page(Patient, ListQuery(limit=1))
-    if page.data:
-        return page.data[0]
-    patient = Patient.new(
-        at=service.now(),
-        livemode=False,
-        firstName="Ada",
-        lastName="Lovelace",
-        phone="+447700900123",
-        email="ada@example.com",
-        dateOfBirth=date(1985, 12, 10),
-        address=ADDRESS,
-    )
-    await keep(service, "test", organisation, [patient], service.now())
-    return patient
-
-
-async def _free_window(
-    service: Service, store: Store, organisation: str, task: Task, patient: Patient
-) -> OpenWindow:
-    """Return a window some days ahead in which the patient is not expected elsewhere."""
-    now = service.now()
-    query = AvailabilityQuery(
-        limit=100,
-        taskId=task.id,
-        postcode=POSTCODE,
-        fromDate=(now + timedelta(days=DAYS_AHEAD)).date(),
-    )
-    page = await find_windows(store, "test", organisation, query, now)
-    taken = {booking.startAt for booking in patient.bookings.values()}
-    return next(window for window in page.data if window.startAt not in taken)
 
 
 def _form(**fields: str) -> list[str]:

@@ -154,7 +154,7 @@ Shape = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def shape(query: Query) -> Shape:
-    """Return the composite index that Firestore needs for a query: what it compares, then the id."""
+    """Return the composite index that a query needs: what it compares, then the id."""
     kinds = {"==": "ASCENDING", "contains": "CONTAINS"}
     fields = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
     return query.collection, (*sorted(fields), ("id", _direction(query)))

@@ -191,9 +191,57 @@ def test_a_wrong_setting_gets_one_clear_sentence(tmp_path: Path) -> None:
     assert "ALLY_PEPPER" in refusal(
         start(tmp_path, ALLY_BACKEND="google", GOOGLE_CLOUD_PROJECT="p", ALLY_PEPPER="short")
     )
+    assert "of its own" in refusal(start(tmp_path, ALLY_ROOT_TEST="ally", ALLY_ROOT_LIVE="ally"))
+    assert "ALLY_BODY_LIMIT" in refusal(start(tmp_path, ALLY_BODY_LIMIT="inf"))
+    assert "credentials" in refusal(
+        start(
+            tmp_path,
+            *("--port", str(free_port()), "--http-port", str(free_port())),
+            ALLY_BACKEND="google",
+            GOOGLE_CLOUD_PROJECT="p",
+            ALLY_PEPPER="x" * 32,
+            GOOGLE_APPLICATION_CREDENTIALS="",
+            NO_GCE_CHECK="true",
+            HOME=str(tmp_path),
+        )
+    )
     assert "FIRESTORE_EMULATOR_HOST" in refusal(
         start(tmp_path, FIRESTORE_EMULATOR_HOST="firestore.example.com:80")
     )
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    ended = start(tmp_path, "--port", "99999")
+    assert ended.returncode == 2
+    assert "1 to 65535" in ended.stderr
+
+
+def test_a_log_that_cannot_be_opened_gets_one_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").mkdir()
+    said = refusal(start(tmp_path, "--port", str(free_port()), "--http-port", str(free_port())))
+    assert "requests.jsonl" in said
+
+
+@pytest.mark.parametrize(
+    "lost", ["documents.sqlite", "secrets.json", "localhost.key", "localhost.pem"]
+)
+def test_a_start_makes_up_for_a_file_that_was_moved_away(tmp_path: Path, lost: str) -> None:
+    output = tmp_path / "server.log"
+    for _ in range(2):
+        process = Process(
+            [
+                *(sys.executable, "-m", "functions"),
+                *("--port", str(free_port()), "--http-port", str(free_port())),
+            ],
+            output,
+            {"ALLY_STATE": str(tmp_path / "state")},
+        )
+        process.wait_until(lambda: "Serving" in output.read_text(), "The server")
+        process.stop()
+        assert output.read_text().count("# Create an appointment") == 1
+        output.write_text("")
+        for file in (tmp_path / "state").glob(f"{lost}*"):
+            file.unlink()
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from shared.backends import (
     Version,
     Write,
 )
+from shared.backends.google import credentials
 from shared.settings import Place, Space
 
 SERVICE = "/google.firestore.v1.Firestore/"
@@ -267,7 +268,10 @@ class FirestoreStorage:
 def _open_channel(emulator: str) -> grpc.aio.Channel:
     if emulator:
         return grpc.aio.insecure_channel(emulator)
-    return FirestoreGrpcAsyncIOTransport.create_channel(FirestoreGrpcAsyncIOTransport.DEFAULT_HOST)
+    with credentials():
+        return FirestoreGrpcAsyncIOTransport.create_channel(
+            FirestoreGrpcAsyncIOTransport.DEFAULT_HOST
+        )
 
 
 def _raise_unless_silent(code: grpc.StatusCode) -> None:

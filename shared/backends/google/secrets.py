@@ -8,6 +8,7 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 )
 
 from shared.backends import UnavailableError
+from shared.backends.google import credentials
 
 LOCATION = "europe-west2"
 
@@ -26,7 +27,8 @@ class GoogleSecrets:
             transport = SecretManagerServiceGrpcAsyncIOTransport(
                 channel=grpc.aio.insecure_channel(address)
             )
-        self._client = SecretManagerServiceAsyncClient(transport=transport)
+        with credentials():
+            self._client = SecretManagerServiceAsyncClient(transport=transport)
 
     async def read(self, name: str) -> bytes | None:
         """Return a secret's newest value; None where there is none."""
