@@ -74,7 +74,8 @@ def test_windows_are_between_the_days_that_are_asked_for(api: InProcess, partner
     days = {moment(window["startAt"]).astimezone(LONDON).date().isoformat() for window in found}
     assert days == {"2027-03-27", "2027-03-29"}  # the 28th is a Sunday
     assert [each for each in search(api, task) if each in found] == found
-    assert search(api, task, fromDate="2027-05-01") == []
+    for far in ("2027-05-01", "9999-12-31"):
+        assert search(api, task, fromDate=far) == []
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,24 @@ def test_live_windows_are_shared_and_bound_by_area_skill_and_time(
     mine.post("/v1/appointments", mine.request(patient, dressing, {"id": anything.id}))
     (seen,) = (each for each in theirs.windows(theirs.task()) if each["id"] == anything.id)
     assert (seen["remaining"], seen["livemode"]) == (1, True)
+
+
+def test_a_search_past_many_full_windows_makes_few_queries(partner: Partner) -> None:
+    live = partner.live()
+    now = datetime.now(UTC)
+    windows = [
+        live.live_window(days_ahead=day, hour=hour, capacity=1, area="cardiff", claims={"x": None})
+        for day in range(1, 9)
+        for hour in range(8, 18)
+    ]
+    free = live.live_window(days_ahead=10, area="cardiff")
+    api = InProcess(live.backing, live.key)
+    params = {"taskId": live.task()["id"], "postcode": "CF10 1AA", "limit": 1}
+    page = api.call("GET", "/v1/availability", params=params)
+    assert [each["id"] for each in page["data"]] == [free.id]
+    assert api.watched is not None
+    assert len(api.watched.queries) < 10
+    assert all(window.startAt > now for window in windows)
 
 
 def test_an_expired_claim_frees_its_place_without_a_sweep(partner: Partner) -> None:

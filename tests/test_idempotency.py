@@ -131,6 +131,17 @@ def test_the_permission_is_checked_before_a_replay(partner: Partner) -> None:
     assert error["code"] == "permission_missing"
 
 
+def test_what_retries_remember_of_a_patient_goes_with_the_patient(partner: Partner) -> None:
+    options = keyed()
+    patient = partner.post("/v1/patients", PATIENT, **options)
+    path = f"/v1/patients/{patient['id']}"
+    partner.post(path, {"note": "x"}, **keyed())
+    partner.call("DELETE", path)
+    assert {collection for collection, _ in partner.documents()}.isdisjoint({"replays", "patients"})
+    made = partner.post("/v1/patients", PATIENT, **options)
+    assert made["id"] != patient["id"]
+
+
 @pytest.mark.parametrize(
     ("later", "replayed"),
     [(timedelta(hours=23, minutes=59), True), (timedelta(hours=24, minutes=1), False)],

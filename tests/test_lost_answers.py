@@ -16,14 +16,14 @@ from tests.support.serving import Backing, Json, Partner, Server
 CALLERS = 8
 
 
-@pytest.fixture(params=["refused", "silent"])
+@pytest.fixture(params=["refused", "silent", "late"])
 def proxied(
     request: pytest.FixtureRequest,
     emulator: Emulator,
     secret_manager: SecretManager,
     tmp_path: Path,
 ) -> Iterator[tuple[DroppingProxy, Partner]]:
-    """A server whose every third commit or so is answered by silence or a broken connection."""
+    """A server of whose commits many are answered too late, or never, or by a broken line."""
     backing = Backing(
         {
             **google_environment(emulator, secret_manager),

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ def test_a_key_is_accepted_bare_as_bearer_and_as_basic(partner: Partner) -> None
         ("test_short.x", "key_malformed"),
         ("prod_" + "0" * 24 + "." + "0" * 30, "key_malformed"),
         ("Basic !!!", "key_malformed"),
+        ("Basic \u00e9", "key_malformed"),
         ("test_" + "0" * 24 + "." + "0" * 30, "key_invalid"),
         ("Bearer live_" + "0" * 24 + "." + "0" * 30, "key_invalid"),
     ],
@@ -53,7 +55,8 @@ def test_a_key_is_accepted_bare_as_bearer_and_as_basic(partner: Partner) -> None
 def test_a_401_tells_missing_malformed_and_invalid_apart(
     partner: Partner, value: str, code: str
 ) -> None:
-    answer = partner.server.send("GET", "/v1/tasks", headers={"Authorization": value})
+    headers = {"Authorization": value.encode("latin-1")}
+    answer = partner.server.send("GET", "/v1/tasks", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     error = answer.json()["error"]
@@ -219,6 +222,7 @@ def test_all_wrong_parameters_are_named_at_once(partner: Partner) -> None:
         ("hsc", "9434765919"),
         ("note", "x" * 1001),
         ("note", "bell\x07"),
+        ("lastName", "turned\u202earound"),
         ("externalRef", "x" * 256),
         ("sex", "F"),
     ],
@@ -237,6 +241,13 @@ def test_a_wrong_value_is_refused_and_not_repeated(partner: Partner, name: str, 
         ("email", "Ada@EXAMPLE.com", "Ada@example.com"),
         ("firstName", "  Zo\u00eb  ", "Zo\u00eb"),
         ("note", "one\ntwo\tthree", "one\ntwo\tthree"),
+        ("note", "as a\r\nbrowser sends it", "as a\nbrowser sends it"),
+        (
+            "lastName",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
+        ("lastName", "O\u2019Brien-\u0141uk", "O\u2019Brien-\u0141uk"),
         ("phone", "+447700900123", "+447700900123"),
         ("sex", "female", "female"),
     ],
@@ -250,6 +261,21 @@ def test_a_right_value_is_kept_in_its_normal_form(
 def test_a_postcode_is_kept_in_its_normal_form(partner: Partner) -> None:
     made = partner.create_patient(address={**ADDRESS, "postcode": "sw1a1aa"})
     assert made["address"]["postcode"] == "SW1A 1AA"
+
+
+@pytest.mark.parametrize("value", [0, 86400.0, 498009600, True, [1985, 12, 10], "1985-12-10T00:00"])
+def test_a_date_is_a_text_in_json_too(partner: Partner, value: Any) -> None:
+    error = refuse(partner, json={**PATIENT, "dateOfBirth": value})
+    assert problems(error) == {"dateOfBirth": "parameter_invalid"}
+
+
+@pytest.mark.parametrize(("number", "field"), [("3200000007", "hsc"), ("0101011237", "chi")])
+def test_another_countrys_number_is_sent_to_its_own_field(
+    partner: Partner, number: str, field: str
+) -> None:
+    error = refuse(partner, json={**PATIENT, "nhsNumber": number})
+    assert f"send it as {field}" in error["message"]
+    assert partner.create_patient(**{field: number})[field] == number
 
 
 @pytest.mark.parametrize(
@@ -305,6 +331,8 @@ def test_an_address_is_replaced_as_a_whole(partner: Partner) -> None:
         ({"k": "v" * 501}, "parameter_invalid"),
         ({f"k{n}": "v" for n in range(51)}, "parameter_invalid"),
         ({"k[": "v"}, "parameter_invalid"),
+        ({"k\x00": "v"}, "parameter_invalid"),
+        ({"k": "v\x00"}, "parameter_invalid"),
         ({"k": {"nested": "v"}}, "metadata_nested"),
         ({"k": ["v"]}, "metadata_nested"),
         ("text", "parameter_invalid"),
@@ -315,6 +343,26 @@ def test_metadata_that_is_too_large_or_nested_is_refused(
 ) -> None:
     error = refuse(partner, json={**PATIENT, "metadata": metadata})
     assert {each["code"] for each in error["errors"]} == {code}
+
+
+def test_metadata_may_have_any_printable_key(partner: Partner) -> None:
+    odd = {
+        "__proto__": "a",
+        "__x__": "b",
+        "\\__y__": "c",
+        "a.b": "d",
+        "`": "e",
+        "\u00e9 \u0416": "f",
+    }
+    patient = partner.create_patient(metadata=odd)
+    assert partner.get(f"/v1/patients/{patient['id']}")["metadata"] == odd
+
+
+def test_metadata_can_be_replaced_in_one_update(partner: Partner) -> None:
+    patient = partner.create_patient(metadata={f"old{n}": "v" for n in range(50)})
+    changes = {**{f"old{n}": "" for n in range(50)}, **{f"new{n}": "v" for n in range(10)}}
+    changed = partner.post(f"/v1/patients/{patient['id']}", {"metadata": changes})
+    assert changed["metadata"] == {f"new{n}": "v" for n in range(10)}
 
 
 def test_metadata_can_be_removed_as_a_whole(partner: Partner) -> None:
@@ -328,7 +376,7 @@ def test_old_and_new_metadata_together_keep_the_limit(partner: Partner) -> None:
     patient = partner.create_patient(metadata={f"old{n}": "v" for n in range(40)})
     more = {f"new{n}": "v" for n in range(11)}
     error = partner.post(f"/v1/patients/{patient['id']}", {"metadata": more}, 400)["error"]
-    assert error["param"] == "metadata"
+    assert problems(error) == {"metadata": "parameter_invalid"}
     assert len(partner.get(f"/v1/patients/{patient['id']}")["metadata"]) == 40
 
 
@@ -438,6 +486,20 @@ def test_an_object_that_is_not_the_callers_cannot_be_booked(
     assert partner.get("/v1/appointments")["data"] == []
 
 
+def test_an_array_index_that_is_absurd_is_refused(partner: Partner) -> None:
+    answer = partner.send("POST", "/v1/appointments", data={f"documentIds[{'9' * 4400}]": "x"})
+    assert answer.status_code == 400
+
+
+def test_a_cancellation_is_found_by_its_appointment_alone(partner: Partner) -> None:
+    booked = partner.book()
+    body = {"cancellingEntity": "patient", "reasonCode": "other"}
+    cancelled = partner.post(f"/v1/appointments/{booked['id']}/cancel", body)
+    suffix = booked["id"].removeprefix("apt_")
+    for wrong in (suffix, f"p_{suffix}", cancelled["id"], f"apt_apt_{suffix}"):
+        partner.get(f"/v1/appointments/{wrong}/cancellation", 404)
+
+
 def test_a_cancellation_needs_who_and_a_known_reason(partner: Partner) -> None:
     booked = partner.book()
     body = {"cancellingEntity": "nobody", "reasonCode": "because"}
@@ -468,9 +530,40 @@ def test_test_mode_warns_of_a_number_that_may_be_a_real_patients(partner: Partne
 # --- What is written down ------------------------------------------------------------------------
 
 
-def test_each_request_leaves_one_line_with_its_objects_and_no_content(partner: Partner) -> None:
-    from pathlib import Path
+def lines_of(partner: Partner) -> dict[str, Json]:
+    log = Path(partner.backing.environment["ALLY_LOG"]).read_text()
+    return {line["requestId"]: line for line in map(json.loads, log.splitlines())}
 
+
+def test_a_replay_is_audited_like_the_request_that_it_repeats(partner: Partner) -> None:
+    headers = {"Idempotency-Key": "k"}
+    sent = [partner.send("POST", "/v1/patients", json=PATIENT, headers=headers) for _ in range(2)]
+    lines = lines_of(partner)
+    first, again = (lines[answer.headers["Request-Id"]] for answer in sent)
+    assert first["objects"] == again["objects"] == [sent[0].json()["id"]]
+
+    task = partner.task()
+    full = next(each for each in partner.windows(task) if each["remaining"] == 1)
+    partner.post("/v1/appointments", partner.request(partner.create_patient(), task, full))
+    late = partner.request(partner.create_patient(), task, full)
+    sent = [
+        partner.send("POST", "/v1/appointments", json=late, headers={"Idempotency-Key": "l"})
+        for _ in range(2)
+    ]
+    lines = lines_of(partner)
+    codes = [lines[answer.headers["Request-Id"]]["code"] for answer in sent]
+    assert codes == ["window_unavailable", "window_unavailable"]
+
+
+def test_a_list_is_audited_for_what_it_shows(partner: Partner) -> None:
+    for _ in range(3):
+        partner.create_patient()
+    answer = partner.send("GET", "/v1/patients", params={"limit": 2})
+    shown = [each["id"] for each in answer.json()["data"]]
+    assert lines_of(partner)[answer.headers["Request-Id"]]["objects"] == shown
+
+
+def test_each_request_leaves_one_line_with_its_objects_and_no_content(partner: Partner) -> None:
     log = Path(partner.backing.environment["ALLY_LOG"])
     values = {"firstName": "Quetzalcoatl", "note": SECRET_VALUE, "email": "quetzal@example.com"}
     created = partner.send("POST", "/v1/patients", json={**PATIENT, **values})

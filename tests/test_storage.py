@@ -103,6 +103,7 @@ def test_every_json_value_comes_back_as_it_was(shelf: Shelf) -> None:
         "nothing": None,
         "list": [1, "two", None, {"deep": []}, {}],
         "object": {"apt_1": None, "with.dot": 1, "mit Leerzeichen": {"a": {"b": []}}},
+        "odd": {"__proto__": 1, "__x__": {"__y__": 2}, "\\__z__": 3, "\\": 4, "`": 5, "$": 6},
         "emptyList": [],
         "emptyObject": {},
     }
@@ -185,6 +186,22 @@ def test_a_commit_is_all_or_nothing(shelf: Shelf) -> None:
             Guard(shelf.key("c"), present.version),
         )
     assert shelf.get(shelf.key("b"), present.key, taken.key) == [None, present, taken]
+
+
+def test_a_commit_that_is_no_json_fails_alone(shelf: Shelf) -> None:
+    for wrong in (object(), {1, 2}, 2**70):
+        with pytest.raises((TypeError, ValueError)):
+            shelf.put("a", wrong=wrong)
+    shelf.put("a", right=1)
+
+
+def test_an_array_is_found_by_its_members(shelf: Shelf) -> None:
+    shelf.put("a", names=["x", "y"])
+    shelf.put("b", names=["y"])
+    shelf.put("c", names=[])
+    shelf.put("d")
+    assert shelf.query(("names", "contains", "y")) == ["b", "a"]
+    assert shelf.query(("names", "contains", "x")) == ["a"]
 
 
 def test_of_many_writers_at_one_version_exactly_one_wins(shelf: Shelf) -> None:

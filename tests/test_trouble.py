@@ -1,6 +1,10 @@
 """When something else fails: a clear answer in the envelope, nothing written, nothing let slip."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +16,7 @@ from shared.backends import ConflictError, UnavailableError
 from tests.conftest import google_environment
 from tests.support.emulator import Emulator
 from tests.support.inprocess import InProcess
-from tests.support.processes import free_port
+from tests.support.processes import ROOT, free_port
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
@@ -48,6 +52,60 @@ def test_a_crash_is_a_500_in_the_envelope_and_its_line_quotes_nothing(
     assert crash["type"] == "RuntimeError"
     assert any("api.py" in where for where in crash["where"])
     assert SECRET_VALUE not in answer.text + json.dumps(crash)
+
+
+def test_no_answer_leaves_without_its_line(partner: Partner, tmp_path: Path) -> None:
+    server = Server(partner.backing, tmp_path, ALLY_STATE=str(tmp_path), ALLY_LOG="/dev/full")
+    try:
+        answer = server.send("GET", "/v1/tasks", partner.key)
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "temporarily_unavailable"
+        assert "OSError" in server.process.output.read_text()
+    finally:
+        server.stop()
+
+
+def test_a_function_without_settings_answers_in_the_envelope() -> None:
+    """As the functions framework starts it in production, but with nothing configured."""
+    script = """
+import asyncio, httpx
+from functions_framework.aio import create_asgi_app
+app = create_asgi_app("tasks", "functions/tasks/main.py")
+async def call():
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://x") as client:
+        answer = await client.get("/v1/tasks")
+    print(answer.status_code, answer.json()["error"]["code"], answer.headers["request-id"])
+asyncio.run(call())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ALLY_BACKEND": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    crash, answer = ran.stdout.splitlines()
+    assert json.loads(crash)["type"] == "SettingError"
+    assert answer.startswith("500 internal_error req_")
+
+
+def test_a_caller_who_leaves_in_the_middle_is_no_crash(partner: Partner) -> None:
+    context = partner.server.tls()
+    with (
+        socket.create_connection(("127.0.0.1", partner.server.port), 5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as caller,
+    ):
+        head = f"POST /v1/patients HTTP/1.1\r\nHost: x\r\nAuthorization: {partner.key}\r\n"
+        caller.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        caller.unwrap()
+    deadline = time.monotonic() + 5
+    codes: list[str] = []
+    while not codes and time.monotonic() < deadline:
+        mine = [each for each in log_lines(partner) if each.get("key") == partner.key.id]
+        codes = [each["code"] for each in mine if each["route"] == "/v1/patients"]
+    assert codes == ["body_malformed"]
 
 
 @pytest.mark.parametrize("verb", ["get", "query", "commit"])

@@ -1,6 +1,7 @@
 """A loopback proxy before the Firestore emulator that loses the answers of commits."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -8,8 +9,10 @@ from typing import Any, Literal
 import grpc
 import grpc.aio
 
+LATE = 1.6
+"""Seconds that a late commit is held back: more than one try of the server, less than two."""
 SERVICE = "google.firestore.v1.Firestore"
-Loss = Literal["refused", "silent"]
+Loss = Literal["refused", "silent", "late"]
 
 
 class DroppingProxy:
@@ -17,7 +20,9 @@ class DroppingProxy:
 
     `refused`: the caller is told UNAVAILABLE, as when a connection breaks, and its next try may be
     lost as well. `silent`: nothing is said until the caller gives up; the same commit, sent again,
-    is then answered, since a caller has not the time to wait for many silences.
+    is then answered, since a caller has not the time to wait for many silences. `late`: the commit
+    is held back until the caller has given up and tried again, which is answered ABORTED, as it is
+    while another commit holds the locks; only then does it take effect.
     """
 
     def __init__(self, emulator: str, *, nth: int, loss: Loss) -> None:
@@ -26,6 +31,8 @@ class DroppingProxy:
         self._loss = loss
         self.commits = 0
         self._seen: set[bytes] = set()
+        self._held: set[bytes] = set()
+        self._late: list[asyncio.Task[None]] = []
         self.dropped = 0
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -76,21 +83,39 @@ class DroppingProxy:
 
     async def _commit(self, request: bytes, context: Any) -> bytes:
         turn = self._turn(request)
+        lost = turn in (0, 1)
+        self.dropped += lost
+        if request in self._held:
+            await context.abort(grpc.StatusCode.ABORTED, "others hold the locks")
+        if lost and self._loss == "late":
+            self._held.add(request)
+            metadata = _kept(context)
+            self._late.append(asyncio.create_task(self._forward_late(request, metadata)))
+            await asyncio.sleep(60)
         if turn == 0:
-            self.dropped += 1
             await self._lose(context)
-        call = self._channel.unary_unary(f"/{SERVICE}/Commit")
         try:
-            answer: bytes = await call(request, metadata=_kept(context))
+            answer = await self._forward(request, _kept(context))
         except grpc.aio.AioRpcError as error:
             await context.abort(error.code(), error.details() or "")
         if turn == 1:
-            self.dropped += 1
             await self._lose(context)
         return answer
 
+    async def _forward(self, request: bytes, metadata: list[tuple[str, str]]) -> bytes:
+        answer: bytes = await self._channel.unary_unary(f"/{SERVICE}/Commit")(
+            request, metadata=metadata
+        )
+        return answer
+
+    async def _forward_late(self, request: bytes, metadata: list[tuple[str, str]]) -> None:
+        await asyncio.sleep(LATE)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self._forward(request, metadata)
+        self._held.discard(request)
+
     def _turn(self, request: bytes) -> int:
-        if self._loss == "silent" and request in self._seen:
+        if self._loss != "refused" and request in self._seen:
             return -1
         self._seen.add(request)
         self.commits += 1

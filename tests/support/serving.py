@@ -107,7 +107,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/v1", verify=self.tls()).status_code == 404
+            return "Request-Id" in httpx.get(f"{self.url}/v1", verify=self.tls()).headers
         except (httpx.HTTPError, OSError):
             return False
 
