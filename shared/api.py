@@ -15,9 +15,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import orjson
+from pydantic import TypeAdapter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -301,8 +303,8 @@ async def _answer(api: Api, exchange: Exchange) -> Response:
 
     intake = Intake(caller.mode == "live", exchange.now, exchange.warnings)
     problems: list[ApiError] = []
-    query = receive(route.query, query_tree, intake, problems)
-    body = receive(route.body, body_tree, intake, problems)
+    query = _received(route.query, query_tree, intake, problems)
+    body = _received(route.body, body_tree, intake, problems)
     if problems or query is None or body is None:
         raise invalid(problems)
 
@@ -315,6 +317,15 @@ async def _answer(api: Api, exchange: Exchange) -> Response:
     if replay_key is not None:
         replay = _replay(exchange, caller, replay_key, scope["path"], body)
     return await _run(exchange, route, caller, arguments, replay, account=api.account)
+
+
+NOTHING = Nothing()
+
+
+def _received(
+    model: type[Model], tree: forms.Tree, intake: Intake, problems: list[ApiError]
+) -> Model | None:
+    return receive(model, tree, intake, problems) if tree or model is not Nothing else NOTHING
 
 
 def _idempotency_key(exchange: Exchange) -> str | None:
@@ -443,8 +454,13 @@ def _shape(result: Model | Page[Any], path: str) -> bytes:
         head = {"object": "list", "url": path, "has_more": result.has_more}
         members = b",".join(_shape(member, path) for member in result.data)
         return b'%s,"data":[%s]}' % (orjson.dumps(head)[:-1], members)
-    private = set(result.private) if isinstance(result, Record) else None
-    return result.model_dump_json(exclude=private or None).encode()
+    private = result.private if isinstance(result, Record) else None
+    return _adapter(type(result)).dump_json(result, exclude=private or None)
+
+
+@cache
+def _adapter(model: type[Model]) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
 
 
 def application(apis: Iterable[Api]) -> ASGIApp:

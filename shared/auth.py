@@ -25,7 +25,9 @@ from shared.settings import Mode
 
 Access = Literal["none", "read", "write"]
 
-_KEY = re.compile(r"(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})")
+_PRESENTED = re.compile(
+    r"(?:(?i:bearer) +)?(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})", re.ASCII
+)
 _ALPHANUMERIC = string.digits + string.ascii_letters
 _NO_HASH = "0" * 64
 _CACHE_SIZE = 10_000
@@ -76,21 +78,25 @@ class _Known:
 def parse(header: str | None) -> ApiKey:
     """Read the key from a header: bare, after `Bearer`, or as the user name of `Basic`."""
     text = (header or "").strip()
-    scheme, _, rest = text.partition(" ")
-    if scheme.lower() == "bearer":
-        text = rest.strip()
-    elif scheme.lower() == "basic":
-        try:
-            text = base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
-        except ValueError:  # not base64, or not a text
-            text = "?"
-    if not text:
-        raise ApiError("key_missing", headers=_CHALLENGE)
-    matched = _KEY.fullmatch(text)
+    matched = _PRESENTED.fullmatch(text)
     if matched is None:
-        raise ApiError("key_malformed", headers=_CHALLENGE)
+        matched = _PRESENTED.fullmatch(_user_name(text))
+    if matched is None:
+        missing = text.lower() in ("", "bearer", "basic")
+        raise ApiError("key_missing" if missing else "key_malformed", headers=_CHALLENGE)
     mode, key_id, secret = matched.groups()
     return ApiKey("live" if mode == "live" else "test", key_id, secret)
+
+
+def _user_name(text: str) -> str:
+    """Return the user name of an `Authorization: Basic` header (RFC 7617), if it is one."""
+    scheme, _, rest = text.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+    except ValueError:  # not base64, or not a text
+        return ""
 
 
 class Keyring:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 
 from shared.appointments import Appointment
+from shared.clock import isoformat
 from shared.errors import ApiError
 from shared.models import Model, Note, Resource
 from shared.patients import Patient
@@ -53,8 +54,8 @@ class Cancellation(Resource):
 
 def cancellation_id(appointment_id: str) -> str:
     """Return the id of the cancellation that an appointment has or may have."""
-    prefix, _, body = appointment_id.partition("_")
-    return f"{Cancellation.prefix}_{body}" if prefix == Appointment.prefix else appointment_id
+    known = Appointment.accepts(appointment_id)
+    return Cancellation.prefix + appointment_id.removeprefix(Appointment.prefix) if known else ""
 
 
 async def cancel(
@@ -73,7 +74,7 @@ async def cancel(
         store.put(patient.release(appointment_id))
     if window is not None:
         store.put(window.release(appointment_id, now))
-    store.put(appointment.model_copy(update={"status": "cancelled", "updatedAt": now}))
+    store.put(appointment.model_copy(update={"status": "cancelled", "updatedAt": isoformat(now)}))
     cancellation = Cancellation.new(
         at=now,
         livemode=appointment.livemode,

@@ -26,4 +26,7 @@ def isoformat(moment: datetime) -> str:
 
     The width never changes, so the order of the texts is the order of the moments.
     """
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    text = moment.isoformat(timespec="milliseconds")
+    if not text.endswith("+00:00"):
+        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text[:-6] + "Z"

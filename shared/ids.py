@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TIME_LENGTH = 9
 TAIL_LENGTH = 13
-TAIL_BITS = 77  # 2**77 < 62**13
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
+_LETTERS = "".join(ALPHABET[byte % len(ALPHABET)] for byte in range(256)).encode()
 _BODY = re.compile(rf"[0-9A-Za-z]{{{TIME_LENGTH + TAIL_LENGTH}}}")
 
 
@@ -40,7 +40,8 @@ def decode(text: str) -> int:
 
 def mint(prefix: str, at: datetime) -> str:
     """Make a new id whose place in the order is the moment `at`."""
-    return place(prefix, at, encode(secrets.randbits(TAIL_BITS), TAIL_LENGTH))
+    tail = secrets.token_bytes(TAIL_LENGTH).translate(_LETTERS).decode()
+    return place(prefix, at, tail)
 
 
 def place(prefix: str, at: datetime, tail: str = "") -> str:

@@ -207,7 +207,9 @@ HscNumber = Annotated[
 Whole = Annotated[int, BeforeValidator(_digits)]
 """A whole number, also as text."""
 Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str)]
-"""A moment: ISO 8601, UTC, milliseconds."""
+"""A moment that the rules reckon with; written in ISO 8601, UTC, milliseconds."""
+Timestamp = str
+"""A moment that is only kept and shown: already written as clock.isoformat does."""
 
 
 def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | None]:
@@ -257,7 +259,7 @@ class Record(Model):
     prefix: ClassVar[str]
     account: ClassVar[bool] = False
     shared: ClassVar[frozenset[Mode]] = frozenset()
-    private: ClassVar[frozenset[str]] = frozenset()
+    private: ClassVar[set[str]] = set()
     """Fields that are stored and never shown."""
 
     id: str
@@ -282,18 +284,18 @@ class Resource(Record):
 
     object: str
     livemode: bool
-    createdAt: Moment
-    updatedAt: Moment
+    createdAt: Timestamp
+    updatedAt: Timestamp
 
     @classmethod
     def new(cls, *, at: datetime, livemode: bool, **fields: Any) -> Self:
         """Make a resource with an id of its own, created at the moment `at`."""
-        moment = at.replace(microsecond=at.microsecond // 1000 * 1000)
+        written = clock.isoformat(at)
         common = {
             "id": ids.mint(cls.prefix, at),
             "livemode": livemode,
-            "createdAt": moment,
-            "updatedAt": moment,
+            "createdAt": written,
+            "updatedAt": written,
         }
         return cls.model_validate({**common, **fields})
 
@@ -325,7 +327,7 @@ class Changes(Generic[M]):
 
     def apply(self, resource: R, at: datetime) -> R:
         """Return the resource as changed at the moment `at`."""
-        values: dict[str, Any] = {**self.values, "updatedAt": at}
+        values: dict[str, Any] = {**self.values, "updatedAt": clock.isoformat(at)}
         if "metadata" in values:
             values["metadata"] = merge_metadata(
                 getattr(resource, "metadata", {}), values["metadata"]

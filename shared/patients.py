@@ -74,7 +74,7 @@ class Patient(Resource):
 
     collection: ClassVar[str] = "patients"
     prefix: ClassVar[str] = "p"
-    private: ClassVar[frozenset[str]] = frozenset({"bookings"})
+    private: ClassVar[set[str]] = {"bookings"}
 
     object: str = "patient"
     firstName: str

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from shared import ids
 from shared.backends import Operator
-from shared.clock import LONDON, TIMEZONE, london_day
+from shared.clock import LONDON, TIMEZONE, isoformat, london_day
 from shared.errors import ApiError, invalid
 from shared.forms import wrong
-from shared.models import Day, Line, Model, Moment, Postcode, Record, Resource
+from shared.models import Day, Line, Model, Moment, Postcode, Record, Resource, Timestamp
 from shared.pages import ListQuery, Page
 from shared.settings import Mode
 from shared.store import Ref, Store
@@ -129,8 +129,8 @@ class CoverageAnswer(Model):
     id: str
     object: str = "coverage"
     livemode: bool
-    createdAt: Moment | None = None
-    updatedAt: Moment | None = None
+    createdAt: Timestamp | None = None
+    updatedAt: Timestamp | None = None
     postcode: str
     covered: bool
     area: str | None
@@ -244,7 +244,8 @@ def _days(query: AvailabilityQuery, now: datetime) -> tuple[date, date]:
 
 
 def _offer(window: Window, mode: Mode, now: datetime) -> OpenWindow:
-    opened = _midnight(london_day(window.startAt) - timedelta(days=HORIZON_DAYS - 1))
+    day = london_day(window.startAt) - timedelta(days=HORIZON_DAYS - 1)
+    opened = isoformat(_midnight(day))
     return OpenWindow(
         id=window.id,
         livemode=mode == "live",

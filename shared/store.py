@@ -7,9 +7,8 @@ changes nothing. The organisation and the mode are bound in: no argument of any 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 from shared.backends import Delete, Document, Key, Operator, Put, Query, Storage, Write
 from shared.errors import ApiError
@@ -32,8 +31,7 @@ C = TypeVar("C", bound=Record)
 D = TypeVar("D", bound=Record)
 
 
-@dataclass(frozen=True, slots=True)
-class Ref(Generic[R]):
+class Ref(NamedTuple, Generic[R]):
     """A record that is to be read, and the parameter that named it."""
 
     model: type[R]
@@ -248,8 +246,8 @@ class Store:
         return Key(self._ground, self._organisation, Replay.collection, replay.id)
 
     async def _load(self, refs: Sequence[Ref[Any]]) -> list[Any]:
-        keys = {ref: self._key(ref.model, ref.id) for ref in refs if ref.model.accepts(ref.id)}
-        wanted = list(keys.values())
+        keys = [self._key(ref.model, ref.id) if ref.model.accepts(ref.id) else None for ref in refs]
+        wanted = [key for key in keys if key is not None]
         if not self._replay_checked and self._replay is not None:
             wanted.append(self._replay_key(self._replay))
         for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
@@ -257,11 +255,11 @@ class Store:
             if document is not None and key.collection != Replay.collection and key.owner != OURS:
                 self.touched[key.id] = None
         self._consider_replay()
-        found = []
-        for ref in refs:
-            document = self._read.get(keys[ref]) if ref in keys else None
-            found.append(None if document is None else ref.model.load(document.data))
-        return found
+        found = [None if key is None else self._read[key] for key in keys]
+        return [
+            None if document is None else ref.model.load(document.data)
+            for ref, document in zip(refs, found, strict=True)
+        ]
 
     def _consider_replay(self) -> None:
         """Look at the replay record, once it was read, before anything else is decided."""

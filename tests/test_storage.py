@@ -24,6 +24,7 @@ from shared.backends import (
     Version,
     Write,
 )
+from shared.backends.local import LocalStorage, StateError
 from tests.support.serving import Backing
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -344,9 +345,21 @@ def _write(
     return Guard(key, wanted)
 
 
-def test_the_local_file_survives_its_process_and_refuses_a_strangers(tmp_path: Any) -> None:
-    from shared.backends.local import LocalStorage, StateError
+def test_a_declared_filter_is_found_by_its_index_on_the_local_backend(tmp_path: Any) -> None:
+    storage = LocalStorage(str(tmp_path))
+    statements: list[str] = []
+    storage._reader.set_trace_callback(statements.append)
+    where: tuple[tuple[str, Operator, Any], ...] = (("status", "==", "x"), ("id", "<", "apt_1"))
+    asyncio.run(storage.query(Query("test", "org_x", "appointments", 3, where)))
+    storage._reader.set_trace_callback(None)
+    plan = storage._reader.execute(f"EXPLAIN QUERY PLAN {statements[0]}").fetchall()
+    searched = "space=? AND owner=? AND collection=? AND <expr>=? AND id<?"
+    ((_, _, _, step),) = plan
+    assert step == f"SEARCH documents USING INDEX appointments_by_status ({searched})"
+    asyncio.run(storage.close())
 
+
+def test_the_local_file_survives_its_process_and_refuses_a_strangers(tmp_path: Any) -> None:
     async def write_and_leave() -> None:
         storage = LocalStorage(str(tmp_path))
         key = Key("test", "org_x", "things", "a")
