@@ -152,17 +152,18 @@ class Api:
         except Exception as error:
             return _cannot_open(at, error)
         exchange = Exchange(held, request, held.now())
+        trouble: Exception | None = None
         try:
             answer = await _answer(self, exchange)
         except ApiError as refusal:
             answer = exchange.refuse(refusal)
-        except UnavailableError as outage:
-            held.log.crash(at, exchange.request_id, outage)
-            answer = exchange.refuse(_unavailable())
+        except UnavailableError as error:
+            trouble, answer = error, exchange.refuse(_unavailable())
         except Exception as error:
-            held.log.crash(at, exchange.request_id, error)
-            answer = exchange.refuse(ApiError("internal_error"))
+            trouble, answer = error, exchange.refuse(ApiError("internal_error"))
         try:
+            if trouble is not None:
+                held.log.crash(at, exchange.request_id, trouble)
             exchange.record(answer, time.perf_counter() - began)
         except OSError as error:  # no answer leaves without its line
             Log("-").crash(at, exchange.request_id, error)
@@ -287,7 +288,7 @@ def _cannot_open(at: datetime, error: Exception) -> Answer:
     return Answer(500, orjson.dumps(body), request_id)
 
 
-async def _answer(api: Api, exchange: Exchange) -> Response:
+async def _answer(api: Api, exchange: Exchange) -> Answer:
     """Take a request through the door, to its answer or the ApiError that refuses it."""
     scope = exchange.request.scope
     route, path_arguments = api.find(scope["method"], scope["path"])
@@ -350,7 +351,6 @@ def _replay(exchange: Exchange, caller: Caller, key: str, path: str, body: Model
         id=hashed(caller.mode, caller.principal, key),
         fingerprint=hashed(path, body.model_dump_json(exclude_unset=True)),
         requestId=exchange.request_id,
-        objects=[],
     )
 
 
@@ -400,7 +400,7 @@ async def _run(
     replay: Replay | None,
     *,
     account: bool,
-) -> Response:
+) -> Answer:
     """Run the handler and commit what it staged; again, with jitter, while others are faster."""
     deadline = time.monotonic() + exchange.service.settings.lock_timeout
     attempt = 0
@@ -434,7 +434,7 @@ async def _run(
 
 async def _attempt(
     exchange: Exchange, route: Route, call: Call, arguments: dict[str, Any]
-) -> Response:
+) -> Answer:
     """Run the handler once. A 2xx is committed with its effect, a 402 as the record alone."""
     try:
         result = await route.handler(call, **arguments)

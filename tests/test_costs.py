@@ -9,7 +9,9 @@ import pytest
 
 from functions import discover
 from shared.backends import Query
+from shared.metering import Series
 from shared.pages import ListQuery
+from shared.service import Service
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
 from tests.support.serving import PATIENT, POSTCODE, Json, Partner
@@ -146,6 +148,30 @@ def test_a_page_costs_the_same_wherever_it_is(partner: Partner) -> None:
         costs.add((len(api.watched.gets), *(number for _, number in api.watched.queries)))
         api.watched.forget()
     assert costs == {(0, 4)}
+
+
+def test_usage_is_counted_by_bounded_words(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    patient = api.call("POST", "/v1/patients", json=PATIENT)
+    for _ in range(3):
+        api.call("GET", f"/v1/patients/{patient['id']}")
+    api.call("POST", "/v1/patients", 400, json={})
+
+    async def mine(service: Service) -> dict[Series, tuple[int, bool]]:
+        meter = service.meter
+        return {
+            series: (count, meter.seconds[series] > 0 and meter.bytes_out[series] > 0)
+            for series, count in meter.requests.items()
+            if series.organisation == partner.organisation.id
+        }
+
+    series = (partner.organisation.id, "test")
+    key = partner.key.id
+    assert partner.backing.run(mine) == {
+        Series(*series, "/v1/patients", "POST", 200, "", key): (1, True),
+        Series(*series, "/v1/patients/{patient}", "GET", 200, "", key): (3, True),
+        Series(*series, "/v1/patients", "POST", 400, "parameter_missing", key): (1, True),
+    }
 
 
 # --- Indexes -------------------------------------------------------------------------------------
