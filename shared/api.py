@@ -6,8 +6,6 @@ first four have passed. This is the only file that knows the web framework.
 """
 
 import asyncio
-import hashlib
-import hmac
 import inspect
 import random
 import re
@@ -342,14 +340,10 @@ def _idempotency_key(exchange: Exchange) -> str | None:
 
 def _replay(exchange: Exchange, caller: Caller, key: str, path: str, body: Model) -> Replay:
     """Return the record that would be kept of this request: hashes of who asked, and for what."""
-
-    def hashed(*parts: str) -> str:
-        text = "\0".join(parts).encode()
-        return hmac.digest(exchange.service.pepper, text, hashlib.sha256).hex()
-
+    hashed = exchange.service.keyring.hash
     return Replay(
-        id=hashed(caller.mode, caller.principal, key),
-        fingerprint=hashed(path, body.model_dump_json(exclude_unset=True)),
+        id=hashed(f"{caller.mode} {caller.principal} {key}"),
+        fingerprint=hashed(f"{path} {body.model_dump_json(exclude_unset=True)}"),
         requestId=exchange.request_id,
     )
 

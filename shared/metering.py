@@ -1,6 +1,7 @@
 """Usage of each partner, counted in memory. What is counted here is flushed with the metrics."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -16,18 +17,26 @@ class Series(NamedTuple):
     key_id: str
 
 
+@dataclass(slots=True)
+class Totals:
+    """What was counted under one series: times in seconds, sizes of bodies in bytes."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
 class Meter:
-    """Counts requests, their time and their sizes by series."""
+    """Counts requests by series."""
 
     def __init__(self) -> None:
-        self.requests: Counter[Series] = Counter()
-        self.seconds: defaultdict[Series, float] = defaultdict(float)
-        self.bytes_in: Counter[Series] = Counter()
-        self.bytes_out: Counter[Series] = Counter()
+        self.totals: defaultdict[Series, Totals] = defaultdict(Totals)
 
     def count(self, series: Series, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """Count one request: its time in seconds, the sizes of its bodies in bytes."""
-        self.requests[series] += 1
-        self.seconds[series] += seconds
-        self.bytes_in[series] += bytes_in
-        self.bytes_out[series] += bytes_out
+        """Count one request."""
+        totals = self.totals[series]
+        totals.requests += 1
+        totals.seconds += seconds
+        totals.bytes_in += bytes_in
+        totals.bytes_out += bytes_out

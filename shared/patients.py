@@ -1,6 +1,6 @@
 """Patients: the people who receive care."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar, Literal
 
 from shared.errors import ApiError
@@ -81,7 +81,7 @@ class Patient(Resource):
     lastName: str
     phone: str
     email: str
-    dateOfBirth: Birthday
+    dateOfBirth: date
     title: str | None = None
     sex: str | None = None
     nhsNumber: str | None = None

@@ -20,7 +20,6 @@ class Service:
     secrets: Secrets
     keyring: Keyring
     log: Log
-    pepper: bytes
     meter: Meter = field(default_factory=Meter)
     now: clock.Clock = clock.now
 
@@ -39,7 +38,6 @@ async def open_service(settings: Settings) -> Service:
         secrets=secret_store,
         keyring=Keyring(secret_store, pepper, settings.key_cache),
         log=Log(settings.log),
-        pepper=pepper,
     )
 
 

@@ -158,10 +158,9 @@ def test_usage_is_counted_by_bounded_words(partner: Partner) -> None:
     api.call("POST", "/v1/patients", 400, json={})
 
     async def mine(service: Service) -> dict[Series, tuple[int, bool]]:
-        meter = service.meter
         return {
-            series: (count, meter.seconds[series] > 0 and meter.bytes_out[series] > 0)
-            for series, count in meter.requests.items()
+            series: (totals.requests, totals.seconds > 0 and totals.bytes_out > 0)
+            for series, totals in service.meter.totals.items()
             if series.organisation == partner.organisation.id
         }
 

@@ -82,14 +82,14 @@ class LocalStorage:
 
     async def get(self, keys: Sequence[Key]) -> list[Document | None]:
         """Read documents, in the order of the keys; None where there is none."""
+        documents: list[Document | None] = []
         try:
-            rows = [self._reader.execute(GET, key).fetchone() for key in keys]
+            for key in keys:
+                row = self._reader.execute(GET, key).fetchone()
+                documents.append(None if row is None else _document(key, row))
         except sqlite3.Error as error:
             raise UnavailableError(type(error).__name__) from None
-        return [
-            None if row is None else _document(key, row)
-            for key, row in zip(keys, rows, strict=True)
-        ]
+        return documents
 
     async def query(self, query: Query) -> list[Document]:
         """Read at most `limit` documents that match, in the order of their ids."""

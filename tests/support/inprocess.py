@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -115,8 +116,8 @@ class InProcess:
             self.watched = Watched(service.storage)
         if self._keyring is None:
             self.secrets = WatchedSecrets(service.secrets)
-            believe = service.settings.key_cache
-            self._keyring = Keyring(self.secrets, service.pepper, believe)
+            self._keyring = copy(service.keyring)
+            self._keyring._store, self._keyring._known = self.secrets, {}
         at = self.at
         now = service.now if at is None else lambda: at
         held.use(
