@@ -161,7 +161,13 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         ],
     }
     trust = shlex.quote(_shown(files.authority))
-    lines = ["", f"Test key:     {demo.key}", f"Certificate:  {_shown(files.authority)}", ""]
+    lines = [
+        "",
+        f"Test key:     {demo.key}",
+        f"Certificate:  {_shown(files.authority)}",
+        f"Request log:  {_shown(Path(service.settings.log))}",
+        "",
+    ]
     for title, (path, *options) in calls.items():
         lines += [
             f"# {title}",

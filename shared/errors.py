@@ -134,7 +134,7 @@ CATALOGUE: Mapping[str, Code] = {
     "method_not_allowed": Code(405, "{method} is not possible here.", "Use one of: {allowed}."),
     "resource_missing": Code(
         404,
-        "No such {noun}: {id}.",
+        "No such {noun}{which}.",
         "Check the id, and that the key belongs to the mode in which it was made.",
     ),
     # The request is right, the world refuses.

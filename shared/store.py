@@ -125,8 +125,9 @@ class Store:
         """Return what was found, or refuse with the 404 of what does not exist."""
         if found is None:
             noun = ref.model.collection.removesuffix("s").replace("_", " ")
-            shown = ref.id if ref.model.accepts(ref.id) else "not an id of one"
-            raise ApiError("resource_missing", param=ref.param, noun=noun, id=shown)
+            known = ref.model.accepts(ref.id)
+            which = f": {ref.id}" if known else " (what was sent is not the id of one)"
+            raise ApiError("resource_missing", param=ref.param, noun=noun, which=which)
         return found
 
     async def page(self, model: type[R], query: ListQuery) -> Page[R]:
