@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="print no first calls")
     arguments = parser.parse_args()
     try:
-        settings = load({"ALLY_BACKEND": "local", **os.environ})
+        settings = load(backend="local")
         uvloop.run(serve(settings, arguments.port, arguments.http_port, quiet=arguments.quiet))
     except (StartError, StateError, SettingError) as error:
         sys.exit(f"The Ally API cannot start: {error}")

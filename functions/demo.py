@@ -96,7 +96,7 @@ class Demo:
         """Return a window some days ahead in which the patient is not expected elsewhere."""
         first = london_day(self.now) + timedelta(days=DAYS_AHEAD)
         query = AvailabilityQuery(limit=100, taskId=task.id, postcode=POSTCODE, fromDate=first)
-        page = await find_windows(self.store, "test", self.organisation, query, self.now)
+        page = await find_windows(self.store, query)
         taken = {booking.startAt for booking in patient.bookings.values()}
         return next((each for each in page.data if each.startAt not in taken), page.data[0])
 

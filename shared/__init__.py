@@ -1,22 +1,19 @@
 """The few words that a resource is written with."""
 
 from shared.api import Api, Call, Request, Response
-from shared.errors import ApiError
-from shared.models import Changes, Deleted, Metadata, MetadataChanges, Model, Resource
+from shared.models import Changes, Deleted, Line
 from shared.pages import ListQuery, Page
+from shared.store import Ref
 
 __all__ = [
     "Api",
-    "ApiError",
     "Call",
     "Changes",
     "Deleted",
+    "Line",
     "ListQuery",
-    "Metadata",
-    "MetadataChanges",
-    "Model",
     "Page",
+    "Ref",
     "Request",
-    "Resource",
     "Response",
 ]

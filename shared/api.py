@@ -1,8 +1,8 @@
 """The door: every request comes in here and every answer leaves from here.
 
-In order: find the route, authenticate, check the permission, decode and validate, look for a
-replay, run the handler, shape its answer, commit, write the line, count. No handler runs before the
-first four have passed. This is the only file that knows the web framework.
+In order: find the route, authenticate, check the permission, decode and validate, run the handler
+(its first read brings the replay record along), shape its answer, commit, write the line, count. No
+handler runs before the first four have passed. This is the only file that knows the web framework.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from shared.metering import Series
 from shared.models import Changes, Intake, Model, Record, changes_model, receive
 from shared.pages import Page
 from shared.service import Service
-from shared.settings import Mode, Settings
+from shared.settings import Settings
 from shared.store import Replay, Replayed, Store
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
@@ -52,23 +52,25 @@ class Nothing(Model):
     """The parameters of a route that takes none."""
 
 
+NOTHING = Nothing()
+
+
 @dataclass(slots=True)
 class Call:
-    """What a handler knows of the request: who calls, when, and the store as they may see it."""
+    """What a handler knows of the request: who calls, and the store as they may see it."""
 
     caller: Caller
     store: Store
-    now: datetime
 
     @property
-    def mode(self) -> Mode:
-        """The mode of the caller's key."""
-        return self.caller.mode
+    def now(self) -> datetime:
+        """The moment of the request."""
+        return self.store.now
 
     @property
     def livemode(self) -> bool:
         """Whether real patients and practitioners are concerned."""
-        return self.caller.mode == "live"
+        return self.store.livemode
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Api:
     """One function's routes. `account` says that what they change belongs to no mode."""
 
     def __init__(self, name: str, *, audience: Audience, account: bool = False) -> None:
+        if audience not in get_args(Audience):
+            raise TypeError(f"{name} is for nobody that is known: {audience}")
         self.name = name
         self.audience = audience
         self.account = account
@@ -268,6 +272,8 @@ class Exchange:
                 "code": self.code,
                 "objects": list(self.store.touched) if self.store else [],
                 "milliseconds": round(seconds * 1000, 3),
+                "bytesIn": self.bytes_in,
+                "bytesOut": len(answer.body),
             },
         )
         series = Series(organisation, mode, template, method, answer.status_code, self.code, key_id)
@@ -318,12 +324,10 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     return await _run(exchange, route, caller, arguments, replay, account=api.account)
 
 
-NOTHING = Nothing()
-
-
 def _received(
     model: type[Model], tree: forms.Tree, intake: Intake, problems: list[ApiError]
 ) -> Model | None:
+    """Receive parameters; of a route that takes none and was sent none, without any work."""
     return receive(model, tree, intake, problems) if tree or model is not Nothing else NOTHING
 
 
@@ -412,7 +416,7 @@ async def _run(
         try:
             if attempt:
                 await store.check_replay()
-            return await _attempt(exchange, route, Call(caller, store, exchange.now), arguments)
+            return await _attempt(exchange, route, Call(caller, store), arguments)
         except Replayed as replayed:
             earlier = replayed.replay
             exchange.code = earlier.code

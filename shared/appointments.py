@@ -1,6 +1,5 @@
 """Appointments: a practitioner meets a patient in a window to do a task."""
 
-from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from shared import ids
@@ -20,7 +19,6 @@ from shared.models import (
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
 from shared.scheduling import Coverage, Window, outward, recognise
-from shared.settings import Mode
 from shared.store import Ref, Store
 from shared.tasks import Task
 
@@ -92,28 +90,27 @@ class AppointmentQuery(ListQuery):
     status: Status | None = None
 
 
-async def book(
-    store: Store, mode: Mode, organisation: str, request: AppointmentIn, now: datetime
-) -> Appointment:
+async def book(store: Store, request: AppointmentIn) -> Appointment:
     """Stage an appointment in the window that the request names, and the claim of a place in it."""
-    window_id = _window_id(request)
+    now = store.now
     wanted_patient = Ref(Patient, request.patientId, "patientId")
     wanted_task = Ref(Task, request.taskId, "taskId")
-    wanted_window = Ref(Window, window_id, "windowId")
+    wanted_window = Ref(Window, request.windowId or "", "windowId")
     patient, task, coverage, window = await store.find(
         wanted_patient,
         wanted_task,
         Ref(Coverage, outward(request.location.address.postcode)),
         wanted_window,
     )
+    _check_kind(request)
     patient = store.required(patient, wanted_patient)
     task = store.required(task, wanted_task)
     if not task.active:
         raise ApiError("task_inactive", param="taskId")
     if coverage is None:
         raise ApiError("not_in_coverage", param="location[address][postcode]")
-    if window is None and mode == "test" and Window.accepts(window_id):
-        window = recognise(organisation, window_id, coverage.area, now)
+    if window is None and not store.livemode:
+        window = recognise(store.organisation, wanted_window.id, coverage.area, now)
     window = store.required(window, wanted_window)
     window.check(task, coverage)
 
@@ -123,7 +120,7 @@ async def book(
     return store.insert(
         Appointment.new(
             at=now,
-            livemode=mode == "live",
+            livemode=store.livemode,
             id=appointment_id,
             status="scheduled",
             window=AppointmentWindow(id=window.id, startAt=window.startAt, endAt=window.endAt),
@@ -132,8 +129,8 @@ async def book(
     )
 
 
-def _window_id(request: AppointmentIn) -> str:
-    """Return the window that is asked for; refuse the kinds of scheduling that are not enabled."""
+def _check_kind(request: AppointmentIn) -> None:
+    """Refuse the kinds of scheduling that are not enabled."""
     if request.documentIds:
         raise ApiError("documents_not_enabled", param="documentIds")
     if request.planFrom or request.planTo:
@@ -141,4 +138,3 @@ def _window_id(request: AppointmentIn) -> str:
         raise ApiError("planned_scheduling_not_enabled", param=param)
     if request.windowId is None:
         raise ApiError("patient_led_scheduling_not_enabled", param="windowId")
-    return request.windowId

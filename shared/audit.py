@@ -21,8 +21,8 @@ from shared.backends import BackendError
 class Log:
     """Appends JSON lines to a file, or to standard output where the path is `-`.
 
-    A line is one write to a descriptor opened for appending: lines of several processes do not mix,
-    and a line that was written survives the death of the process.
+    The descriptor is opened for appending and a line is written at once, so lines of several
+    processes do not mix, and a line that was written survives the death of the process.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,6 +1,6 @@
 """Cancelling an appointment: once, with a reason, and with its place given back."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, Literal
 
 from shared.appointments import Appointment
@@ -58,10 +58,9 @@ def cancellation_id(appointment_id: str) -> str:
     return Cancellation.prefix + appointment_id.removeprefix(Appointment.prefix) if known else ""
 
 
-async def cancel(
-    store: Store, appointment_id: str, request: CancellationIn, now: datetime
-) -> Cancellation:
+async def cancel(store: Store, appointment_id: str, request: CancellationIn) -> Cancellation:
     """Stage the cancellation of an appointment and the return of its place."""
+    now = store.now
     appointment = await store.get(Appointment, appointment_id)
     if appointment.status == "cancelled":
         raise ApiError("appointment_already_cancelled", id=appointment_id)
@@ -83,4 +82,4 @@ async def cancel(
         chargeable=appointment.window.startAt - now < FREE_UNTIL,
         **request.model_dump(),
     )
-    return store.put(cancellation)
+    return store.put(cancellation)  # not `insert`: its id is not this request's alone

@@ -1,4 +1,4 @@
-"""Usage of each partner, counted in memory. What is counted here is flushed with the metrics."""
+"""Usage of each partner, counted in memory. Flushing it comes with the metrics."""
 
 from collections import defaultdict
 from dataclasses import dataclass

@@ -184,7 +184,7 @@ Name = Annotated[str, _limits(2, 100), _checked(_one_line)]
 """A person's first or last name."""
 Note = Annotated[str, _limits(1, 1000), _checked(_printable)]
 """Text of several lines."""
-Phone = Annotated[str, _checked(_phone)]
+Phone = Annotated[str, _limits(8, 16), _checked(_phone)]
 """A phone number in E.164 form (ITU-T)."""
 Email = Annotated[str, _limits(3, 254), _checked(_email)]
 Postcode = Annotated[str, _limits(5, 12), _checked(_postcode)]

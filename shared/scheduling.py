@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from shared import ids
 from shared.backends import Operator
@@ -67,7 +69,7 @@ class Window(Record):
     area: str
     startAt: Moment
     endAt: Moment
-    capacity: int
+    capacity: Annotated[int, Field(ge=0, le=MOST_PLACES)]
     procedures: list[str] | None = None
     claims: dict[str, Moment | None] = {}
 
@@ -149,17 +151,14 @@ class AvailabilityQuery(ListQuery):
 class Search:
     """What windows are wanted: in an area, between two London days (both included)."""
 
-    mode: Mode
-    organisation: str
     area: str
     first: date
     last: date
 
 
-async def find_windows(
-    store: Store, mode: Mode, organisation: str, query: AvailabilityQuery, now: datetime
-) -> Page[OpenWindow]:
+async def find_windows(store: Store, query: AvailabilityQuery) -> Page[OpenWindow]:
     """Return a page of the windows that have a place for a task, the soonest first."""
+    now = store.now
     cursor = query.cursor(Window.prefix)
     first, last = _days(query, now)
     wanted = Ref(Task, query.taskId, "taskId")
@@ -170,7 +169,7 @@ async def find_windows(
     if coverage is None:
         raise ApiError("not_in_coverage", param="postcode")
 
-    search = Search(mode, organisation, coverage.area, first, last)
+    search = Search(coverage.area, first, last)
     not_begun = now + timedelta(microseconds=1)
     after = ids.place(Window.prefix, max(not_begun, _midnight(first)))
     before = ids.place(Window.prefix, _midnight(last + timedelta(days=1)))
@@ -188,7 +187,7 @@ async def find_windows(
         cursor = chunk[-1].id
         size = min(2 * size, LARGEST_CHUNK)  # where much is taken, look further at a time
     page = Page.cut(found, query.limit, backwards=query.backwards)
-    return Page([_offer(each, mode, now) for each in page.data], page.has_more)
+    return Page([_offer(each, store) for each in page.data], page.has_more)
 
 
 async def _chunk(
@@ -200,13 +199,13 @@ async def _chunk(
     ones are laid out first and those that are stored take their places.
     """
     simulated: list[Window] = []
-    if search.mode == "test":
+    if not store.livemode:
         days = (search.last - search.first).days + 1
         every = (
             window
             for offset in range(days)
             for window in simulate(
-                search.organisation, search.area, search.first + timedelta(days=offset)
+                store.organisation, search.area, search.first + timedelta(days=offset)
             )
             if after < window.id < before
         )
@@ -220,7 +219,7 @@ async def _chunk(
     stored = await store.select(
         Window, [("area", "==", search.area), *where], limit=size, descending=descending
     )
-    if search.mode == "live":
+    if store.livemode:
         return stored
     claimed = {window.id: window for window in stored}
     return [claimed.get(window.id, window) for window in simulated]
@@ -243,17 +242,18 @@ def _days(query: AvailabilityQuery, now: datetime) -> tuple[date, date]:
     return min(max(first, today), beyond), min(last, horizon)
 
 
-def _offer(window: Window, mode: Mode, now: datetime) -> OpenWindow:
+def _offer(window: Window, store: Store) -> OpenWindow:
+    """Show a window. Its times are those of its coming within the horizon, not of its bookings."""
     day = london_day(window.startAt) - timedelta(days=HORIZON_DAYS - 1)
     opened = isoformat(_midnight(day))
     return OpenWindow(
         id=window.id,
-        livemode=mode == "live",
+        livemode=store.livemode,
         createdAt=opened,
         updatedAt=opened,
         startAt=window.startAt,
         endAt=window.endAt,
-        remaining=window.remaining(now),
+        remaining=window.remaining(store.now),
     )
 
 
@@ -295,7 +295,10 @@ def recognise(organisation: str, window_id: str, area: str, now: datetime) -> Wi
     """Return the simulated window that has an id, or None where there is none.
 
     `area` is where it is hoped to be. If it is a window of another area, that area stays unnamed.
+    One that began yesterday is still known, to be refused as begun.
     """
+    if not Window.accepts(window_id):
+        return None
     start, tail = ids.split(window_id)
     today = london_day(now)
     day = london_day(start)

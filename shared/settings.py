@@ -58,12 +58,16 @@ class Settings:
     secret_manager: str = ""
     """ALLY_SECRET_MANAGER_HOST: host and port of a stand-in for Secret Manager on this machine."""
     log: str = "-"
-    """ALLY_LOG: the file that request lines are appended to; `-` is standard output."""
+    """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
+    `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings, or raise SettingError with a sentence that says what is wrong."""
-    backend = environ.get("ALLY_BACKEND", "")
+def load(environ: Mapping[str, str] = os.environ, backend: str = "") -> Settings:
+    """Read the settings, or raise SettingError with a sentence that says what is wrong.
+
+    `backend` is the one to take where the environment names none.
+    """
+    backend = environ.get("ALLY_BACKEND", backend)
     if backend not in ("local", "google"):
         raise SettingError("Set ALLY_BACKEND to local or google.")
     settings = Settings(
@@ -90,11 +94,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
     if len(set(settings.places.values())) < len(SPACES):
         raise SettingError("Give each of test, live and account a database or a root of its own.")
-    if settings.backend == "google":
-        if not settings.project:
-            raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
-        if len(settings.pepper) < SHORTEST_PEPPER:
-            raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
+    if backend == "google" and not settings.project:
+        raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
+    if len(settings.pepper) < SHORTEST_PEPPER and (backend == "google" or settings.pepper):
+        raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
     return settings
 
 

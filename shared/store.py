@@ -3,7 +3,7 @@
 A handler reads through its store and stages what it wants changed; the door commits all of it, with
 the replay record of the request, after the handler has returned its answer. So an effect and the
 memory of it are one commit, a handler can be run again when others were faster, and a refusal
-changes nothing. The organisation and the mode are bound in: no argument of any method names them.
+changes nothing. The organisation, the mode and the moment are bound in: no method takes them.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class Replayed(Exception):
 
 
 class Store:
-    """What one request reads and changes, for one organisation in one mode."""
+    """What one request reads and changes, at one moment, for one organisation in one mode."""
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class Store:
         A commit stays within one space, and the replay record lies where the effect does.
         """
         self._storage = storage
-        self._mode: Mode = mode
+        self.mode: Mode = mode
+        self.organisation = organisation
+        self.now = now
         self._ground: Space = "account" if account else mode
-        self._organisation = organisation
-        self._now = now
         self._request_id = request_id
         self._replay = replay
         self._replay_checked = replay is None
@@ -95,6 +95,11 @@ class Store:
         self._marker: Key | None = None
         self.touched: dict[str, None] = {}
         """Ids of the objects that were shown or changed, in order: what the audit line names."""
+
+    @property
+    def livemode(self) -> bool:
+        """Whether real patients and practitioners are concerned."""
+        return self.mode == "live"
 
     # --- Reading ---------------------------------------------------------------------------------
 
@@ -183,7 +188,7 @@ class Store:
     async def forget(self, record_id: str) -> None:
         """Stage the deletion of every replay record that names an object."""
         where: tuple[tuple[str, Operator, str], ...] = (("objects", "contains", record_id),)
-        query = Query(self._ground, self._organisation, Replay.collection, MOST_FORGOTTEN, where)
+        query = Query(self._ground, self.organisation, Replay.collection, MOST_FORGOTTEN, where)
         for document in await self._storage.query(query):
             self._staged[document.key] = Delete(document.key, document.version)
 
@@ -221,7 +226,7 @@ class Store:
                 }
             )
             key = self._replay_key(record)
-            expires = self._now + REPLAY_LIFE
+            expires = self.now + REPLAY_LIFE
             writes.append(Put(key, record.dump(), self._version(key), expires))
         if not writes:
             return
@@ -229,22 +234,22 @@ class Store:
             raise RuntimeError("a commit stays within one space: declare the Api's `account`")
         marker = self._marker
         if marker is None:
-            marker = Key(self._ground, self._organisation, "commits", self._request_id)
-            writes.append(Put(marker, {"id": marker.id}, None, self._now + MARKER_LIFE))
+            marker = Key(self._ground, self.organisation, "commits", self._request_id)
+            writes.append(Put(marker, {"id": marker.id}, None, self.now + MARKER_LIFE))
         await self._storage.commit(writes, marker)
         self.touched |= changed
 
     # --- Within ----------------------------------------------------------------------------------
 
     def _home(self, model: type[Record]) -> tuple[Space, str]:
-        space: Space = "account" if model.account else self._mode
-        return space, OURS if self._mode in model.shared else self._organisation
+        space: Space = "account" if model.account else self.mode
+        return space, OURS if self.mode in model.shared else self.organisation
 
     def _key(self, model: type[Record], record_id: str) -> Key:
         return Key(*self._home(model), model.collection, record_id)
 
     def _replay_key(self, replay: Replay) -> Key:
-        return Key(self._ground, self._organisation, Replay.collection, replay.id)
+        return Key(self._ground, self.organisation, Replay.collection, replay.id)
 
     async def _load(self, refs: Sequence[Ref[Any]]) -> list[Any]:
         keys = [self._key(ref.model, ref.id) if ref.model.accepts(ref.id) else None for ref in refs]
@@ -268,7 +273,7 @@ class Store:
             return
         self._replay_checked = True
         document = self._read[self._replay_key(self._replay)]
-        if document is None or (document.expires is not None and document.expires <= self._now):
+        if document is None or (document.expires is not None and document.expires <= self.now):
             return
         earlier = Replay.load(document.data)
         if earlier.fingerprint != self._replay.fingerprint:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.serving import OUTSIDE, PATIENT, POSTCODE, Partner
+from tests.support.serving import OUTSIDE, PATIENT, POSTCODE, Json, Partner
 
 
 def test_a_partner_books_reads_and_cancels_an_appointment(partner: Partner) -> None:
@@ -120,10 +120,20 @@ def test_a_patient_who_is_expected_somewhere_cannot_be_deleted(partner: Partner)
 
 
 def test_two_appointments_of_one_patient_never_overlap(partner: Partner) -> None:
-    task = partner.task()
-    window = next(each for each in partner.windows(task) if each["remaining"] > 1)
-    request = partner.request(partner.create_patient(), task, window)
-    first = partner.post("/v1/appointments", request)
-    error = partner.post("/v1/appointments", request, 402)["error"]
-    assert error["code"] == "appointment_overlaps"
-    assert first["id"] in error["message"]
+    live = partner.live()
+    patient, task = live.create_patient(), live.task()
+    hours = {hour: live.live_window(days_ahead=2, hour=hour).id for hour in (9, 10, 11, 12, 13)}
+
+    def book(hour: int, status: int = 200) -> Json:
+        request = live.request(patient, task, {"id": hours[hour]})
+        return live.post("/v1/appointments", request, status)
+
+    first = book(11)  # each takes two hours
+    for hour in (10, 11, 12):
+        error = book(hour, 402)["error"]
+        assert error["code"] == "appointment_overlaps"
+        assert first["id"] in error["message"]
+    book(9)
+    book(13)
+    live.cancel(first)
+    book(11)

@@ -6,9 +6,11 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -111,10 +113,9 @@ def test_a_newcomer_runs_pastes_stops_and_finds_everything_again(clone: Clone) -
 
 
 def test_the_state_is_ignored_by_git() -> None:
-    ran = subprocess.run(
-        ["git", "check-ignore", ".ally/documents.sqlite", ".venv/x"], cwd=ROOT, check=False
-    )
-    assert ran.returncode == 0
+    for path in (".ally/documents.sqlite", ".venv/x", ".venv-newest/x"):
+        ran = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
+        assert ran.returncode == 0, path
 
 
 # --- The server itself, without make -------------------------------------------------------------
@@ -169,6 +170,13 @@ def test_a_broken_state_file_gets_one_clear_sentence(tmp_path: Path, name: str) 
     said = refusal(start(tmp_path, "--port", str(free_port()), "--http-port", str(free_port())))
     assert name in said
     assert "move it away" in said
+
+
+def test_a_state_of_another_version_gets_one_clear_sentence(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "documents.sqlite")) as other:
+        other.execute("PRAGMA user_version = 9")
+    said = refusal(start(tmp_path, "--port", str(free_port()), "--http-port", str(free_port())))
+    assert "another version" in said
 
 
 def test_a_folder_that_cannot_be_made_gets_one_clear_sentence(tmp_path: Path) -> None:
@@ -237,7 +245,7 @@ def test_a_start_makes_up_for_a_file_that_was_moved_away(tmp_path: Path, lost: s
             {"ALLY_STATE": str(tmp_path / "state")},
         )
         process.wait_until(lambda: "Serving" in output.read_text(), "The server")
-        process.stop()
+        assert process.stop() == 0
         assert output.read_text().count("# Create an appointment") == 1
         output.write_text("")
         for file in (tmp_path / "state").glob(f"{lost}*"):
@@ -257,7 +265,7 @@ def served(tmp_path: Path) -> Iterator[tuple[int, int]]:
     )
     process.wait_until(lambda: listens(ports[1]), "The server")
     yield ports
-    process.stop()
+    assert process.stop() == 0
 
 
 def test_plain_http_is_refused_whatever_it_carries(served: tuple[int, int]) -> None:

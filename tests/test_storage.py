@@ -25,6 +25,9 @@ from shared.backends import (
     Write,
 )
 from shared.backends.local import LocalStorage, StateError
+from tests.conftest import google_environment
+from tests.support.emulator import Emulator
+from tests.support.secret_manager import SecretManager
 from tests.support.serving import Backing
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -343,6 +346,27 @@ def _write(
     if verb == "delete" and wanted is not None:
         return Delete(key, wanted)
     return Guard(key, wanted)
+
+
+def test_three_roots_of_one_database_keep_the_spaces_apart(
+    emulator: Emulator, secret_manager: SecretManager
+) -> None:
+    """As the settings have it where they name no databases."""
+    environment = google_environment(emulator, secret_manager)
+    for space in ("TEST", "LIVE", "ACCOUNT"):
+        del environment[f"ALLY_DATABASE_{space}"]
+    backing = Backing({**environment, "ALLY_LOG": "/dev/null"})
+    try:
+        shelf = Shelf(backing)
+        spaces = ("test", "live", "account")
+        keys = [shelf.key("a", space=space) for space in spaces]
+        for key in keys[:2]:
+            shelf.commit(Put(key, {"id": "a", "in": key.space}))
+        found = shelf.get(*keys)
+        assert [document and document.data["in"] for document in found] == ["test", "live", None]
+        assert shelf.query() == ["a"]
+    finally:
+        backing.close()
 
 
 def test_a_declared_filter_is_found_by_its_index_on_the_local_backend(tmp_path: Any) -> None:

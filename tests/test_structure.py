@@ -103,6 +103,25 @@ create_asgi_app("{name}", "functions/{name}/main.py")
     )
 
 
+@pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
+def test_where_no_emulator_is_found_a_developer_is_told_and_ci_fails(
+    tmp_path: Path, ci: str, status: int
+) -> None:
+    for tool in ("sh", "git"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/test_storage.py", "-k", "three_roots"],
+        cwd=ROOT,
+        env={**os.environ, "CI": ci, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == status, ran.stdout
+    assert "The Firestore emulator was not found" in ran.stdout
+    assert ("NOT TESTED" in ran.stdout) == (status == 0)
+
+
 def test_lock_files_pin_hashes_and_name_no_host() -> None:
     for name in ("requirements.txt", "requirements-local.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()

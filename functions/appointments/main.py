@@ -12,7 +12,7 @@ api = Api("appointments", audience="partner")
 @api.post("/v1/appointments", permission="appointments:write")
 async def create(call: Call, body: AppointmentIn) -> Appointment:
     """Request an appointment in a window of GET /v1/availability."""
-    return await book(call.store, call.mode, call.caller.organisation, body, call.now)
+    return await book(call.store, body)
 
 
 @api.get("/v1/appointments", permission="appointments:read")
@@ -30,7 +30,7 @@ async def get(call: Call, appointment: str) -> Appointment:
 @api.post("/v1/appointments/{appointment}/cancel", permission="appointments:write")
 async def cancel_appointment(call: Call, appointment: str, body: CancellationIn) -> Cancellation:
     """Cancel an appointment, once."""
-    return await cancel(call.store, appointment, body, call.now)
+    return await cancel(call.store, appointment, body)
 
 
 @api.get("/v1/appointments/{appointment}/cancellation", permission="appointments:read")

@@ -2,7 +2,7 @@
 
 import functions_framework.aio
 
-from shared import Api, Call, Page, Request, Response
+from shared import Api, Call, Page, Ref, Request, Response
 from shared.scheduling import (
     AvailabilityQuery,
     Coverage,
@@ -12,7 +12,6 @@ from shared.scheduling import (
     find_windows,
     outward,
 )
-from shared.store import Ref
 from shared.tasks import Task
 
 api = Api("availability", audience="partner")
@@ -21,7 +20,7 @@ api = Api("availability", audience="partner")
 @api.get("/v1/availability", permission="availability:read")
 async def index(call: Call, query: AvailabilityQuery) -> Page[OpenWindow]:
     """List the windows that have a place for a task at a postcode, the soonest first."""
-    return await find_windows(call.store, call.mode, call.caller.organisation, query, call.now)
+    return await find_windows(call.store, query)
 
 
 @api.get("/v1/coverage", permission="availability:read")

@@ -2,8 +2,7 @@
 
 import functions_framework.aio
 
-from shared import Api, Call, Changes, Deleted, ListQuery, Page, Request, Response
-from shared.models import Line
+from shared import Api, Call, Changes, Deleted, Line, ListQuery, Page, Request, Response
 from shared.patients import Patient, PatientIn
 
 api = Api("patients", audience="partner")

@@ -72,6 +72,9 @@ class LocalStorage:
         self._indexes = _declared_indexes()
         try:
             self._prepare()
+        except StateError:
+            self._reader.close()
+            raise
         except sqlite3.DatabaseError as error:
             self._reader.close()
             raise StateError(
@@ -186,8 +189,8 @@ class LocalStorage:
 def _declared_indexes() -> dict[tuple[str, str], str]:
     """Return a name for each pair of collection and field in Firestore's index manifest.
 
-    Made here too, they let a filter cost here what it costs there. SQLite is told to use them,
-    since without statistics it takes the primary key to be as good.
+    Made here too, they let a filter by equality cost here what it costs there. SQLite is told to
+    use them, since without statistics it takes the primary key to be as good.
     """
     manifest = json.loads(INDEXES.read_text())
     return {

@@ -34,7 +34,7 @@ class Emulator:
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
                 "-Xms64m",
-                "-Xmx512m",
+                "-Xmx2g",
                 "-cp",
                 str(jar),
                 "com.google.cloud.datastore.emulator.firestore.CloudFirestore",

@@ -10,11 +10,10 @@ SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
 
 
 class SecretManager:
-    """Keeps secrets in memory, counts what it is asked, and fails when it is told to."""
+    """Keeps secrets in memory, and fails when it is told to."""
 
     def __init__(self) -> None:
         self.versions: dict[str, list[bytes]] = {}
-        self.accesses: list[str] = []
         self.failing: grpc.StatusCode | None = None
         self._server = grpc.server(ThreadPoolExecutor(4))
         handlers = {
@@ -36,7 +35,6 @@ class SecretManager:
         self._server.stop(None).wait()
 
     def _access(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self.accesses.append(request.name)
         if self.failing is not None:
             context.abort(self.failing, "told to fail")
         secret = request.name.removesuffix("/versions/latest")

@@ -5,7 +5,7 @@ import json
 import ssl
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from shared import ids
+from shared import clock, ids
 from shared.auth import Access, ApiKey
-from shared.clock import LONDON
+from shared.clock import LONDON, london_day
 from shared.organisations import Organisation
 from shared.provision import EVERYTHING, create_organisation, keep, load_coverage
 from shared.scheduling import Window
@@ -51,10 +51,6 @@ class Backing:
         areas = json.loads((ROOT / "infra" / "coverage.json").read_text())
         self.run(lambda service: load_coverage(service, "test", areas))
         self.run(lambda service: load_coverage(service, "live", areas))
-
-    @property
-    def name(self) -> str:
-        return self.environment["ALLY_BACKEND"]
 
     def run(self, action: Callable[[Service], Awaitable[T]]) -> T:
         """Do something with the backing's own service, in its own event loop."""
@@ -198,10 +194,29 @@ class Partner:
         found: Json = task
         return found
 
-    def windows(self, task: Json, **params: Any) -> list[Json]:
-        query = {"taskId": task["id"], "postcode": POSTCODE, "limit": 100, **params}
-        found: list[Json] = self.get("/v1/availability", **query)["data"]
-        return found
+    def windows(self, task: Json) -> list[Json]:
+        """Return every open window from tomorrow on: none of them begins during a test."""
+        query = {"taskId": task["id"], "postcode": POSTCODE, "limit": 100, "fromDate": tomorrow()}
+        return list(self.everything("/v1/availability", **query))
+
+    def everything(self, path: str, **params: Any) -> Iterator[Json]:
+        """Yield all objects of a list, page by page."""
+        while True:
+            page = self.get(path, **params)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params["starting_after"] = page["data"][-1]["id"]
+
+    def cancel(self, appointment: Json, status: int = 200) -> Json:
+        """Cancel an appointment for the patient."""
+        reason = {"cancellingEntity": "patient", "reasonCode": "other"}
+        return self.post(f"/v1/appointments/{appointment['id']}/cancel", reason, status)
+
+    def lines(self) -> list[Json]:
+        """Return what the log has of requests, on any server of the backing."""
+        text = Path(self.backing.environment["ALLY_LOG"]).read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
     def request(self, patient: Json, task: Json, window: Json, **fields: Any) -> Json:
         """Return the body that requests an appointment."""
@@ -214,13 +229,11 @@ class Partner:
             **fields,
         }
 
-    def book(self, window: Json | None = None, **fields: Any) -> Json:
+    def book(self, window: Json | None = None) -> Json:
         """Book an appointment for a new patient, in a given window or the first that is open."""
         task = self.task()
-        window = window or self.windows(task)[0]
-        return self.post(
-            "/v1/appointments", self.request(self.create_patient(), task, window, **fields)
-        )
+        chosen = window or self.windows(task)[0]
+        return self.post("/v1/appointments", self.request(self.create_patient(), task, chosen))
 
     # --- What is stored --------------------------------------------------------------------------
 
@@ -280,6 +293,10 @@ class Partner:
 
 async def _now(service: Service) -> datetime:
     return service.now()
+
+
+def tomorrow() -> str:
+    return (london_day(clock.now()) + timedelta(days=1)).isoformat()
 
 
 def london(day: date, hour: int) -> datetime:

@@ -2,7 +2,7 @@
 
 Calls go over `grpc.aio` with the official package's own protobuf messages, because its high-level
 client costs more than twice the CPU (docs/decisions/0007-firestore-without-its-client.md). Nothing
-here retries a commit blindly: google-cloud.md and promise 5 say why.
+here retries a commit blindly (docs/decisions/0003-three-storage-verbs.md).
 
 A document lies at `<root>/<owner>/<collection>/<id>` of its space's database. Its fields are the
 data's members; `expireAt` beside them is what the TTL policy reads.
@@ -48,7 +48,8 @@ REFUSED = frozenset(
         grpc.StatusCode.NOT_FOUND,
     }
 )
-"""A commit answered so wrote nothing, because a document was not as demanded."""
+"""A commit answered so wrote nothing, because a document was not as demanded. NOT_FOUND may also be
+said of the database; a commit that demands no document knows that it is."""
 
 SILENT = frozenset(
     {
@@ -61,7 +62,7 @@ SILENT = frozenset(
 )
 """After these nobody knows whether the call took effect."""
 
-BUSY = frozenset(
+HOPELESS = frozenset(
     {
         grpc.StatusCode.PERMISSION_DENIED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -81,8 +82,8 @@ _OPERATORS = {
     "<": types.StructuredQuery.FieldFilter.Operator.LESS_THAN,
     "<=": types.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL,
     ">": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN,
-    "contains": types.StructuredQuery.FieldFilter.Operator.ARRAY_CONTAINS,
     ">=": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL,
+    "contains": types.StructuredQuery.FieldFilter.Operator.ARRAY_CONTAINS,
 }
 _AND = types.StructuredQuery.CompositeFilter.Operator.AND
 _ASCENDING = types.StructuredQuery.Direction.ASCENDING
@@ -192,6 +193,7 @@ class FirestoreStorage:
         for write in writes:
             self._add(write, request.writes.add())
         end = time.monotonic() + self._timeout
+        demanding = any(write.version is not None for write in writes)
         lost = False
         while (seconds := self._one_try(end)) > 0:
             try:
@@ -199,7 +201,8 @@ class FirestoreStorage:
             except grpc.aio.AioRpcError as error:
                 code = error.code()
                 aborted = code is grpc.StatusCode.ABORTED
-                if code in REFUSED or (aborted and not lost):
+                missing = code is grpc.StatusCode.NOT_FOUND and not demanding
+                if (code in REFUSED and not missing) or (aborted and not lost):
                     if lost and await self._exists(marker, end):
                         return
                     raise ConflictError(code.name) from None
@@ -275,7 +278,7 @@ def _open_channel(emulator: str) -> grpc.aio.Channel:
 
 
 def _raise_unless_silent(code: grpc.StatusCode) -> None:
-    if code in BUSY:
+    if code in HOPELESS:
         raise UnavailableError(code.name) from None
     if code not in SILENT:
         raise RejectedError(code.name) from None
