@@ -1,6 +1,7 @@
 """What holds for every route that is found, whoever wrote it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from functions import discover
 from shared.api import Api, Route
 from shared.auth import ApiKey
-from tests.support.serving import Partner
+from tests.support.serving import Json, Partner
 
 APIS = discover()
 ROUTES = [(api, route) for api in APIS for route in api.routes]
@@ -33,25 +34,28 @@ def some_path(route: Route) -> str:
 
 def missing_id(noun: str) -> str:
     prefixes = {"patient": "p", "task": "tsk", "organisation": "org", "appointment": "apt"}
+    assert noun in prefixes, f"say here what the ids of a {noun} begin with"
     return f"{prefixes[noun]}_{'0' * 22}"
 
 
 def existing_id(noun: str, partner: Partner) -> str:
     """Make an object of a partner's and return its id."""
-    if noun == "organisation":
-        return partner.organisation.id
-    if noun == "appointment":
-        return cancelled(partner)
-    made = partner.create_patient() if noun == "patient" else partner.task()
-    return str(made["id"])
+    makers: dict[str, Callable[[], Json]] = {
+        "organisation": lambda: {"id": partner.organisation.id},
+        "patient": partner.create_patient,
+        "task": partner.task,
+        "appointment": lambda: cancelled(partner),
+    }
+    make = makers.get(noun)
+    assert make is not None, f"say here how a {noun} is made"
+    return str(make()["id"])
 
 
-def cancelled(partner: Partner) -> str:
+def cancelled(partner: Partner) -> Json:
     """Make an appointment that has a cancellation too, so that every route of it could answer."""
-    appointment: str = partner.book()["id"]
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    partner.post(f"/v1/appointments/{appointment}/cancel", reason)
-    return appointment
+    booked = partner.book()
+    partner.cancel(booked)
+    return booked
 
 
 def valid_body(route: Route) -> dict[str, Any] | None:

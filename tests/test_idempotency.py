@@ -77,8 +77,7 @@ def test_a_402_replays_even_after_the_world_has_changed(partner: Partner) -> Non
     request, options = partner.request(partner.create_patient(), task, window), keyed()
     refused = partner.send("POST", "/v1/appointments", json=request, **options)
     assert refused.status_code == 402
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    partner.post(f"/v1/appointments/{winner['id']}/cancel", reason)
+    partner.cancel(winner)
 
     again = partner.send("POST", "/v1/appointments", json=request, **options)
     assert (again.status_code, again.content) == (402, refused.content)

@@ -58,8 +58,7 @@ def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Pa
             "/v1/appointments", partner.request(patient, task, windows[number]), headers=headers
         )
         if number % 4 < 2:
-            reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-            partner.post(f"/v1/appointments/{booked['id']}/cancel", reason)
+            partner.cancel(booked)
         return patient, booked
 
     with ThreadPoolExecutor(CALLERS) as pool:

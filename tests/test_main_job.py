@@ -38,16 +38,14 @@ def test_the_place_is_taken_by_booking_and_given_back_by_cancelling(partner: Par
         )
 
     assert remaining() == window["remaining"] - 1
-    reason = {"cancellingEntity": "organisation", "reasonCode": "booked_by_mistake"}
-    partner.post(f"/v1/appointments/{booked['id']}/cancel", reason)
+    partner.cancel(booked)
     assert remaining() == window["remaining"]
 
 
 def test_a_second_cancellation_is_refused_and_changes_nothing(partner: Partner) -> None:
     booked = partner.book()
-    reason = {"cancellingEntity": "patient", "reasonCode": "patient_changed_mind"}
-    first = partner.post(f"/v1/appointments/{booked['id']}/cancel", reason)
-    error = partner.post(f"/v1/appointments/{booked['id']}/cancel", reason, 402)["error"]
+    first = partner.cancel(booked)
+    error = partner.cancel(booked, 402)["error"]
     assert error["code"] == "appointment_already_cancelled"
     assert partner.get(f"/v1/appointments/{booked['id']}/cancellation") == first
 
@@ -114,8 +112,7 @@ def test_a_patient_who_is_expected_somewhere_cannot_be_deleted(partner: Partner)
     path = f"/v1/patients/{booked['patientId']}"
     error = partner.call("DELETE", path, 402)["error"]
     assert error["code"] == "patient_has_appointments"
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    partner.post(f"/v1/appointments/{booked['id']}/cancel", reason)
+    partner.cancel(booked)
     partner.call("DELETE", path)
 
 

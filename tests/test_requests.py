@@ -442,8 +442,7 @@ def test_lists_are_filtered_by_their_fields(partner: Partner) -> None:
         partner.post("/v1/appointments", partner.request(patient, task, window))
         for patient, window in ((first, windows[0]), (first, windows[1]), (second, windows[2]))
     ]
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    partner.post(f"/v1/appointments/{booked[0]['id']}/cancel", reason)
+    partner.cancel(booked[0])
 
     def found(**filters: str) -> list[str]:
         return [each["id"] for each in partner.get("/v1/appointments", **filters)["data"]]
@@ -493,8 +492,7 @@ def test_an_array_index_that_is_absurd_is_refused(partner: Partner) -> None:
 
 def test_a_cancellation_is_found_by_its_appointment_alone(partner: Partner) -> None:
     booked = partner.book()
-    body = {"cancellingEntity": "patient", "reasonCode": "other"}
-    cancelled = partner.post(f"/v1/appointments/{booked['id']}/cancel", body)
+    cancelled = partner.cancel(booked)
     suffix = booked["id"].removeprefix("apt_")
     for wrong in (suffix, f"p_{suffix}", cancelled["id"], f"apt_apt_{suffix}"):
         partner.get(f"/v1/appointments/{wrong}/cancellation", 404)
@@ -531,8 +529,7 @@ def test_test_mode_warns_of_a_number_that_may_be_a_real_patients(partner: Partne
 
 
 def lines_of(partner: Partner) -> dict[str, Json]:
-    log = Path(partner.backing.environment["ALLY_LOG"]).read_text()
-    return {line["requestId"]: line for line in map(json.loads, log.splitlines())}
+    return {line["requestId"]: line for line in partner.lines()}
 
 
 def test_a_replay_is_audited_like_the_request_that_it_repeats(partner: Partner) -> None:

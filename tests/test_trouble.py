@@ -18,7 +18,7 @@ from tests.support.emulator import Emulator
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT, free_port
 from tests.support.secret_manager import SecretManager
-from tests.support.serving import PATIENT, Backing, Json, Partner, Server
+from tests.support.serving import PATIENT, Backing, Partner, Server
 
 SECRET_VALUE = "Zanzibar-Value"
 
@@ -26,11 +26,6 @@ SECRET_VALUE = "Zanzibar-Value"
 @pytest.fixture
 def api(partner: Partner) -> InProcess:
     return InProcess(partner.backing, partner.key)
-
-
-def log_lines(partner: Partner) -> list[Json]:
-    log = Path(partner.backing.environment["ALLY_LOG"])
-    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def test_a_crash_is_a_500_in_the_envelope_and_its_line_quotes_nothing(
@@ -46,7 +41,7 @@ def test_a_crash_is_a_500_in_the_envelope_and_its_line_quotes_nothing(
     assert "support@" in error["fix"]
     (crash,) = (
         line
-        for line in log_lines(partner)
+        for line in partner.lines()
         if line["kind"] == "crash" and line["requestId"] == request_id
     )
     assert crash["type"] == "RuntimeError"
@@ -103,8 +98,9 @@ def test_a_caller_who_leaves_in_the_middle_is_no_crash(partner: Partner) -> None
     deadline = time.monotonic() + 5
     codes: list[str] = []
     while not codes and time.monotonic() < deadline:
-        mine = [each for each in log_lines(partner) if each.get("key") == partner.key.id]
+        mine = [each for each in partner.lines() if each.get("key") == partner.key.id]
         codes = [each["code"] for each in mine if each["route"] == "/v1/patients"]
+        time.sleep(0.05)
     assert codes == ["body_malformed"]
 
 
