@@ -424,7 +424,7 @@ async def _run(
             return exchange.reply(earlier.status, earlier.body.encode(), headers)
         except ConflictError:
             attempt += 1
-            pause = random.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**attempt))  # noqa: S311
+            pause = random.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**attempt))  # noqa: S311 - jitter is no secret
             if time.monotonic() + pause > deadline:
                 raise ApiError("lock_timeout", headers={"Retry-After": "1"}) from None
             await asyncio.sleep(pause)

@@ -63,5 +63,5 @@ async def current() -> Service:
 
 def use(service: Service | None) -> None:
     """Make a service this process's own: what the local server and the tests do."""
-    global _current  # noqa: PLW0603
+    global _current  # noqa: PLW0603 - a process has one
     _current = service

@@ -103,9 +103,9 @@ class Store:
 
     # --- Reading ---------------------------------------------------------------------------------
 
-    async def get(self, model: type[R], id: str, param: str | None = None) -> R:  # noqa: A002
+    async def get(self, model: type[R], record_id: str, param: str | None = None) -> R:
         """Return a record, or refuse with 404: what is not the caller's does not exist."""
-        wanted = Ref(model, id, param)
+        wanted = Ref(model, record_id, param)
         (found,) = await self.find(wanted)
         return self.required(found, wanted)
 

@@ -51,7 +51,13 @@ def backing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backing]:
     """Where documents and keys are: each test that uses it runs on both backends."""
-    folder = tmp_path_factory.mktemp("state")
+    made = Backing(environment_of(request, tmp_path_factory.mktemp("state")))
+    yield made
+    made.close()
+
+
+def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, str]:
+    """Return the settings of the backend that a fixture's parameter names, empty."""
     environment = {
         "ALLY_BACKEND": request.param,
         "ALLY_STATE": str(folder),
@@ -61,9 +67,7 @@ def backing(
         environment |= google_environment(
             request.getfixturevalue("emulator"), request.getfixturevalue("secret_manager")
         )
-    made = Backing(environment)
-    yield made
-    made.close()
+    return environment
 
 
 def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from functions import discover
 from shared.api import Api, Route
-from shared.auth import ApiKey
+from shared.auth import Access, ApiKey
 from tests.support.serving import Json, Partner
 
 APIS = discover()
@@ -84,8 +84,8 @@ def test_with_a_wrong_secret_every_route_answers_401(partner: Partner, route: Ro
 @every_route()
 def test_without_the_permission_every_route_answers_403(partner: Partner, route: Route) -> None:
     resource, access = route.permission.split(":")
-    weaker = {"write": "read", "read": "none"}[access]
-    restricted = partner.with_key({"*": "write", resource: weaker})  # type: ignore[dict-item]
+    weaker: Access = "read" if access == "write" else "none"
+    restricted = partner.with_key({"*": "write", resource: weaker})
     answer = restricted.send(route.method, some_path(route))
     assert answer.status_code == 403
     error = answer.json()["error"]
@@ -158,14 +158,14 @@ def test_two_functions_that_claim_a_segment_do_not_load() -> None:
 def test_a_route_without_a_permission_does_not_load() -> None:
     api = Api("things", audience="partner")
     with pytest.raises(TypeError, match="permission"):
-        api.get("/v1/things")(_handler)  # type: ignore[call-arg]
+        api.get("/v1/things")(_handler)  # type: ignore[call-arg]  # on purpose
     with pytest.raises(TypeError, match="permission"):
         api.get("/v1/things", permission="")(_handler)
 
 
 def test_a_function_without_an_audience_does_not_load() -> None:
     with pytest.raises(TypeError, match="audience"):
-        Api("things")  # type: ignore[call-arg]
+        Api("things")  # type: ignore[call-arg]  # on purpose
 
 
 async def _handler(call: Any) -> Any:

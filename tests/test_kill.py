@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import google_environment
+from tests.conftest import BACKENDS, environment_of
 from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
 KILLS = int(os.environ.get("ALLY_KILLS", "3"))
@@ -20,19 +20,10 @@ KILLS_EACH = 5
 CALLERS = 6
 
 
-@pytest.fixture(params=["local", "google"])
+@pytest.fixture(params=BACKENDS)
 def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server that may be killed, on a backing of its own."""
-    environment = {
-        "ALLY_BACKEND": request.param,
-        "ALLY_STATE": str(tmp_path),
-        "ALLY_LOG": str(tmp_path / "requests.jsonl"),
-    }
-    if request.param == "google":
-        environment |= google_environment(
-            request.getfixturevalue("emulator"), request.getfixturevalue("secret_manager")
-        )
-    backing = Backing(environment)
+    backing = Backing(environment_of(request, tmp_path))
     server = Server(backing, tmp_path)
     yield server
     server.stop()

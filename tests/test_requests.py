@@ -2,12 +2,11 @@
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, Json, Partner
+from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, Json, Partner, problems
 
 SECRET_VALUE = "Zanzibar-Value"
 
@@ -21,10 +20,6 @@ def refuse(partner: Partner, **options: Any) -> Json:
     assert SECRET_VALUE not in answer.text
     assert partner.get("/v1/patients")["data"] == []
     return error
-
-
-def problems(error: Json) -> dict[str, str]:
-    return {each["param"]: each["code"] for each in error["errors"]}
 
 
 # --- Keys ----------------------------------------------------------------------------------------
@@ -380,79 +375,6 @@ def test_old_and_new_metadata_together_keep_the_limit(partner: Partner) -> None:
     assert len(partner.get(f"/v1/patients/{patient['id']}")["metadata"]) == 40
 
 
-# --- Lists ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("params", "wrong"),
-    [
-        ({"limit": 0}, "limit"),
-        ({"limit": 101}, "limit"),
-        ({"limit": -1}, "limit"),
-        ({"limit": "ten"}, "limit"),
-        ({"limit": "1.0"}, "limit"),
-        ({"limit": "1e1"}, "limit"),
-        ({"limit": ["1", "2"]}, "limit"),
-        ({"starting_after": "x"}, "starting_after"),
-        ({"starting_after": "tsk_" + "0" * 22}, "starting_after"),
-        ({"ending_before": "p_short"}, "ending_before"),
-        ({"starting_after": "p_" + "0" * 22, "ending_before": "p_" + "0" * 22}, "ending_before"),
-        ({"starting_before": "p_" + "0" * 22}, "starting_before"),
-    ],
-)
-def test_a_wrong_page_is_refused(partner: Partner, params: Json, wrong: str) -> None:
-    error = partner.get("/v1/patients", 400, **params)["error"]
-    assert wrong in problems(error)
-
-
-def test_has_more_is_right_at_the_edges_in_both_directions(partner: Partner) -> None:
-    made = [partner.create_patient()["id"] for _ in range(5)][::-1]
-
-    def page(**params: Any) -> tuple[list[int], bool]:
-        listed = partner.get("/v1/patients", **params)
-        assert (listed["object"], listed["url"]) == ("list", "/v1/patients")
-        return [made.index(each["id"]) for each in listed["data"]], listed["has_more"]
-
-    assert page() == ([0, 1, 2, 3, 4], False)
-    assert page(limit=5) == ([0, 1, 2, 3, 4], False)
-    assert page(limit=4) == ([0, 1, 2, 3], True)
-    assert page(limit=2, starting_after=made[2]) == ([3, 4], False)
-    assert page(limit=1, starting_after=made[2]) == ([3], True)
-    assert page(starting_after=made[4]) == ([], False)
-    assert page(limit=2, ending_before=made[2]) == ([0, 1], False)
-    assert page(limit=1, ending_before=made[2]) == ([1], True)
-    assert page(ending_before=made[0]) == ([], False)
-
-
-def test_a_deleted_objects_id_still_says_where_to_go_on(partner: Partner) -> None:
-    made = [partner.create_patient()["id"] for _ in range(4)][::-1]
-    partner.call("DELETE", f"/v1/patients/{made[1]}")
-    listed = partner.get("/v1/patients", starting_after=made[1])["data"]
-    assert [each["id"] for each in listed] == made[2:]
-
-
-def test_lists_are_filtered_by_their_fields(partner: Partner) -> None:
-    first, second = (partner.create_patient(externalRef=name) for name in ("one", "two"))
-    listed = partner.get("/v1/patients", externalRef="two")["data"]
-    assert [each["id"] for each in listed] == [second["id"]]
-
-    task = partner.task()
-    windows = partner.windows(task)
-    booked = [
-        partner.post("/v1/appointments", partner.request(patient, task, window))
-        for patient, window in ((first, windows[0]), (first, windows[1]), (second, windows[2]))
-    ]
-    partner.cancel(booked[0])
-
-    def found(**filters: str) -> list[str]:
-        return [each["id"] for each in partner.get("/v1/appointments", **filters)["data"]]
-
-    assert found(patientId=first["id"]) == [booked[1]["id"], booked[0]["id"]]
-    assert found(status="scheduled") == [booked[2]["id"], booked[1]["id"]]
-    assert found(status="cancelled", patientId=first["id"]) == [booked[0]["id"]]
-    assert found(patientId=second["id"], status="cancelled") == []
-
-
 # --- Appointments --------------------------------------------------------------------------------
 
 
@@ -523,64 +445,3 @@ def test_test_mode_warns_of_a_number_that_may_be_a_real_patients(partner: Partne
     assert "999" in answer.headers["Ally-Warning"]
     safe = partner.send("POST", "/v1/patients", json={**PATIENT, "nhsNumber": "9990000018"})
     assert "Ally-Warning" not in safe.headers
-
-
-# --- What is written down ------------------------------------------------------------------------
-
-
-def lines_of(partner: Partner) -> dict[str, Json]:
-    return {line["requestId"]: line for line in partner.lines()}
-
-
-def test_a_replay_is_audited_like_the_request_that_it_repeats(partner: Partner) -> None:
-    headers = {"Idempotency-Key": "k"}
-    sent = [partner.send("POST", "/v1/patients", json=PATIENT, headers=headers) for _ in range(2)]
-    lines = lines_of(partner)
-    first, again = (lines[answer.headers["Request-Id"]] for answer in sent)
-    assert first["objects"] == again["objects"] == [sent[0].json()["id"]]
-
-    task = partner.task()
-    full = next(each for each in partner.windows(task) if each["remaining"] == 1)
-    partner.post("/v1/appointments", partner.request(partner.create_patient(), task, full))
-    late = partner.request(partner.create_patient(), task, full)
-    sent = [
-        partner.send("POST", "/v1/appointments", json=late, headers={"Idempotency-Key": "l"})
-        for _ in range(2)
-    ]
-    lines = lines_of(partner)
-    codes = [lines[answer.headers["Request-Id"]]["code"] for answer in sent]
-    assert codes == ["window_unavailable", "window_unavailable"]
-
-
-def test_a_list_is_audited_for_what_it_shows(partner: Partner) -> None:
-    for _ in range(3):
-        partner.create_patient()
-    answer = partner.send("GET", "/v1/patients", params={"limit": 2})
-    shown = [each["id"] for each in answer.json()["data"]]
-    assert lines_of(partner)[answer.headers["Request-Id"]]["objects"] == shown
-
-
-def test_each_request_leaves_one_line_with_its_objects_and_no_content(partner: Partner) -> None:
-    log = Path(partner.backing.environment["ALLY_LOG"])
-    values = {"firstName": "Quetzalcoatl", "note": SECRET_VALUE, "email": "quetzal@example.com"}
-    created = partner.send("POST", "/v1/patients", json={**PATIENT, **values})
-    patient = created.json()["id"]
-    listed = partner.send("GET", "/v1/patients", params={"externalRef": SECRET_VALUE})
-    read = partner.send("GET", f"/v1/patients/{patient}")
-    refused = partner.send("POST", "/v1/patients", json={**PATIENT, "sex": SECRET_VALUE})
-    text = log.read_text()
-    for value in (*values.values(), str(partner.key), partner.key.secret):
-        assert value not in text
-    lines = {line["requestId"]: line for line in map(json.loads, text.splitlines())}
-    expected = [
-        (created, "POST", "/v1/patients", 200, [patient], ""),
-        (listed, "GET", "/v1/patients", 200, [], ""),
-        (read, "GET", "/v1/patients/{patient}", 200, [patient], ""),
-        (refused, "POST", "/v1/patients", 400, [], "parameter_invalid"),
-    ]
-    for answer, method, route, status, objects, code in expected:
-        line = lines[answer.headers["Request-Id"]]
-        assert (line["method"], line["route"], line["status"]) == (method, route, status)
-        assert (line["objects"], line["code"]) == (objects, code)
-        assert (line["organisation"], line["mode"]) == (partner.organisation.id, "test")
-        assert line["key"] == partner.key.id

@@ -87,7 +87,7 @@ def test_a_document_is_in_its_own_space_and_under_its_own_owner_alone(
     shelf: Shelf, elsewhere: dict[str, str]
 ) -> None:
     here = shelf.put("a")
-    other = here.key._replace(**elsewhere)  # type: ignore[arg-type]
+    other = here.key._replace(**elsewhere)  # type: ignore[arg-type]  # names of fields
     assert shelf.get(here.key, other) == [here, None]
     shelf.commit(Put(other, {"id": "a", "there": True}))
     both = shelf.get(other, here.key)

@@ -278,7 +278,7 @@ def _document(key: Key, row: tuple[int, float | None, str]) -> Document:
 
 def _condition(field: str, operator: Operator) -> str:
     if operator == "contains":
-        return f"EXISTS (SELECT 1 FROM json_each(data, '$.{field}') WHERE value = ?)"  # noqa: S608
+        return f"EXISTS (SELECT 1 FROM json_each(data, '$.{field}') WHERE value = ?)"  # noqa: S608 - ours
     return f"{'id' if field == 'id' else _extract(field)} {operator} ?"
 
 

@@ -295,6 +295,11 @@ async def _now(service: Service) -> datetime:
     return service.now()
 
 
+def problems(error: Json) -> dict[str, str]:
+    """Return the code of each wrong parameter that an error names."""
+    return {each["param"]: each["code"] for each in error["errors"]}
+
+
 def tomorrow() -> str:
     return (london_day(clock.now()) + timedelta(days=1)).isoformat()
 

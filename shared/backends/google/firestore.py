@@ -285,7 +285,7 @@ def _raise_unless_silent(code: grpc.StatusCode) -> None:
 
 
 async def _pause() -> None:
-    await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311
+    await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - jitter is no secret
 
 
 def _document(key: Key, message: Any) -> Document:
