@@ -60,13 +60,11 @@ class Demo:
     def __init__(self, service: Service, caller: Caller, key: str) -> None:
         self.service = service
         self.key = key
-        self.organisation = caller.organisation
-        self.now = service.now()
         self.store = Store(
             service.storage,
-            mode="test",
+            mode=caller.mode,
             organisation=caller.organisation,
-            now=self.now,
+            now=service.now(),
             request_id="demo",
         )
 
@@ -80,7 +78,7 @@ class Demo:
         if page.data:
             return page.data[0]
         patient = Patient.new(
-            at=self.now,
+            at=self.store.now,
             livemode=False,
             firstName="Ada",
             lastName="Lovelace",
@@ -89,12 +87,13 @@ class Demo:
             dateOfBirth=date(1985, 12, 10),
             address=ADDRESS,
         )
-        await keep(self.service, "test", self.organisation, [patient], self.now)
+        store = self.store
+        await keep(self.service, store.mode, store.organisation, [patient], store.now)
         return patient
 
     async def free_window(self, task: Task, patient: Patient) -> OpenWindow:
         """Return a window some days ahead in which the patient is not expected elsewhere."""
-        first = london_day(self.now) + timedelta(days=DAYS_AHEAD)
+        first = london_day(self.store.now) + timedelta(days=DAYS_AHEAD)
         query = AvailabilityQuery(limit=100, taskId=task.id, postcode=POSTCODE, fromDate=first)
         page = await find_windows(self.store, query)
         taken = {booking.startAt for booking in patient.bookings.values()}
