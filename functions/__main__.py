@@ -69,6 +69,8 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
     prepare_folder(state)
     if settings.log == "-":
         settings = replace(settings, log=str(state / "requests.jsonl"))
+    if not settings.url:
+        settings = replace(settings, url=f"https://localhost:{port}")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(port, "--port"))
         refuser = stack.enter_context(listen(http_port, "--http-port"))
@@ -81,7 +83,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         if not quiet:
             print(await demo.first_calls(held, f"https://localhost:{port}", certificate))
         refusing = await asyncio.get_running_loop().create_server(
-            lambda: Refuser(settings.support), sock=refuser
+            lambda: Refuser(settings), sock=refuser
         )
         server = Server(
             uvicorn.Config(
@@ -144,8 +146,8 @@ class Server(uvicorn.Server):
 class Refuser(asyncio.Protocol):
     """Answers whatever comes over plain HTTP with 400 `https_required`, and looks at none of it."""
 
-    def __init__(self, support: str) -> None:
-        self._support = support
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,7 +160,9 @@ class Refuser(asyncio.Protocol):
             return
         transport, self._transport = self._transport, None
         request_id = ids.mint("req", clock.now())
-        body = orjson.dumps(envelope(ApiError("https_required"), request_id, self._support))
+        settings = self._settings
+        told = envelope(ApiError("https_required"), request_id, settings.support, settings.url)
+        body = orjson.dumps(told)
         head = (
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nRequest-Id: {request_id}\r\nConnection: close\r\n\r\n"

@@ -1,18 +1,22 @@
 """The few words that a resource is written with."""
 
 from shared.api import Api, Call, Request, Response
-from shared.models import Changes, Deleted, Line
-from shared.pages import ListQuery, Page
+from shared.fields import Line
+from shared.models import Changes, Deleted
+from shared.pages import ListQuery, Page, PageQuery
+from shared.routes import Content
 from shared.store import Ref
 
 __all__ = [
     "Api",
     "Call",
     "Changes",
+    "Content",
     "Deleted",
     "Line",
     "ListQuery",
     "Page",
+    "PageQuery",
     "Ref",
     "Request",
     "Response",

@@ -6,53 +6,48 @@ handler runs before the first four have passed. This is the only file that knows
 """
 
 import asyncio
-import inspect
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import Field
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import clock, forms, ids, service
 from shared.audit import Log
-from shared.auth import Caller
+from shared.auth import Caller, Keyring
 from shared.backends import ConflictError, UnavailableError
-from shared.errors import ApiError, envelope, invalid
+from shared.errors import PROBLEM, ApiError, Json, envelope, invalid, problem
+from shared.fields import Intake, Line
 from shared.metering import Series
-from shared.models import Changes, Intake, Model, Record, changes_model, receive
+from shared.models import Changes, Model, Record
 from shared.pages import Page
+from shared.receiving import receive
+from shared.routes import PUBLIC, Audience, Content, Nothing, Route, Routes, claim
 from shared.service import Service
 from shared.settings import Settings
+from shared.showing import Plan, links, plan, show
 from shared.store import Replay, Replayed, Store
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
 
-Audience = Literal["partner", "browser", "internal", "staff"]
-"""Who a function is for. Only the first two are ever reached through the gateway."""
-
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
-Handler = Callable[..., Awaitable[Model | Page[Any]]]
+VERSION = "2026-11-22"
+VERSIONS = (VERSION,)
+"""The versions of the API that are served; within one, changes only add."""
 
 LONGEST_PAUSE = 0.5
-
-_PERMISSION = re.compile(r"[a-z_]+:(read|write)")
-_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
-
-
-class Nothing(Model):
-    """The parameters of a route that takes none."""
-
-
+_VERSIONS = frozenset(version.encode() for version in VERSIONS)
+RETRYABLE = frozenset({409, 429, 503})
 NOTHING = Nothing()
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @dataclass(slots=True)
@@ -61,6 +56,7 @@ class Call:
 
     caller: Caller
     store: Store
+    keyring: Keyring
 
     @property
     def now(self) -> datetime:
@@ -73,77 +69,15 @@ class Call:
         return self.store.livemode
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One operation: a method and a path, who may use it, and what its handler takes."""
+class Api(Routes):
+    """One function's routes, and the door to them.
 
-    method: Method
-    template: str
-    permission: str
-    handler: Handler
-    body: type[Model]
-    query: type[Model]
-    changes: bool
-    pattern: re.Pattern[str]
-    takes: frozenset[str]
-
-
-class Api:
-    """One function's routes. `account` says that what they change belongs to no mode."""
+    `account` says that what they change belongs to no mode.
+    """
 
     def __init__(self, name: str, *, audience: Audience, account: bool = False) -> None:
-        if audience not in get_args(Audience):
-            raise TypeError(f"{name} is for nobody that is known: {audience}")
-        self.name = name
-        self.audience = audience
+        super().__init__(name, audience=audience)
         self.account = account
-        self.routes: list[Route] = []
-
-    @property
-    def segments(self) -> set[str]:
-        """The first segments after /v1 that the routes claim."""
-        return {route.template.split("/")[2] for route in self.routes}
-
-    def get(self, template: str, *, permission: str) -> Callable[[Handler], Handler]:
-        """Declare what reads: `GET /v1/…`."""
-        return self._declare(("GET",), template, permission)
-
-    def post(self, template: str, *, permission: str) -> Callable[[Handler], Handler]:
-        """Declare what creates, or acts: `POST /v1/…`."""
-        return self._declare(("POST",), template, permission)
-
-    def update(self, template: str, *, permission: str) -> Callable[[Handler], Handler]:
-        """Declare what changes an object: `POST /v1/things/{thing}`, or PATCH, the same."""
-        return self._declare(("POST", "PATCH"), template, permission)
-
-    def delete(self, template: str, *, permission: str) -> Callable[[Handler], Handler]:
-        """Declare what deletes: `DELETE /v1/things/{thing}`."""
-        return self._declare(("DELETE",), template, permission)
-
-    def _declare(
-        self, methods: tuple[Method, ...], template: str, permission: str
-    ) -> Callable[[Handler], Handler]:
-        def declare(handler: Handler) -> Handler:
-            self.routes += [_route(method, template, permission, handler) for method in methods]
-            return handler
-
-        return declare
-
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """Return the route of a request and its path's arguments, or refuse with 404 or 405."""
-        allowed = []
-        for route in self.routes:
-            matched = route.pattern.fullmatch(path)
-            if matched is not None:
-                if route.method == method:
-                    return route, matched.groupdict()
-                allowed.append(route.method)
-        if allowed:
-            verbs = ", ".join(allowed)
-            raise ApiError(
-                "method_not_allowed", headers={"Allow": verbs}, method=method, allowed=verbs
-            )
-        raise ApiError("route_unknown")
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request. Nothing is raised: whatever goes wrong is an answer too."""
@@ -173,24 +107,25 @@ class Api:
         return answer
 
 
-def _route(method: Method, template: str, permission: str, handler: Handler) -> Route:
-    if _PERMISSION.fullmatch(permission) is None:
-        raise TypeError(f"{method} {template} declares no permission such as patients:read")
-    hints = get_type_hints(handler)
-    body = hints.get("body", Nothing)
-    changes = get_origin(body) is Changes
-    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)
-    return Route(
-        method=method,
-        template=template,
-        permission=permission,
-        handler=handler,
-        body=changes_model(get_args(body)[0]) if changes else body,
-        query=hints.get("query", Nothing),
-        changes=changes,
-        pattern=re.compile(pattern),
-        takes=frozenset(inspect.signature(handler).parameters),
-    )
+class Expand(Model):
+    """The parameter that every route of an object has."""
+
+    expand: Annotated[list[Line], Field(max_length=20)] = []
+
+
+@dataclass(slots=True)
+class Work:
+    """What a request asks for, once it has been let in and understood."""
+
+    route: Route
+    caller: Caller
+    arguments: dict[str, Any]
+    expansions: Plan
+    account: bool
+    replay: Replay | None = None
+
+
+Headers = Iterable[tuple[str, str]]
 
 
 class Answer(Response):
@@ -201,18 +136,20 @@ class Answer(Response):
         status: int,
         body: bytes,
         request_id: str,
-        headers: Iterable[tuple[str, str]] = (),
+        lines: Iterable[tuple[bytes, bytes]] = (),
+        kind: str = "application/json",
     ) -> None:
-        # The parent's own constructor would spend twice the time on working out these four.
+        # The parent's own constructor would spend twice the time on working out these.
         self.status_code = status
         self.body = body
         self.background = None
         self.raw_headers = [
-            (b"content-type", b"application/json"),
+            (b"content-type", kind.encode()),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
             (b"request-id", request_id.encode()),
-            *((name.lower().encode(), value.encode()) for name, value in headers),
+            (b"ally-version", VERSION.encode()),
+            *lines,
         ]
 
 
@@ -231,25 +168,56 @@ class Exchange:
         self.code = ""
         self.bytes_in = 0
         self.warnings: list[str] = []
+        self.lines: list[tuple[bytes, bytes]] = []
+        """Headers that the answer will have, whatever it is."""
 
     def header(self, name: bytes) -> str | None:
         """Return a header of the request, by its name in small letters."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def reply(self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    def address(self) -> str:
+        """Return the caller's address, or nothing where it is not known.
+
+        Behind proxies it is in X-Forwarded-For, counted from the right: what is left of that the
+        caller may have written.
+        """
+        proxies = self.service.settings.proxies
+        if not proxies:
+            client = self.request.client
+            return client.host if client else ""
+        sent = self.request.headers.getlist("x-forwarded-for")
+        hops = [hop.strip() for line in sent for hop in line.split(",")]
+        return hops[-proxies] if len(hops) >= proxies else ""
+
+    def add(self, headers: Headers) -> None:
+        """Add headers to the answer, whatever it will be."""
+        self.lines += [(name.lower().encode(), value.encode()) for name, value in headers]
+
+    def reply(self, status: int, body: bytes, kind: str = "application/json") -> Answer:
         """Make the answer, with what the request was warned of."""
-        warned = (("Ally-Warning", warning) for warning in self.warnings)
-        return Answer(status, body, self.request_id, [*headers, *warned])
+        if self.warnings:
+            self.add(("Ally-Warning", warning) for warning in self.warnings)
+        return Answer(status, body, self.request_id, self.lines, kind)
 
     def refuse(self, refusal: ApiError) -> Answer:
         """Make the answer of a refusal."""
         self.code = refusal.code
-        return self.reply(refusal.status, self.explain(refusal), refusal.headers.items())
+        self.add(refusal.headers.items())
+        if refusal.status in RETRYABLE:
+            self.add([("Stripe-Should-Retry", "true")])
+        return self.complain(refusal.status, self.explain(refusal))
 
-    def explain(self, refusal: ApiError) -> bytes:
-        """Write the envelope of a refusal."""
-        return orjson.dumps(envelope(refusal, self.request_id, self.service.settings.support))
+    def explain(self, refusal: ApiError) -> Json:
+        """Return the envelope of a refusal."""
+        settings = self.service.settings
+        return envelope(refusal, self.request_id, settings.support, settings.url)
+
+    def complain(self, status: int, written: Json) -> Answer:
+        """Make the answer that an envelope is, in the form that the caller reads."""
+        if PROBLEM.encode() in self.headers.get(b"accept", b""):
+            return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
+        return self.reply(status, orjson.dumps(written))
 
     def record(self, answer: Response, seconds: float) -> None:
         """Write the line of this request and count it, before the answer leaves."""
@@ -257,7 +225,7 @@ class Exchange:
         template = self.route.template if self.route else "-"
         organisation = self.caller.organisation if self.caller else "-"
         mode = self.caller.mode if self.caller else "-"
-        key_id = self.caller.key_id if self.caller else "-"
+        key_id = self.caller.key.id if self.caller else "-"
         self.service.log.write(
             self.now,
             "request",
@@ -288,7 +256,7 @@ def _cannot_open(at: datetime, error: Exception) -> Answer:
     """Answer where settings or services are such that there is nothing to answer with."""
     request_id = ids.mint("req", at)
     Log("-").crash(at, request_id, error)
-    body = envelope(ApiError("internal_error"), request_id, Settings.support)
+    body = envelope(ApiError("internal_error"), request_id, Settings.support, Settings.url)
     return Answer(500, orjson.dumps(body), request_id)
 
 
@@ -297,31 +265,62 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     scope = exchange.request.scope
     route, path_arguments = api.find(scope["method"], scope["path"])
     exchange.route = route
-    settings = exchange.service.settings
-    credential = b"x-forwarded-authorization" if settings.behind_gateway else b"authorization"
-    caller = await exchange.service.keyring.authenticate(exchange.header(credential))
-    exchange.caller = caller
+    if route.retiring is not None:
+        exchange.add(route.retiring.headers)
+    if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
+        raise ApiError("version_unknown", known=" or ".join(VERSIONS))
+    if route.permission == PUBLIC:
+        return await _publish(exchange, route)
+    caller = await _admit(exchange)
     if not caller.may(route.permission):
         raise ApiError("permission_missing", permission=route.permission)
-    replay_key = _idempotency_key(exchange) if route.method in ("POST", "PATCH") else None
+    replay_key = _idempotency_key(exchange) if route.writes else None
     query_tree, body_tree = await _decode(exchange, route)
 
     intake = Intake(caller.mode == "live", exchange.now, exchange.warnings)
     problems: list[ApiError] = []
+    asked = body_tree if "expand" in body_tree else query_tree
+    paths = _expand(asked.pop("expand"), intake, problems) if "expand" in asked else []
     query = _received(route.query, query_tree, intake, problems)
     body = _received(route.body, body_tree, intake, problems)
     if problems or query is None or body is None:
         raise invalid(problems)
-
-    arguments: dict[str, Any] = dict(path_arguments)
+    work = Work(route, caller, dict(path_arguments), plan(paths, route, caller), api.account)
     if "query" in route.takes:
-        arguments["query"] = query
+        work.arguments["query"] = query
     if "body" in route.takes:
-        arguments["body"] = Changes(body) if route.changes else body
-    replay = None
+        work.arguments["body"] = Changes(body) if route.changes else body
     if replay_key is not None:
-        replay = _replay(exchange, caller, replay_key, scope["path"], body)
-    return await _run(exchange, route, caller, arguments, replay, account=api.account)
+        asked_for = f"{scope['path']} {paths} {body.model_dump_json(exclude_unset=True)}"
+        work.replay = _replay(exchange, caller, replay_key, asked_for)
+    return await _run(exchange, work)
+
+
+async def _publish(exchange: Exchange, route: Route) -> Answer:
+    """Answer what anybody may read."""
+    content = await route.handler()
+    if not isinstance(content, Content):
+        raise TypeError(f"{route.template} is public and answers with an object")
+    exchange.add(content.headers)
+    return exchange.reply(200, content.text.encode(), content.media_type)
+
+
+async def _admit(exchange: Exchange) -> Caller:
+    """Return who is calling, unless the key is not valid or has made too many requests."""
+    held = exchange.service
+    credential = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
+    caller = await held.keyring.authenticate(exchange.header(credential), exchange.now)
+    exchange.caller = caller
+    caller.check(exchange.now, exchange.address)
+    allowance = await held.limiter.admit(caller, exchange.now)
+    exchange.lines += allowance.lines
+    allowance.check()
+    return caller
+
+
+def _expand(sent: Any, intake: Intake, problems: list[ApiError]) -> list[str]:
+    received = receive(Expand, {"expand": sent}, intake, problems)
+    return [] if received is None else received.expand
 
 
 def _received(
@@ -342,12 +341,12 @@ def _idempotency_key(exchange: Exchange) -> str | None:
     return key
 
 
-def _replay(exchange: Exchange, caller: Caller, key: str, path: str, body: Model) -> Replay:
+def _replay(exchange: Exchange, caller: Caller, key: str, asked_for: str) -> Replay:
     """Return the record that would be kept of this request: hashes of who asked, and for what."""
     hashed = exchange.service.keyring.hash
     return Replay(
         id=hashed(f"{caller.mode} {caller.principal} {key}"),
-        fingerprint=hashed(f"{path} {body.model_dump_json(exclude_unset=True)}"),
+        fingerprint=hashed(asked_for),
         requestId=exchange.request_id,
     )
 
@@ -390,38 +389,32 @@ async def _read(exchange: Exchange) -> bytes:
     return b"".join(chunks)
 
 
-async def _run(
-    exchange: Exchange,
-    route: Route,
-    caller: Caller,
-    arguments: dict[str, Any],
-    replay: Replay | None,
-    *,
-    account: bool,
-) -> Answer:
+async def _run(exchange: Exchange, work: Work) -> Answer:
     """Run the handler and commit what it staged; again, with jitter, while others are faster."""
     deadline = time.monotonic() + exchange.service.settings.lock_timeout
     attempt = 0
     while True:
         store = Store(
             exchange.service.storage,
-            mode=caller.mode,
-            organisation=caller.organisation,
+            mode=work.caller.mode,
+            organisation=work.caller.organisation,
             now=exchange.now,
             request_id=exchange.request_id,
-            replay=replay,
-            account=account,
+            replay=work.replay,
+            account=work.account,
         )
         exchange.store = store
         try:
             if attempt:
                 await store.check_replay()
-            return await _attempt(exchange, route, Call(caller, store), arguments)
+            return await _attempt(exchange, work, store)
         except Replayed as replayed:
             earlier = replayed.replay
             exchange.code = earlier.code
-            headers = [("Idempotent-Replayed", "true")]
-            return exchange.reply(earlier.status, earlier.body.encode(), headers)
+            exchange.add([("Idempotent-Replayed", "true")])
+            if earlier.code:
+                return exchange.complain(earlier.status, orjson.loads(earlier.body))
+            return exchange.reply(earlier.status, earlier.body.encode())
         except ConflictError:
             attempt += 1
             pause = random.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**attempt))  # noqa: S311 - jitter is no secret
@@ -430,53 +423,47 @@ async def _run(
             await asyncio.sleep(pause)
 
 
-async def _attempt(
-    exchange: Exchange, route: Route, call: Call, arguments: dict[str, Any]
-) -> Answer:
+async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
     """Run the handler once. A 2xx is committed with its effect, a 402 as the record alone."""
+    scope = exchange.request.scope
+    path = scope["path"]
+    call = Call(work.caller, store, exchange.service.keyring)
     try:
-        result = await route.handler(call, **arguments)
+        result = await work.route.handler(call, **work.arguments)
     except ApiError as refusal:
         if refusal.status == 402:
-            call.store.discard()
-            await call.store.commit(402, exchange.explain(refusal), code=refusal.code)
+            store.discard()
+            told = orjson.dumps(exchange.explain(refusal))
+            await store.commit(402, told, code=refusal.code)
         raise
-    body = _shape(result, exchange.request.scope["path"])
-    await call.store.commit(200, body, subject=getattr(result, "id", None))
+    if isinstance(result, Content):
+        raise TypeError(f"{work.route.template} answers with what is no object")
+    body = kept = await show(result, work.expansions, store, path)
+    if isinstance(result, Record) and result.once:
+        hidden = result.model_copy(update=dict.fromkeys(result.once))
+        kept = await show(hidden, work.expansions, store, path)
+    await store.commit(200, kept, subject=getattr(result, "id", None))
+    if isinstance(result, Page) and work.route.method == "GET":
+        link = links(result, exchange.service.settings.url + path, scope["query_string"])
+        if link:
+            exchange.add([("Link", link)])
     return exchange.reply(200, body)
 
 
-def _shape(result: Model | Page[Any], path: str) -> bytes:
-    """Write an answer as JSON, without the private fields of records."""
-    if isinstance(result, Page):
-        head = {"object": "list", "url": path, "has_more": result.has_more}
-        members = b",".join(_shape(member, path) for member in result.data)
-        return b'%s,"data":[%s]}' % (orjson.dumps(head)[:-1], members)
-    private = result.private if isinstance(result, Record) else None
-    return _adapter(type(result)).dump_json(result, exclude=private or None)
-
-
-@cache
-def _adapter(model: type[Model]) -> TypeAdapter[Any]:
-    return TypeAdapter(model)
-
-
 def application(apis: Iterable[Api]) -> ASGIApp:
-    """Return one ASGI application of many functions, each under the segments that it claims."""
+    """Return one ASGI application of many functions, each under the paths that it claims."""
     owners: dict[str, Api] = {}
     for api in apis:
         for segment in api.segments:
             if segment in owners:
                 raise ValueError(
-                    f"functions {owners[segment].name} and {api.name} both claim /v1/{segment}"
+                    f"functions {owners[segment].name} and {api.name} both claim {segment}"
                 )
             owners[segment] = api
     nowhere = Api("nowhere", audience="partner")
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        parts = scope["path"].split("/", 3)
-        claimed = len(parts) > 2 and parts[0] == "" and parts[1] == "v1"
-        api = owners.get(parts[2], nowhere) if claimed else nowhere
+        api = owners.get(claim(scope["path"]), nowhere)
         response = await api(Request(scope, receive))
         await response(scope, receive, send)
 

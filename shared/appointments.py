@@ -1,26 +1,25 @@
 """Appointments: a practitioner meets a patient in a window to do a task."""
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Self
 
 from shared import ids
-from shared.clock import TIMEZONE
+from shared.clock import TIMEZONE, isoformat
 from shared.errors import ApiError
-from shared.models import (
-    Day,
-    Line,
-    Metadata,
-    MetadataChanges,
-    Model,
-    Moment,
-    Note,
-    Phone,
-    Resource,
-)
-from shared.pages import ListQuery
-from shared.patients import Address, Patient
+from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Phone
+from shared.filters import Filterable, refuse
+from shared.models import Changes, Expansion, Model, Resource
+from shared.pages import ListQuery, Page
+from shared.patients import NAMES, Address, Patient
 from shared.scheduling import Coverage, Window, outward, recognise
 from shared.store import Ref, Store
 from shared.tasks import Task
+
+NOT_BEGUN = ("scheduling", "scheduled")
+POSTCODE = "location[address][postcode]"
+MOST_NAMED = 30
+"""How many patients a name may find, for their appointments to be sought in one query."""
 
 Status = Literal["scheduling", "scheduled", "in_progress", "completed", "cancelled", "failed"]
 
@@ -50,6 +49,22 @@ class AppointmentIn(Model):
     metadata: MetadataChanges | None = None
 
 
+class AppointmentChanges(Model):
+    """What can be changed of an appointment while it stays in its window."""
+
+    phone: Phone
+    location: Location
+    externalRef: Line | None = None
+    note: Note | None = None
+    metadata: MetadataChanges | None = None
+
+
+class Rescheduling(Model):
+    """The window to move to."""
+
+    windowId: Line
+
+
 class AppointmentWindow(Model):
     """The window of an appointment, as it was committed to."""
 
@@ -64,6 +79,11 @@ class Appointment(Resource):
 
     collection: ClassVar[str] = "appointments"
     prefix: ClassVar[str] = "apt"
+    derived: ClassVar[set[str]] = {"canReschedule", "canCancel"}
+    expands: ClassVar[Mapping[str, Expansion]] = {
+        "patient": Expansion("patientId", Patient),
+        "task": Expansion("taskId", Task),
+    }
 
     object: str = "appointment"
     status: str
@@ -80,14 +100,49 @@ class Appointment(Resource):
     planTo: Day | None = None
     estimatedTimeOfArrival: Moment | None = None
     data: dict[str, Any] | None = None
+    canReschedule: bool = False
+    canCancel: bool = False
     metadata: Metadata = {}
+
+    def seen(self, now: datetime, *, livemode: bool) -> Self:
+        """Return the appointment with what can be done with it at a moment."""
+        can = {"canReschedule": self.movable(now), "canCancel": self.status in NOT_BEGUN}
+        return self.model_copy(update=can)
+
+    def movable(self, now: datetime) -> bool:
+        """Tell whether the appointment can still get another window."""
+        return self.status in NOT_BEGUN and self.window.startAt > now
 
 
 class AppointmentQuery(ListQuery):
-    """Appointments of one patient, or in one status."""
+    """Appointments of one patient, in one status, or with one reference of the partner's."""
 
     patientId: Line | None = None
     status: Status | None = None
+    externalRef: Line | None = None
+
+    filterable: ClassVar[Mapping[str, Filterable]] = {
+        **ListQuery.filterable,
+        "externalRef": Filterable("externalRef", "exact"),
+        "status": Filterable("status", "exact"),
+        "patient.id": Filterable("patientId", "exact"),
+        "patient.name": Filterable(NAMES, "words", personal=True),
+    }
+
+
+async def find_appointments(store: Store, query: AppointmentQuery) -> Page[Appointment]:
+    """Return a page of appointments; patients' names are sought first, for theirs."""
+    where = query.conditions(Appointment.prefix, livemode=store.livemode)
+    named = [condition for condition in where if condition[0] == NAMES]
+    if named:
+        patients = await store.select(Patient, named, limit=MOST_NAMED + 1)
+        if len(patients) > MOST_NAMED:
+            raise refuse(f"finds more than {MOST_NAMED} patients by their name")
+        if not patients:
+            return Page([], has_more=False)
+        others = [condition for condition in where if condition not in named]
+        where = [*others, ("patientId", "in", [patient.id for patient in patients])]
+    return await store.page(Appointment, query, where)
 
 
 async def book(store: Store, request: AppointmentIn) -> Appointment:
@@ -107,12 +162,7 @@ async def book(store: Store, request: AppointmentIn) -> Appointment:
     task = store.required(task, wanted_task)
     if not task.active:
         raise ApiError("task_inactive", param="taskId")
-    if coverage is None:
-        raise ApiError("not_in_coverage", param="location[address][postcode]")
-    if window is None and not store.livemode:
-        window = recognise(store.organisation, wanted_window.id, coverage.area, now)
-    window = store.required(window, wanted_window)
-    window.check(task, coverage)
+    window = _suitable(store, window, wanted_window, task, coverage)
 
     appointment_id = ids.mint(Appointment.prefix, now)
     window = store.put(window.claim(appointment_id, now))
@@ -123,10 +173,90 @@ async def book(store: Store, request: AppointmentIn) -> Appointment:
             livemode=store.livemode,
             id=appointment_id,
             status="scheduled",
-            window=AppointmentWindow(id=window.id, startAt=window.startAt, endAt=window.endAt),
+            window=_as_committed(window),
             **request.model_dump(exclude={"documentIds"}),
         )
     )
+
+
+async def reschedule(store: Store, appointment_id: str, window_id: str) -> Appointment:
+    """Stage the move of an appointment to another window: both places, and the patient's time."""
+    now = store.now
+    appointment = await store.get(Appointment, appointment_id)
+    if not appointment.movable(now):
+        raise ApiError("appointment_not_reschedulable", status=appointment.status)
+    wanted_patient = Ref(Patient, appointment.patientId)
+    wanted_task = Ref(Task, appointment.taskId)
+    wanted_window = Ref(Window, window_id, "windowId")
+    patient, task, coverage, old, window = await store.find(
+        wanted_patient,
+        wanted_task,
+        Ref(Coverage, outward(appointment.location.address.postcode)),
+        Ref(Window, appointment.windowId),
+        wanted_window,
+    )
+    patient = store.required(patient, wanted_patient)
+    task = store.required(task, wanted_task)
+    window = _suitable(store, window, wanted_window, task, coverage)
+    if window.id == appointment.windowId:
+        window = window.release(appointment_id, now)
+    elif old is not None:
+        store.put(old.release(appointment_id, now))
+    window = store.put(window.claim(appointment_id, now))
+    store.put(patient.book(appointment_id, window.startAt, window.endAt, now))
+    return store.put(
+        appointment.model_copy(
+            update={
+                "windowId": window.id,
+                "window": _as_committed(window),
+                "updatedAt": isoformat(now),
+            }
+        )
+    )
+
+
+async def change(
+    store: Store, appointment_id: str, changes: Changes[AppointmentChanges]
+) -> Appointment:
+    """Stage a change of an appointment. A new address must be in the area of its window."""
+    appointment = await store.get(Appointment, appointment_id)
+    if appointment.status not in NOT_BEGUN:
+        for name in changes.values:
+            if name not in ("externalRef", "metadata"):
+                raise ApiError(
+                    "appointment_not_changeable",
+                    param=name,
+                    name=name,
+                    status=appointment.status,
+                )
+    changed = changes.apply(appointment, store.now)
+    if "location" in changes.values:
+        coverage, window = await store.find(
+            Ref(Coverage, outward(changed.location.address.postcode)),
+            Ref(Window, appointment.windowId),
+        )
+        if coverage is None:
+            raise ApiError("not_in_coverage", param=POSTCODE)
+        if window is not None and window.area != coverage.area:
+            raise ApiError("window_unsuitable", param=POSTCODE, what="postcode")
+    return store.put(changed)
+
+
+def _suitable(
+    store: Store, found: Window | None, wanted: Ref[Window], task: Task, coverage: Coverage | None
+) -> Window:
+    """Return the window that was asked for, if it serves the task there, or refuse."""
+    if coverage is None:
+        raise ApiError("not_in_coverage", param=POSTCODE)
+    if found is None and not store.livemode:
+        found = recognise(store.organisation, wanted.id, coverage.area, store.now)
+    window = store.required(found, wanted)
+    window.check(task, coverage)
+    return window
+
+
+def _as_committed(window: Window) -> AppointmentWindow:
+    return AppointmentWindow(id=window.id, startAt=window.startAt, endAt=window.endAt)
 
 
 def _check_kind(request: AppointmentIn) -> None:

@@ -1,154 +1,305 @@
-"""Who is calling: API keys.
+"""Who is calling: API keys, checked against the secret store and remembered for some seconds.
 
-A key is `test_` or `live_`, an id of 24 letters and digits, a full stop, and a secret of 30. The
-secret store holds one record for each key id, with a keyed hash of the secret part and never the
-secret itself. A record is believed for some seconds before it is read again, so that in the steady
-state a request costs no look-up and a revoked key dies soon on every instance.
+The secret store holds one secret for each key, written once: whose it is and a keyed hash of it,
+never the key itself. Whether the key is still valid, and what it allows, stands in its document,
+which is read again when it is older than `believe`: so in the steady state a request costs no
+look-up, a key that was seen before outlives a failure of the secret store, and a revoked one is
+refused by every instance soon. docs/decisions/0009-keys.md says why it is so.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
-import re
-import secrets
-import string
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import orjson
 
-from shared.backends import Secrets
+from shared import ids
+from shared.backends import ConflictError, Document, Put, Secrets, Storage, UnavailableError
+from shared.backends import Key as Place
 from shared.errors import ApiError
+from shared.keys import (
+    CHALLENGE,
+    CHECK_LENGTH,
+    Access,
+    ApiKey,
+    Network,
+    SecretKey,
+    access,
+    networks,
+    new_secret,
+    parse,
+)
+from shared.organisations import Organisation
 from shared.settings import Mode
 
-Access = Literal["none", "read", "write"]
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
-_PRESENTED = re.compile(
-    r"(?:(?i:bearer) +)?(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})", re.ASCII
-)
-_ALPHANUMERIC = string.digits + string.ascii_letters
+K = TypeVar("K")
+V = TypeVar("V")
+
 _NO_HASH = "0" * 64
 _CACHE_SIZE = 10_000
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ally"'}
-
-
-class ApiKey(NamedTuple):
-    """A key as its owner holds it."""
-
-    mode: Mode
-    id: str
-    secret: str
-
-    def __str__(self) -> str:
-        return f"{self.mode}_{self.id}.{self.secret}"
+_BURST_SECONDS = 5
+_USE_NOTED_EVERY = timedelta(hours=1)
+_MARKER_LIFE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: an organisation in one mode, through one key, with the key's permissions."""
+    """Who is calling: an organisation in one mode, through one key, with its permissions.
 
-    organisation: str
+    `principal` says who shares replays: all secret keys of an organisation are one.
+    """
+
     mode: Mode
-    key_id: str
-    scopes: Mapping[str, Access]
+    account: Organisation
+    key: ApiKey
+    networks: tuple[Network, ...] = ()
+    principal: str = "secret-keys"
 
     @property
-    def principal(self) -> str:
-        """Who shares replays: all secret keys of an organisation are one."""
-        return "secret-keys"
+    def organisation(self) -> str:
+        """The id of the caller's organisation."""
+        return self.account.id
+
+    @property
+    def scopes(self) -> Mapping[str, Access]:
+        """What the caller may do with each kind of object."""
+        return self.key.scopes
 
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a permission such as `patients:read`; write implies read."""
-        resource, _, access = permission.partition(":")
-        granted = self.scopes.get(resource, self.scopes.get("*", "none"))
-        return granted in ("write", access)
+        resource, _, wanted = permission.partition(":")
+        return access(self.scopes, resource) in ("write", wanted)
+
+    def check(self, now: datetime, address: Callable[[], str]) -> None:
+        """Refuse a key that is not valid now, or not from this address, or not in live mode."""
+        standing = self.key.standing(now)
+        if standing != "active":
+            raise ApiError(f"key_{standing}", headers=CHALLENGE)
+        if self.networks and not _lies_in(address(), self.networks):
+            raise ApiError("address_not_allowed")
+        if self.mode == "live" and self.account.activation != "active":
+            raise ApiError("organisation_not_activated", activation=self.account.activation)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A key's record as it was read, and until when it is believed."""
+def _lies_in(address: str, allowed: tuple[Network, ...]) -> bool:
+    try:
+        host = ip_address(address)
+    except ValueError:
+        return False
+    # A dual-stack socket shows an IPv4 caller as ::ffff:203.0.113.7 (RFC 4291, 2.5.5.2).
+    mapped = getattr(host, "ipv4_mapped", None) or host
+    return any(mapped in network for network in allowed)
+
+
+class _Known(NamedTuple):
+    """A key as it was last looked up, and until when that is believed."""
 
     hash: str
-    caller: Caller | None
+    caller: Caller
+    document: Document
     until: float
 
 
-def parse(header: str | None) -> ApiKey:
-    """Read the key from a header: bare, after `Bearer`, or as the user name of `Basic`."""
-    text = (header or "").strip()
-    matched = _PRESENTED.fullmatch(text)
-    if matched is None:
-        matched = _PRESENTED.fullmatch(_user_name(text))
-    if matched is None:
-        missing = text.lower() in ("", "bearer", "basic")
-        raise ApiError("key_missing" if missing else "key_malformed", headers=_CHALLENGE)
-    mode, key_id, secret = matched.groups()
-    return ApiKey("live" if mode == "live" else "test", key_id, secret)
-
-
-def _user_name(text: str) -> str:
-    """Return the user name of an `Authorization: Basic` header (RFC 7617), if it is one."""
-    scheme, _, rest = text.partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
-    except ValueError:  # not base64, or not a text
-        return ""
-
-
 class Keyring:
-    """Checks keys against the secret store and remembers what it found for a while."""
+    """Makes keys and checks them, and remembers what it found for a while.
 
-    def __init__(self, store: Secrets, pepper: bytes, believe: float) -> None:
-        self._store = store
+    At most `lookups` unknown keys a second are looked up, so that nobody who makes keys up can
+    exhaust the secret store for everyone; most of those fail their check and cost no look-up.
+    """
+
+    def __init__(
+        self,
+        secrets: Secrets,
+        storage: Storage,
+        pepper: bytes,
+        *,
+        believe: float,
+        lookups: float,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._secrets = secrets
+        self._storage = storage
         self._pepper = hashlib.sha512(pepper).digest()
         self._believe = believe
+        self._lookups = lookups
+        self._timer = timer
+        self._budget = lookups * _BURST_SECONDS
+        self._budget_at = timer()
         self._known: dict[tuple[Mode, str], _Known] = {}
-
-    async def authenticate(self, header: str | None) -> Caller:
-        """Return who holds the key in a header, or refuse with 401."""
-        key = parse(header)
-        known = self._known.get((key.mode, key.id))
-        if known is None or known.until < time.monotonic():
-            known = await self._look_up(key)
-        # The hash is computed and compared for an unknown id too, so that time tells nothing.
-        matches = hmac.compare_digest(self.hash(str(key)), known.hash)
-        if known.caller is None or not matches:
-            raise ApiError("key_invalid", headers=_CHALLENGE)
-        return known.caller
-
-    async def issue(self, mode: Mode, organisation: str, scopes: Mapping[str, Access]) -> ApiKey:
-        """Make a key and store its record. The secret part is nowhere but in what is returned."""
-        key = ApiKey(mode, _random(24), _random(30))
-        record = {"organisation": organisation, "scopes": dict(scopes), "hash": self.hash(str(key))}
-        await self._store.write(_name(key), orjson.dumps(record))
-        return key
-
-    async def _look_up(self, key: ApiKey) -> _Known:
-        value = await self._store.read(_name(key))
-        until = time.monotonic() + self._believe
-        if value is None:
-            known = _Known(_NO_HASH, None, until)
-        else:
-            record = orjson.loads(value)
-            caller = Caller(record["organisation"], key.mode, key.id, record["scopes"])
-            known = _Known(record["hash"], caller, until)
-        if len(self._known) >= _CACHE_SIZE:
-            self._known.pop(next(iter(self._known)))
-        self._known[key.mode, key.id] = known
-        return known
+        self._unknown: dict[tuple[Mode, str], float] = {}
+        self._asked: dict[tuple[Mode, str], asyncio.Task[_Known | None]] = {}
 
     def hash(self, text: str) -> str:
         """Return a keyed hash: BLAKE2b (RFC 7693), 256 bits in hexadecimal."""
         return hashlib.blake2b(text.encode(), key=self._pepper, digest_size=32).hexdigest()
 
+    # --- Checking --------------------------------------------------------------------------------
 
-def _name(key: ApiKey) -> str:
-    return f"key-{key.mode}-{key.id}"
+    async def authenticate(self, header: str | None, now: datetime) -> Caller:
+        """Return who holds the key in a header, or refuse with 401.
+
+        Whether that key is still valid is the caller's `check`: nobody but its holder learns it.
+        """
+        key = parse(header)
+        known = self._known.get((key.mode, key.id))
+        if known is None or known.until < self._timer():
+            known = await self._find(key, known)
+        # The hash is computed and compared for an unknown id too, so that time tells nothing.
+        expected = _NO_HASH if known is None else known.hash
+        matches = hmac.compare_digest(self.hash(str(key)), expected)
+        if known is None or not matches:
+            raise ApiError("key_invalid", headers=CHALLENGE)
+        noted = known.caller.key.lastUsedAt
+        if noted is None or now - noted > _USE_NOTED_EVERY:
+            await self._note_use(known, now)
+        return known.caller
+
+    async def _find(self, key: SecretKey, known: _Known | None) -> _Known | None:
+        """Look a key up, once for all who ask for it at the same time; None where there is none."""
+        place = (key.mode, key.id)
+        if known is None:
+            if key.id[-CHECK_LENGTH:] != self._check(key.mode, key.id[:-CHECK_LENGTH]):
+                return None
+            if self._unknown.get(place, 0) > self._timer():
+                return None
+        task = self._asked.get(place)
+        if task is None:
+            self._spend(known)
+            task = asyncio.ensure_future(self._look_up(key, known))
+            self._asked[place] = task
+            task.add_done_callback(lambda _: self._asked.pop(place, None))
+        return await asyncio.shield(task)
+
+    def _spend(self, known: _Known | None) -> None:
+        """Take one look-up of an unknown key from the budget, or refuse with 429."""
+        if known is not None:
+            return
+        at = self._timer()
+        most = self._lookups * _BURST_SECONDS
+        self._budget = min(most, self._budget + (at - self._budget_at) * self._lookups)
+        self._budget_at = at
+        if self._budget < 1:
+            raise ApiError("authentication_busy", headers={"Retry-After": "1"})
+        self._budget -= 1
+
+    async def _look_up(self, key: SecretKey, known: _Known | None) -> _Known | None:
+        until = self._timer() + self._believe
+        place = (key.mode, key.id)
+        if known is None:
+            value = await self._secrets.read(_name(key.mode, key.id))
+            secret = {} if value is None else orjson.loads(value)
+            # A publishable key has no hash: it is no secret, and nothing here is opened by it.
+            hashed, organisation = secret.get("hash", ""), secret.get("organisation", "")
+        else:
+            hashed, organisation = known.hash, known.caller.organisation
+        found = await self._documents(key, organisation) if hashed else None
+        if found is None:
+            self._known.pop(place, None)
+            _remember(self._unknown, place, until)
+            return None
+        document, account = found
+        record = ApiKey.load(document.data)
+        caller = Caller(key.mode, account, record, networks(record.allowedCidrs))
+        return _remember(self._known, place, _Known(hashed, caller, document, until))
+
+    async def _documents(
+        self, key: SecretKey, organisation: str
+    ) -> tuple[Document, Organisation] | None:
+        """Read the documents of a key and of its organisation; None unless there are both."""
+        object_id = f"{ApiKey.prefix}_{key.id[:-CHECK_LENGTH]}"
+        document, account = await self._storage.get(
+            [
+                Place(key.mode, organisation, ApiKey.collection, object_id),
+                Place("account", organisation, Organisation.collection, organisation),
+            ]
+        )
+        if document is None or account is None:
+            return None
+        return document, Organisation.load(account.data)
+
+    async def _note_use(self, known: _Known, now: datetime) -> None:
+        """Write into a key's document that it is in use: once an hour, and never over a change.
+
+        A note that cannot be written is left to the next look-up: the request is not about it.
+        """
+        used = known.caller.key.model_copy(update={"lastUsedAt": now})
+        place = known.document.key
+        marker = Place(place.space, place.owner, "commits", ids.mint("use", now))
+        known.caller.key.lastUsedAt = now
+        try:
+            await self._storage.commit(
+                [
+                    Put(place, used.dump(), known.document.version),
+                    Put(marker, {"id": marker.id}, None, now + _MARKER_LIFE),
+                ],
+                marker,
+            )
+        except (ConflictError, UnavailableError):
+            return
+
+    # --- Making ----------------------------------------------------------------------------------
+
+    def _check(self, mode: Mode, body: str) -> str:
+        """Return the letters that show that a key's id is one of ours."""
+        digest = int(self.hash(f"check {mode} {body}"), 16)
+        return ids.encode(digest % len(ids.ALPHABET) ** CHECK_LENGTH, CHECK_LENGTH)
+
+    def key_id(self, mode: Mode, object_id: str) -> str:
+        """Return the id that a key carries, of that of its object."""
+        body = object_id.partition("_")[2]
+        return body + self._check(mode, body)
+
+    async def issue(self, mode: Mode, organisation: str, object_id: str) -> SecretKey:
+        """Make the secret of a key and keep what checks it; that of a test key can be seen again.
+
+        The key opens nothing until its document is stored too.
+        """
+        key = SecretKey(mode, self.key_id(mode, object_id), new_secret())
+        record = {"organisation": organisation, "hash": self.hash(str(key))}
+        if mode == "test":
+            record["sealed"] = self._seal().encrypt(str(key).encode()).decode()
+        await self._secrets.create(_name(key.mode, key.id), orjson.dumps(record))
+        return key
+
+    async def publish(self, mode: Mode, organisation: str, object_id: str) -> str:
+        """Make a publishable key and keep whose it is."""
+        key_id = self.key_id(mode, object_id)
+        record = {"organisation": organisation}
+        await self._secrets.create(_name(mode, key_id), orjson.dumps(record))
+        return f"{mode}_pub_{key_id}"
+
+    async def reveal(self, mode: Mode, object_id: str) -> str | None:
+        """Return a test key once more; None where only its hash was kept."""
+        value = await self._secrets.read(_name(mode, self.key_id(mode, object_id)))
+        sealed = None if value is None else orjson.loads(value).get("sealed")
+        return None if sealed is None else self._seal().decrypt(sealed).decode()
+
+    def _seal(self) -> "Fernet":
+        """Return what encrypts the secrets of test keys: Fernet, with a key of its own."""
+        from cryptography.fernet import Fernet
+
+        derived = hashlib.blake2b(key=self._pepper, digest_size=32, person=b"test secrets")
+        return Fernet(base64.urlsafe_b64encode(derived.digest()))
 
 
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(length))
+def _name(mode: Mode, key_id: str) -> str:
+    return f"key-{mode}-{key_id}"
+
+
+def _remember(memory: dict[K, V], place: K, value: V) -> V:
+    """Keep a value, and of all of them the newest."""
+    memory.pop(place, None)
+    if len(memory) >= _CACHE_SIZE:
+        del memory[next(iter(memory))]
+    memory[place] = value
+    return value

@@ -1,18 +1,23 @@
 """Cancelling an appointment: once, with a reason, and with its place given back."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Literal
 
-from shared.appointments import Appointment
+from shared import ids
+from shared.appointments import NOT_BEGUN, Appointment
 from shared.clock import isoformat
 from shared.errors import ApiError
-from shared.models import Model, Note, Resource
+from shared.fields import Note
+from shared.models import Expansion, Model, Resource
+from shared.organisations import Organisation
 from shared.patients import Patient
 from shared.scheduling import Window
 from shared.store import Ref, Store
 
-FREE_UNTIL = timedelta(hours=24)
-"""How long before the window starts a cancellation is free of charge, in general."""
+Charge = Literal["never", "within_notice", "always"]
+"""When a cancellation for a reason is chargeable: `within_notice` is when less time remains before
+the window than the organisation's agreement asks for, 24 hours in general."""
 
 ReasonCode = Literal[
     "practitioner_delayed",
@@ -25,6 +30,48 @@ ReasonCode = Literal[
     "booked_by_mistake",
     "other",
 ]
+
+_REASONS: Mapping[ReasonCode, tuple[str, Charge]] = {
+    "practitioner_delayed": ("The practitioner could not come in time.", "never"),
+    "practitioner_cancelled": ("The practitioner could not come.", "never"),
+    "cannot_find_location": ("The practitioner did not find the address.", "within_notice"),
+    "patient_not_present": ("The patient was not there.", "always"),
+    "patient_unwell": ("The patient is not well enough.", "within_notice"),
+    "patient_changed_mind": ("The patient does not want the visit any more.", "within_notice"),
+    "no_longer_needed": ("The visit is not needed any more.", "within_notice"),
+    "booked_by_mistake": ("The appointment was made by mistake.", "within_notice"),
+    "other": ("Another reason: say it in the note.", "within_notice"),
+}
+_LISTED_SINCE = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+class CancellationReason(Resource):
+    """A reason that an appointment can be cancelled for, and when that is chargeable."""
+
+    prefix: ClassVar[str] = "rsn"
+
+    object: str = "cancellation_reason"
+    code: str
+    description: str
+    charge: str
+
+
+def reasons(*, livemode: bool) -> list[CancellationReason]:
+    """Return all reasons, in the order of lists. They are the same for everyone."""
+    listed = [
+        CancellationReason.new(
+            at=_LISTED_SINCE,
+            livemode=livemode,
+            id=ids.place(
+                CancellationReason.prefix, _LISTED_SINCE + timedelta(seconds=place), "0" * 13
+            ),
+            code=code,
+            description=description,
+            charge=charge,
+        )
+        for place, (code, (description, charge)) in enumerate(_REASONS.items())
+    ]
+    return listed[::-1]
 
 
 class CancellationIn(Model):
@@ -44,6 +91,10 @@ class Cancellation(Resource):
     collection: ClassVar[str] = "cancellations"
     prefix: ClassVar[str] = "can"
 
+    expands: ClassVar[Mapping[str, Expansion]] = {
+        "appointment": Expansion("appointmentId", Appointment)
+    }
+
     object: str = "cancellation"
     appointmentId: str
     cancellingEntity: str
@@ -58,13 +109,15 @@ def cancellation_id(appointment_id: str) -> str:
     return Cancellation.prefix + appointment_id.removeprefix(Appointment.prefix) if known else ""
 
 
-async def cancel(store: Store, appointment_id: str, request: CancellationIn) -> Cancellation:
+async def cancel(
+    store: Store, account: Organisation, appointment_id: str, request: CancellationIn
+) -> Cancellation:
     """Stage the cancellation of an appointment and the return of its place."""
     now = store.now
     appointment = await store.get(Appointment, appointment_id)
     if appointment.status == "cancelled":
         raise ApiError("appointment_already_cancelled", id=appointment_id)
-    if appointment.status not in ("scheduling", "scheduled"):
+    if appointment.status not in NOT_BEGUN:
         raise ApiError("appointment_not_cancellable", status=appointment.status)
     patient, window = await store.find(
         Ref(Patient, appointment.patientId), Ref(Window, appointment.windowId)
@@ -79,7 +132,13 @@ async def cancel(store: Store, appointment_id: str, request: CancellationIn) -> 
         livemode=appointment.livemode,
         id=cancellation_id(appointment_id),
         appointmentId=appointment_id,
-        chargeable=appointment.window.startAt - now < FREE_UNTIL,
+        chargeable=_chargeable(request.reasonCode, appointment.window.startAt - now, account),
         **request.model_dump(),
     )
     return store.put(cancellation)  # not `insert`: its id is not this request's alone
+
+
+def _chargeable(reason: ReasonCode, remaining: timedelta, account: Organisation) -> bool:
+    _, charge = _REASONS[reason]
+    notice = timedelta(hours=account.cancellationNoticeHours)
+    return charge == "always" or (charge == "within_notice" and remaining < notice)

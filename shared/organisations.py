@@ -1,15 +1,38 @@
-"""Organisations: the bodies that have an account, and what a new one starts with."""
+"""Organisations: the bodies that have an account, and how patients are written to in their name."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import Annotated, ClassVar, Self
 
-from shared.models import Resource
+from pydantic import StringConstraints
+
+from shared.fields import Email, Line, Phone, checked, one_line
+from shared.models import Changes, Model, Resource
+
+DisplayName = Annotated[str, StringConstraints(min_length=2, max_length=40), checked(one_line)]
+"""The name that patients read in an SMS: short."""
+
+
+class Messaging(Model):
+    """How patients are written to: whom they can ask, and how a message ends."""
+
+    supportPhone: Phone | None = None
+    supportEmail: Email | None = None
+    signature: Line | None = None
+
+
+class OrganisationIn(Model):
+    """What an organisation may change of itself."""
+
+    displayName: DisplayName
+    messaging: Messaging | None = None
 
 
 class Organisation(Resource):
     """A trust, business, company, charity or other body with an account.
 
     It exists once for both modes. `activation` is how far it is on its way to live mode:
-    `not_started`, `begun`, `under_review`, `active`, `rejected` or `suspended`.
+    `not_started`, `begun`, `under_review`, `active`, `rejected` or `suspended`. What its agreement
+    says stands here too: how many hours before a visit it may be cancelled free of charge.
     """
 
     collection: ClassVar[str] = "organisations"
@@ -18,4 +41,26 @@ class Organisation(Resource):
 
     object: str = "organisation"
     displayName: str
+    displayNameUnderReview: str | None = None
     activation: str = "not_started"
+    messaging: Messaging | None = None
+    cancellationNoticeHours: int = 24
+
+    def seen(self, now: datetime, *, livemode: bool) -> Self:
+        """Return the organisation, which belongs to both modes, as a mode sees it."""
+        return self.model_copy(update={"livemode": livemode})
+
+    def changed(self, changes: Changes[OrganisationIn], at: datetime) -> "Organisation":
+        """Return the organisation as changed.
+
+        Patients read the display name of an active one, so a new one waits for Operations' review.
+        """
+        changed = changes.apply(self, at)
+        if self.activation != "active" or changed.displayName == self.displayName:
+            return changed
+        return changed.model_copy(
+            update={
+                "displayName": self.displayName,
+                "displayNameUnderReview": changed.displayName,
+            }
+        )

@@ -1,34 +1,33 @@
 """Lists: newest first, one page at a time, found by id and never by number.
 
 The id is the order, so a page costs the same at any depth, equal times neither skip nor repeat, and
-the id of an object that was deleted still says where to go on.
+the id of an object that was deleted still says where to go on. An id begins with the moment of
+creation, so a range of `createdAt` is a range of ids.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, ClassVar, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from shared import ids
-from shared.backends import Operator
+from shared.backends import Condition, Operator
 from shared.errors import invalid
+from shared.fields import Line, When, Whole
+from shared.filters import Filterable, Term, created, known, parse, refuse
 from shared.forms import wrong
-from shared.models import Line, Model, Record, Whole
+from shared.models import Model, Record
 
 R = TypeVar("R", bound=Record)
 
 
-class ListQuery(Model):
-    """The parameters of every list. A subclass adds fields that must equal those of the objects."""
+class PageQuery(Model):
+    """The parameters of every page."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 10
     starting_after: Line | None = None
     ending_before: Line | None = None
-
-    def filters(self) -> list[tuple[str, Operator, str]]:
-        """Return what a subclass's fields ask for."""
-        asked = self.model_dump(mode="json", exclude=set(ListQuery.model_fields), exclude_none=True)
-        return [(name, "==", value) for name, value in asked.items()]
 
     def cursor(self, prefix: str) -> str | None:
         """Return the id that the page begins after, in the direction of `backwards`."""
@@ -44,10 +43,66 @@ class ListQuery(Model):
             raise invalid(problems)
         return self.starting_after or self.ending_before
 
+    def conditions(self, prefix: str, *, livemode: bool) -> list[Condition]:
+        """Return what the listed objects must be."""
+        return []
+
     @property
     def backwards(self) -> bool:
         """Whether the page ends before its cursor instead of starting after it."""
         return self.ending_before is not None
+
+
+class Between(Model):
+    """A range of moments."""
+
+    gt: When | None = None
+    gte: When | None = None
+    lt: When | None = None
+    lte: When | None = None
+
+
+_BETWEEN: Mapping[str, Operator] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+class ListQuery(PageQuery):
+    """The parameters of every list of objects. A subclass adds fields that must equal theirs.
+
+    `filterable` says which fields `filter` may name; `personal` whether personal data among them,
+    also in live mode.
+    """
+
+    createdAt: Between | None = None
+    filter: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
+
+    filterable: ClassVar[Mapping[str, Filterable]] = {
+        "createdAt": Filterable("createdAt", "moment"),
+        "updatedAt": Filterable("updatedAt", "moment"),
+    }
+    personal: ClassVar[bool] = False
+
+    def conditions(self, prefix: str, *, livemode: bool) -> list[Condition]:
+        """Return what the listed objects must be."""
+        conditions = self.equalities()
+        for name, operator in _BETWEEN.items():
+            moment = getattr(self.createdAt, name, None)
+            if moment is not None:
+                conditions.append(created(prefix, operator, moment))
+        for term in self.terms():
+            field = known(term, self.filterable, personal=self.personal or not livemode)
+            conditions += term.conditions(field, prefix)
+        if sum(operator == "contains" for _, operator, _ in conditions) > 1:
+            raise refuse("can seek by the beginnings of words once")
+        return conditions
+
+    def equalities(self) -> list[Condition]:
+        """Return what a subclass's fields ask for."""
+        asked = self.model_dump(mode="json", exclude=set(ListQuery.model_fields), exclude_none=True)
+        return [(name, "==", value) for name, value in asked.items()]
+
+    def terms(self) -> Iterable[Term]:
+        """Return the terms of the filter."""
+        return () if self.filter is None else parse(self.filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +113,45 @@ class Page(Generic[R]):
     has_more: bool
 
     @classmethod
+    def of(cls, records: Sequence[R], query: PageQuery, prefix: str) -> "Page[R]":
+        """Make a page of few records that are all known, the newest first."""
+        cursor = query.cursor(prefix)
+        ordered = records[::-1] if query.backwards else records
+        beyond = [
+            record
+            for record in ordered
+            if cursor is None or (record.id > cursor if query.backwards else record.id < cursor)
+        ]
+        return cls.cut(beyond, query.limit, backwards=query.backwards)
+
+    @classmethod
     def cut(cls, found: list[R], limit: int, *, backwards: bool) -> "Page[R]":
         """Make a page of what was found, which is one more than the limit where there is more."""
         data = found[:limit]
         return cls(data[::-1] if backwards else data, has_more=len(found) > limit)
 
 
-def bound(cursor: str | None, *, ascending: bool) -> list[tuple[str, Operator, Any]]:
+def bound(cursor: str | None, *, ascending: bool) -> list[Condition]:
     """Return the condition that a page lies beyond its cursor."""
     if cursor is None:
         return []
     return [("id", ">" if ascending else "<", cursor)]
+
+
+def narrowed(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Return conditions with at most one lower and one upper bound of the id, the tightest."""
+    low, high = "", ""
+    others = []
+    for condition in conditions:
+        field, operator, value = condition
+        if field == "id" and operator == ">":
+            low = max(low, value)
+        elif field == "id" and operator == "<":
+            high = min(high or value, value)
+        else:
+            others.append(condition)
+    if low:
+        others.append(("id", ">", low))
+    if high:
+        others.append(("id", "<", high))
+    return tuple(others)

@@ -1,26 +1,45 @@
 """Patients: the people who receive care."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import StringConstraints
+
+from shared.backends import Condition
 from shared.errors import ApiError
-from shared.models import (
+from shared.fields import (
     Birthday,
     ChiNumber,
+    Day,
     Email,
     HscNumber,
+    Intake,
     Line,
     Metadata,
     MetadataChanges,
-    Model,
     Moment,
     Name,
     NhsNumber,
     Note,
     Phone,
     Postcode,
-    Resource,
+    checked,
 )
+from shared.filters import Filterable
+from shared.models import Model, Resource
+from shared.pages import ListQuery
+from shared.words import LONGEST, beginnings, normalise
+
+
+def _findable(value: str, _: Intake) -> str:
+    if not normalise(value):
+        raise ValueError("must have letters or digits")
+    return value
+
+
+Findable = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), checked(_findable)]
+"""The beginning of a name, from any of its words on."""
 
 
 class Address(Model):
@@ -55,6 +74,43 @@ class PatientIn(Model):
     note: Note | None = None
     address: Address | None = None
     metadata: MetadataChanges | None = None
+
+
+NAMES = "names"
+"""The field of a patient's document that holds what the name is found by."""
+
+
+class PatientQuery(ListQuery):
+    """Patients with one reference of the partner's."""
+
+    externalRef: Line | None = None
+
+    filterable: ClassVar[Mapping[str, Filterable]] = {
+        **ListQuery.filterable,
+        "externalRef": Filterable("externalRef", "exact"),
+        "name": Filterable(NAMES, "words", personal=True),
+    }
+
+
+class PatientSearch(PatientQuery):
+    """What a patient is sought by: `name` by how its words begin, all else by equality."""
+
+    name: Findable | None = None
+    phone: Phone | None = None
+    email: Email | None = None
+    dateOfBirth: Day | None = None
+    nhsNumber: NhsNumber | None = None
+    chi: ChiNumber | None = None
+    hsc: HscNumber | None = None
+
+    personal: ClassVar[bool] = True
+
+    def equalities(self) -> list[Condition]:
+        """Return what the fields ask for; the name is sought by the beginnings of its words."""
+        return [
+            (NAMES, "contains", normalise(value)) if field == "name" else (field, operator, value)
+            for field, operator, value in super().equalities()
+        ]
 
 
 class Booking(Model):
@@ -93,11 +149,15 @@ class Patient(Resource):
     metadata: Metadata = {}
     bookings: dict[str, Booking] = {}
 
+    def dump(self) -> dict[str, Any]:
+        """Return the document that is stored: with everything that the name is found by."""
+        return {**super().dump(), NAMES: beginnings(f"{self.firstName} {self.lastName}")}
+
     def book(self, appointment_id: str, start: datetime, end: datetime, now: datetime) -> "Patient":
-        """Return the patient with a further booking, or refuse because the time is taken."""
+        """Return the patient with an appointment at a time, or refuse because another takes it."""
         coming = self._coming(now)
         for other, booking in coming.items():
-            if booking.startAt < end and start < booking.endAt:
+            if other != appointment_id and booking.startAt < end and start < booking.endAt:
                 raise ApiError("appointment_overlaps", param="windowId", id=other)
         bookings = {**coming, appointment_id: Booking(startAt=start, endAt=end)}
         return self.model_copy(update={"bookings": bookings})

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from shared import ids
-from shared.auth import Access, ApiKey
+from shared.issuing import draw
+from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
 from shared.scheduling import Coverage
@@ -52,10 +54,29 @@ async def load_coverage(service: Service, mode: Mode, areas: Mapping[str, list[s
     await store.commit(200, b"")
 
 
-async def create_organisation(service: Service, name: str) -> tuple[Organisation, ApiKey]:
+async def create_organisation(
+    service: Service, name: str, scopes: Mapping[str, Access] = EVERYTHING
+) -> tuple[Organisation, ApiKey]:
     """Make an organisation with the standard tasks in test mode, and its first test key."""
     at = service.now()
     organisation = Organisation.new(at=at, livemode=False, displayName=name)
     await keep(service, "test", organisation.id, [organisation], at, account=True)
     await keep(service, "test", organisation.id, standard_tasks(at), at)
-    return organisation, await service.keyring.issue("test", organisation.id, EVERYTHING)
+    return organisation, await create_key(service, "test", organisation.id, scopes)
+
+
+async def create_key(
+    service: Service,
+    mode: Mode,
+    organisation: str,
+    scopes: Mapping[str, Access],
+    name: str = "First key",
+    **fields: Any,
+) -> ApiKey:
+    """Make a key of an organisation; what is returned has its secret."""
+    at = service.now()
+    key = await draw(
+        service.keyring, mode, organisation, at, name=name, scopes=dict(scopes), **fields
+    )
+    await keep(service, mode, organisation, [key], at)
+    return key

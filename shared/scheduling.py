@@ -15,12 +15,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from shared import ids
-from shared.backends import Operator
+from shared.backends import Condition
 from shared.clock import LONDON, TIMEZONE, isoformat, london_day
 from shared.errors import ApiError, invalid
+from shared.fields import Day, Line, Moment, Postcode, Timestamp
 from shared.forms import wrong
-from shared.models import Day, Line, Model, Moment, Postcode, Record, Resource, Timestamp
-from shared.pages import ListQuery, Page
+from shared.models import Model, Record, Resource
+from shared.pages import Page, PageQuery
 from shared.settings import Mode
 from shared.store import Ref, Store
 from shared.tasks import Task
@@ -138,7 +139,7 @@ class CoverageAnswer(Model):
     area: str | None
 
 
-class AvailabilityQuery(ListQuery):
+class AvailabilityQuery(PageQuery):
     """A task, a place, and London days (both included) between which windows are wanted."""
 
     taskId: Line
@@ -213,7 +214,7 @@ async def _chunk(
         if not simulated:
             return []
         edges = sorted((simulated[0].id, simulated[-1].id))
-        where: list[tuple[str, Operator, str]] = [("id", ">=", edges[0]), ("id", "<=", edges[1])]
+        where: list[Condition] = [("id", ">=", edges[0]), ("id", "<=", edges[1])]
     else:
         where = [("id", ">", after), ("id", "<", before)]
     stored = await store.select(

@@ -7,6 +7,7 @@ from shared import clock
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import Secrets, Storage, open_secrets, open_storage
+from shared.limits import Limiter
 from shared.metering import Meter
 from shared.settings import Settings, load
 
@@ -20,6 +21,7 @@ class Service:
     secrets: Secrets
     keyring: Keyring
     log: Log
+    limiter: Limiter
     meter: Meter = field(default_factory=Meter)
     now: clock.Clock = clock.now
 
@@ -32,11 +34,23 @@ async def open_service(settings: Settings) -> Service:
     """Open what the settings name."""
     secret_store = open_secrets(settings)
     pepper = settings.pepper or await _own_pepper(secret_store)
+    storage = open_storage(settings)
     return Service(
         settings=settings,
-        storage=open_storage(settings),
+        storage=storage,
         secrets=secret_store,
-        keyring=Keyring(secret_store, pepper, settings.key_cache),
+        keyring=Keyring(
+            secret_store,
+            storage,
+            pepper,
+            believe=settings.key_cache,
+            lookups=settings.key_lookups,
+        ),
+        limiter=Limiter(
+            storage,
+            {"test": settings.rate_test, "live": settings.rate_live},
+            seconds=settings.rate_window,
+        ),
         log=Log(settings.log),
     )
 
@@ -46,7 +60,7 @@ async def _own_pepper(secret_store: Secrets) -> bytes:
     pepper = await secret_store.read("pepper")
     if pepper is None:
         pepper = secrets.token_hex(32).encode()
-        await secret_store.write("pepper", pepper)
+        await secret_store.create("pepper", pepper)
     return pepper
 
 

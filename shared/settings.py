@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -43,6 +45,12 @@ class Settings:
     backend makes its own."""
     behind_gateway: bool = False
     """ALLY_BEHIND_GATEWAY: the caller's key is in X-Forwarded-Authorization."""
+    url: str = ""
+    """ALLY_URL: where callers reach this deployment, without a slash at its end: what links in
+    answers begin with. `make run` knows its own."""
+    proxies: int = 0
+    """ALLY_PROXIES: how many proxies in front of us each add an address to X-Forwarded-For. The
+    caller's is that many from its right; with none it is that of the connection."""
     support: str = "support@ally.example"
     """ALLY_SUPPORT: the address that a 5xx tells people to write to."""
     storage_timeout: float = 5.0
@@ -51,6 +59,13 @@ class Settings:
     """ALLY_LOCK_TIMEOUT: seconds for which a contended change is tried before 409."""
     key_cache: float = 10.0
     """ALLY_KEY_CACHE: seconds for which a key's record is believed before it is read again."""
+    key_lookups: float = 20.0
+    """ALLY_KEY_LOOKUPS: unknown keys that an instance looks up in a second, on average."""
+    rate_test: int = 250
+    rate_live: int = 1000
+    """ALLY_RATE_TEST, ALLY_RATE_LIVE: requests that one key may make in a window."""
+    rate_window: int = 10
+    """ALLY_RATE_WINDOW: seconds of a window."""
     body_limit: int = 262_144
     """ALLY_BODY_LIMIT: bytes of the largest body that is read."""
     firestore_emulator: str = ""
@@ -83,10 +98,16 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "") -> Settings
         },
         pepper=environ.get("ALLY_PEPPER", "").encode(),
         behind_gateway=_switch(environ, "ALLY_BEHIND_GATEWAY"),
+        url=environ.get("ALLY_URL", ""),
+        proxies=int(_number(environ, "ALLY_PROXIES", 0, least=0)),
         support=environ.get("ALLY_SUPPORT", Settings.support),
         storage_timeout=_number(environ, "ALLY_STORAGE_TIMEOUT", Settings.storage_timeout),
         lock_timeout=_number(environ, "ALLY_LOCK_TIMEOUT", Settings.lock_timeout),
         key_cache=_number(environ, "ALLY_KEY_CACHE", Settings.key_cache),
+        key_lookups=_number(environ, "ALLY_KEY_LOOKUPS", Settings.key_lookups),
+        rate_test=int(_number(environ, "ALLY_RATE_TEST", Settings.rate_test, least=1)),
+        rate_live=int(_number(environ, "ALLY_RATE_LIVE", Settings.rate_live, least=1)),
+        rate_window=int(_number(environ, "ALLY_RATE_WINDOW", Settings.rate_window, least=1)),
         body_limit=int(_number(environ, "ALLY_BODY_LIMIT", Settings.body_limit)),
         firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
@@ -96,18 +117,24 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "") -> Settings
         raise SettingError("Give each of test, live and account a database or a root of its own.")
     if backend == "google" and not settings.project:
         raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
+    if backend == "google" and not re.fullmatch(r"https://[^/\s]+", settings.url):
+        raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
     if len(settings.pepper) < SHORTEST_PEPPER and (backend == "google" or settings.pepper):
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
     return settings
 
 
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+def _number(
+    environ: Mapping[str, str], name: str, default: float, least: float = sys.float_info.min
+) -> float:
+    """Read a number of at least `least`; without one, above zero."""
     try:
         number = float(environ.get(name, default))
     except ValueError:
         number = -1.0
-    if not 0 < number < math.inf:
-        raise SettingError(f"Set {name} to a number above zero.")
+    if not least <= number < math.inf:
+        above = f"of at least {least:g}" if least >= 1 or least == 0 else "above zero"
+        raise SettingError(f"Set {name} to a number {above}.")
     return number
 
 

@@ -6,14 +6,14 @@ memory of it are one commit, a handler can be run again when others were faster,
 changes nothing. The organisation, the mode and the moment are bound in: no method takes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
-from shared.backends import Delete, Document, Key, Operator, Put, Query, Storage, Write
+from shared.backends import Condition, Delete, Document, Key, Put, Query, Storage, Write
 from shared.errors import ApiError
 from shared.models import Record
-from shared.pages import ListQuery, Page, bound
+from shared.pages import Page, PageQuery, bound, narrowed
 from shared.settings import Mode, Space
 
 OURS = "ally"
@@ -29,6 +29,7 @@ A = TypeVar("A", bound=Record)
 B = TypeVar("B", bound=Record)
 C = TypeVar("C", bound=Record)
 D = TypeVar("D", bound=Record)
+E = TypeVar("E", bound=Record)
 
 
 class Ref(NamedTuple, Generic[R]):
@@ -121,6 +122,10 @@ class Store:
     async def find(
         self, a: Ref[A], b: Ref[B], c: Ref[C], d: Ref[D], /
     ) -> tuple[A | None, B | None, C | None, D | None]: ...
+    @overload
+    async def find(
+        self, a: Ref[A], b: Ref[B], c: Ref[C], d: Ref[D], e: Ref[E], /
+    ) -> tuple[A | None, B | None, C | None, D | None, E | None]: ...
     async def find(self, *refs: Ref[Any]) -> tuple[Any, ...]:
         """Return several records in one read, each None where there is none."""
         return tuple(await self._load(refs))
@@ -135,12 +140,39 @@ class Store:
             raise ApiError("resource_missing", param=ref.param, noun=noun, which=which)
         return found
 
-    async def page(self, model: type[R], query: ListQuery) -> Page[R]:
-        """Return one page of the caller's records, newest first."""
+    async def related(self, model: type[R], record_ids: Iterable[str]) -> dict[str, R]:
+        """Return those records that exist, in one read, as this request has changed them."""
+        keys = {self._key(model, record_id): record_id for record_id in record_ids}
+        unread = [Ref(model, keys[key]) for key in keys if key not in self._staged]
+        found = (
+            {}
+            if not unread
+            else {
+                ref.id: record
+                for ref, record in zip(unread, await self._load(unread), strict=True)
+                if record is not None
+            }
+        )
+        staged = {
+            keys[key]: model.load(write.data)
+            for key, write in self._staged.items()
+            if key in keys and isinstance(write, Put)
+        }
+        return {**found, **staged}
+
+    async def page(
+        self, model: type[R], query: PageQuery, where: Iterable[Condition] | None = None
+    ) -> Page[R]:
+        """Return one page of the caller's records, newest first.
+
+        `where` is what they must be, if that is not simply what the query says.
+        """
         cursor = query.cursor(model.prefix)
+        if where is None:
+            where = query.conditions(model.prefix, livemode=self.livemode)
         found = await self.select(
             model,
-            [*query.filters(), *bound(cursor, ascending=query.backwards)],
+            [*where, *bound(cursor, ascending=query.backwards)],
             limit=query.limit + 1,
             descending=not query.backwards,
         )
@@ -151,7 +183,7 @@ class Store:
     async def select(
         self,
         model: type[R],
-        where: Sequence[tuple[str, Operator, str]],
+        where: Iterable[Condition],
         *,
         limit: int,
         descending: bool = True,
@@ -160,7 +192,7 @@ class Store:
         await self.check_replay()
         space, owner = self._home(model)
         documents = await self._storage.query(
-            Query(space, owner, model.collection, limit, tuple(where), descending)
+            Query(space, owner, model.collection, limit, narrowed(where), descending)
         )
         self._read |= {document.key: document for document in documents}
         return [model.load(document.data) for document in documents]
@@ -187,7 +219,7 @@ class Store:
 
     async def forget(self, record_id: str) -> None:
         """Stage the deletion of every replay record that names an object."""
-        where: tuple[tuple[str, Operator, str], ...] = (("objects", "contains", record_id),)
+        where: tuple[Condition, ...] = (("objects", "contains", record_id),)
         query = Query(self._ground, self.organisation, Replay.collection, MOST_FORGOTTEN, where)
         for document in await self._storage.query(query):
             self._staged[document.key] = Delete(document.key, document.version)

@@ -62,6 +62,10 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         "ALLY_BACKEND": request.param,
         "ALLY_STATE": str(folder),
         "ALLY_LOG": str(folder / "requests.jsonl"),
+        "ALLY_URL": "https://api.ally.example",
+        # One key makes all requests of a test; what limits do has tests of its own.
+        "ALLY_RATE_TEST": "1000000",
+        "ALLY_RATE_LIVE": "1000000",
     }
     if request.param == "google":
         environment |= google_environment(
@@ -81,6 +85,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
         "ALLY_PEPPER": secrets.token_hex(32),
+        "ALLY_URL": "https://api.ally.example",
     }
 
 

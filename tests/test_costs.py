@@ -165,7 +165,7 @@ def test_usage_is_counted_by_bounded_words(partner: Partner) -> None:
         }
 
     series = (partner.organisation.id, "test")
-    key = partner.key.id
+    key = partner.api_key.id
     assert partner.backing.run(mine) == {
         Series(*series, "/v1/patients", "POST", 200, "", key): (1, True),
         Series(*series, "/v1/patients/{patient}", "GET", 200, "", key): (3, True),

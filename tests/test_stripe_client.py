@@ -103,7 +103,7 @@ def test_each_refusal_raises_the_class_of_the_contract(
     partner: Partner, caller: StripeCaller
 ) -> None:
     task = partner.task()
-    reader = StripeCaller(caller.session, partner, partner.key_with({"*": "read"}))
+    reader = StripeCaller(caller.session, partner, partner.with_key({"*": "read"}).key)
     stranger = StripeCaller(caller.session, partner, "test_" + "0" * 24 + "." + "0" * 30)
     key = str(uuid.uuid4())
     caller.call("post", "/v1/patients", **PATIENT, idempotency_key=key)

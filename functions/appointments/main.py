@@ -2,9 +2,26 @@
 
 import functions_framework.aio
 
-from shared import Api, Call, Page, Request, Response
-from shared.appointments import Appointment, AppointmentIn, AppointmentQuery, book
-from shared.cancelling import Cancellation, CancellationIn, cancel, cancellation_id
+from shared import Api, Call, Changes, Page, PageQuery, Request, Response
+from shared.appointments import (
+    Appointment,
+    AppointmentChanges,
+    AppointmentIn,
+    AppointmentQuery,
+    Rescheduling,
+    book,
+    change,
+    find_appointments,
+    reschedule,
+)
+from shared.cancelling import (
+    Cancellation,
+    CancellationIn,
+    CancellationReason,
+    cancel,
+    cancellation_id,
+    reasons,
+)
 
 api = Api("appointments", audience="partner")
 
@@ -18,7 +35,7 @@ async def create(call: Call, body: AppointmentIn) -> Appointment:
 @api.get("/v1/appointments", permission="appointments:read")
 async def index(call: Call, query: AppointmentQuery) -> Page[Appointment]:
     """List appointments, newest first."""
-    return await call.store.page(Appointment, query)
+    return await find_appointments(call.store, query)
 
 
 @api.get("/v1/appointments/{appointment}", permission="appointments:read")
@@ -27,10 +44,22 @@ async def get(call: Call, appointment: str) -> Appointment:
     return await call.store.get(Appointment, appointment)
 
 
+@api.update("/v1/appointments/{appointment}", permission="appointments:write")
+async def update(call: Call, appointment: str, body: Changes[AppointmentChanges]) -> Appointment:
+    """Change what is known of an appointment: what is left out stays, what is empty is unset."""
+    return await change(call.store, appointment, body)
+
+
+@api.post("/v1/appointments/{appointment}/reschedule", permission="appointments:write")
+async def move(call: Call, appointment: str, body: Rescheduling) -> Appointment:
+    """Move an appointment to another window, as long as it has not begun."""
+    return await reschedule(call.store, appointment, body.windowId)
+
+
 @api.post("/v1/appointments/{appointment}/cancel", permission="appointments:write")
 async def cancel_appointment(call: Call, appointment: str, body: CancellationIn) -> Cancellation:
     """Cancel an appointment, once."""
-    return await cancel(call.store, appointment, body)
+    return await cancel(call.store, call.caller.account, appointment, body)
 
 
 @api.get("/v1/appointments/{appointment}/cancellation", permission="appointments:read")
@@ -39,7 +68,13 @@ async def get_cancellation(call: Call, appointment: str) -> Cancellation:
     return await call.store.get(Cancellation, cancellation_id(appointment))
 
 
+@api.get("/v1/cancellation_reasons", permission="appointments:read")
+async def list_reasons(call: Call, query: PageQuery) -> Page[CancellationReason]:
+    """List the reasons for which appointments are cancelled, and when that is chargeable."""
+    return Page.of(reasons(livemode=call.livemode), query, CancellationReason.prefix)
+
+
 @functions_framework.aio.http
 async def appointments(request: Request) -> Response:
-    """Serve /v1/appointments."""
+    """Serve /v1/appointments and /v1/cancellation_reasons."""
     return await api(request)

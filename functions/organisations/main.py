@@ -2,8 +2,8 @@
 
 import functions_framework.aio
 
-from shared import Api, Call, ListQuery, Page, Request, Response
-from shared.organisations import Organisation
+from shared import Api, Call, Changes, ListQuery, Page, Request, Response
+from shared.organisations import Organisation, OrganisationIn
 
 api = Api("organisations", audience="partner", account=True)
 
@@ -11,19 +11,20 @@ api = Api("organisations", audience="partner", account=True)
 @api.get("/v1/organisations", permission="organisations:read")
 async def index(call: Call, query: ListQuery) -> Page[Organisation]:
     """List the organisations of the caller: one."""
-    page = await call.store.page(Organisation, query)
-    return Page([_as_seen(each, call) for each in page.data], page.has_more)
+    return await call.store.page(Organisation, query)
 
 
 @api.get("/v1/organisations/{organisation}", permission="organisations:read")
 async def get(call: Call, organisation: str) -> Organisation:
     """Return the caller's organisation."""
-    return _as_seen(await call.store.get(Organisation, organisation), call)
+    return await call.store.get(Organisation, organisation)
 
 
-def _as_seen(organisation: Organisation, call: Call) -> Organisation:
-    """Return an organisation, which belongs to both modes, as the caller's mode sees it."""
-    return organisation.model_copy(update={"livemode": call.livemode})
+@api.update("/v1/organisations/{organisation}", permission="organisations:write")
+async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -> Organisation:
+    """Change the display name, which is reviewed where patients read it already, and messaging."""
+    found = await call.store.get(Organisation, organisation)
+    return call.store.put(found.changed(body, call.now))
 
 
 @functions_framework.aio.http

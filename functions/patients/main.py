@@ -2,16 +2,10 @@
 
 import functions_framework.aio
 
-from shared import Api, Call, Changes, Deleted, Line, ListQuery, Page, Request, Response
-from shared.patients import Patient, PatientIn
+from shared import Api, Call, Changes, Deleted, Page, Request, Response
+from shared.patients import Patient, PatientIn, PatientQuery, PatientSearch
 
 api = Api("patients", audience="partner")
-
-
-class PatientQuery(ListQuery):
-    """Patients with one reference of the partner's."""
-
-    externalRef: Line | None = None
 
 
 @api.post("/v1/patients", permission="patients:write")
@@ -25,6 +19,12 @@ async def create(call: Call, body: PatientIn) -> Patient:
 async def index(call: Call, query: PatientQuery) -> Page[Patient]:
     """List patients, newest first."""
     return await call.store.page(Patient, query)
+
+
+@api.post("/v1/patients/search", permission="patients:read")
+async def search(call: Call, body: PatientSearch) -> Page[Patient]:
+    """Find patients by what does not belong in a URL, newest first."""
+    return await call.store.page(Patient, body)
 
 
 @api.get("/v1/patients/{patient}", permission="patients:read")

@@ -65,22 +65,26 @@ class Guard:
 
 Write = Put | Delete | Guard
 
-Operator = Literal["==", "<", "<=", ">", ">=", "contains"]
-"""`contains` asks for a member of an array."""
+Operator = Literal["==", "<", "<=", ">", ">=", "in", "contains"]
+"""`in` asks for one of several values, `contains` for a member of an array."""
+
+Condition = tuple[str, Operator, Any]
+"""A field, and what its value must be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """Documents of one collection of one owner, in the order of their ids.
 
-    `where` compares top-level fields; ranges are on `id` alone, which is always the order.
+    `where` compares top-level fields. The order is always that of the ids, so a range on another
+    field reads past what does not match.
     """
 
     space: Space
     owner: str
     collection: str
     limit: int
-    where: tuple[tuple[str, Operator, str | int | bool], ...] = ()
+    where: tuple[Condition, ...] = ()
     descending: bool = True
 
 
@@ -125,13 +129,13 @@ class Storage(Protocol):
 
 
 class Secrets(Protocol):
-    """Where secrets are kept: small values by name."""
+    """Where secrets are kept: small values by name, each written once."""
 
     async def read(self, name: str) -> bytes | None:
-        """Return a secret's newest value; None where there is none."""
+        """Return a secret's value; None where there is none."""
 
-    async def write(self, name: str, value: bytes) -> None:
-        """Store a new value."""
+    async def create(self, name: str, value: bytes) -> None:
+        """Store a new secret, or raise ConflictError where the name is taken."""
 
 
 def open_storage(settings: Settings) -> Storage:

@@ -12,18 +12,19 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from shared import clock
 from shared.backends import (
     ConflictError,
-    Delete,
     Document,
+    Guard,
     Key,
     Operator,
     Put,
@@ -32,12 +33,17 @@ from shared.backends import (
     Write,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
     space TEXT NOT NULL, owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
     version INTEGER NOT NULL, expires REAL, data TEXT NOT NULL,
     PRIMARY KEY (space, owner, collection, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS members (
+    space TEXT NOT NULL, owner TEXT NOT NULL, collection TEXT NOT NULL, field TEXT NOT NULL,
+    value TEXT NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (space, owner, collection, field, value, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS expiring ON documents (expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
@@ -46,6 +52,13 @@ INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 GET = (
     "SELECT version, expires, data FROM documents"
     " WHERE space = ? AND owner = ? AND collection = ? AND id = ?"
+)
+HOME = "space = ? AND owner = ? AND collection = ? AND id = ?"
+DELETE = f"DELETE FROM documents WHERE {HOME}"  # noqa: S608 - ours
+INSERT_MEMBER = "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)"
+DELETE_MEMBER = (
+    "DELETE FROM members WHERE space = ? AND owner = ? AND collection = ? AND field = ?"
+    " AND value = ? AND id = ?"
 )
 INDEXES = Path(__file__).parents[2] / "infra" / "firestore.indexes.json"
 LARGEST_GROUP = 256
@@ -69,7 +82,6 @@ class LocalStorage:
     def __init__(self, state: str) -> None:
         self._path = Path(state, "documents.sqlite")
         self._reader = self._connect()
-        self._indexes = _declared_indexes()
         try:
             self._prepare()
         except StateError:
@@ -96,21 +108,9 @@ class LocalStorage:
 
     async def query(self, query: Query) -> list[Document]:
         """Read at most `limit` documents that match, in the order of their ids."""
-        hint = ""
-        conditions = ["space = ?", "owner = ?", "collection = ?"]
-        values: list[str | int] = [query.space, query.owner, query.collection]
-        for field, operator, value in query.where:
-            conditions.append(_condition(field, operator))
-            values.append(value)
-            if operator == "==" and (query.collection, field) in self._indexes:
-                hint = f" INDEXED BY {self._indexes[query.collection, field]}"
-        order = "DESC" if query.descending else "ASC"
-        statement = (
-            f"SELECT id, version, expires, data FROM documents{hint}"  # noqa: S608 - names are ours
-            f" WHERE {' AND '.join(conditions)} ORDER BY id {order} LIMIT ?"
-        )
+        statement, values = _select(query)
         try:
-            rows = self._reader.execute(statement, (*values, query.limit)).fetchall()
+            rows = self._reader.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise UnavailableError(type(error).__name__) from None
         return [
@@ -160,7 +160,7 @@ class LocalStorage:
             raise sqlite3.DatabaseError(health)
         self._reader.execute("PRAGMA journal_mode = WAL")
         self._reader.executescript(SCHEMA)
-        for (_, field), name in self._indexes.items():
+        for (_, field), name in _manifest().indexes.items():
             # Partial by what is there: were it by collection, SQLite would compile every statement
             # anew for each collection that is bound to it.
             self._reader.execute(
@@ -168,9 +168,19 @@ class LocalStorage:
                 f" (space, owner, collection, {_extract(field)}, id)"
                 f" WHERE {_extract(field)} IS NOT NULL"
             )
-        limit = (clock.now() - KEEP_EXPIRED).timestamp()
-        self._reader.execute("DELETE FROM documents WHERE expires < ?", (limit,))
+        self._purge((clock.now() - KEEP_EXPIRED).timestamp())
         self._reader.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _purge(self, limit: float) -> None:
+        """Delete the documents that expired before a moment, in seconds since 1970."""
+        expired = self._reader.execute(
+            "SELECT space, owner, collection, id FROM documents WHERE expires < ?", (limit,)
+        ).fetchall()
+        with self._reader:
+            for place in expired:
+                key = Key(*place)
+                self._reader.executemany(DELETE_MEMBER, _members(self._reader, key))
+                self._reader.execute(DELETE, key)
 
     def _write_groups(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")
@@ -186,21 +196,56 @@ class LocalStorage:
         connection.close()
 
 
-def _declared_indexes() -> dict[tuple[str, str], str]:
-    """Return a name for each pair of collection and field in Firestore's index manifest.
+class _Manifest(NamedTuple):
+    """What Firestore's index manifest declares, made here too: it costs here what it costs there.
 
-    Made here too, they let a filter by equality cost here what it costs there. SQLite is told to
-    use them, since without statistics it takes the primary key to be as good.
+    `indexes` names one for each pair of collection and field that is compared for equality, which
+    SQLite is told to use, since without statistics it takes the primary key to be as good.
+    `arrays` says which fields of a collection are sought by a member.
     """
-    manifest = json.loads(INDEXES.read_text())
-    return {
-        (index["collectionGroup"], field["fieldPath"]): (
-            f"{index['collectionGroup']}_by_{field['fieldPath']}"
-        )
-        for index in manifest["indexes"]
-        for field in index["fields"]
-        if "order" in field and field["fieldPath"] != "id"
-    }
+
+    indexes: Mapping[tuple[str, str], str]
+    arrays: Mapping[str, Sequence[str]]
+
+
+@cache
+def _manifest() -> _Manifest:
+    indexes: dict[tuple[str, str], str] = {}
+    arrays: dict[str, dict[str, None]] = {}
+    for index in json.loads(INDEXES.read_text())["indexes"]:
+        collection, first = index["collectionGroup"], index["fields"][0]
+        field = first["fieldPath"]
+        if "arrayConfig" in first:
+            arrays.setdefault(collection, {})[field] = None
+        elif field != "id":
+            indexes[collection, field] = f"{collection}_by_{field}"
+    return _Manifest(indexes, {collection: list(fields) for collection, fields in arrays.items()})
+
+
+def _select(query: Query) -> tuple[str, list[Any]]:
+    """Return the statement of a query, and its values.
+
+    Where members of an array are sought their table leads, and its id is the order.
+    """
+    indexes, arrays = _manifest()
+    source = "documents"
+    conditions = ["space = ?", "owner = ?", "collection = ?"]
+    values: list[Any] = [query.space, query.owner, query.collection]
+    for field, operator, value in query.where:
+        if operator == "contains" and field in arrays.get(query.collection, ()):
+            source = "members CROSS JOIN documents USING (space, owner, collection, id)"
+            conditions.append("field = ? AND value = ?")
+            values += [field, value]
+            continue
+        conditions.append(_condition(field, operator, value))
+        values += value if operator == "in" else [value]
+        if operator in ("==", "in") and source == "documents":
+            name = indexes.get((query.collection, field))
+            source = f"documents INDEXED BY {name}" if name else source
+    order = "DESC" if query.descending else "ASC"
+    where = " AND ".join(conditions)
+    statement = f"SELECT id, version, expires, data FROM {source} WHERE {where}"  # noqa: S608 - ours
+    return f"{statement} ORDER BY id {order} LIMIT ?", [*values, query.limit]
 
 
 def _write_group(
@@ -240,17 +285,41 @@ def _apply(
     connection: sqlite3.Connection, writes: Sequence[tuple[Write, str]], version: int
 ) -> None:
     for write, text in writes:
+        if isinstance(write, Guard):
+            continue
+        old = _members(connection, write.key) if write.version is not None else set()
         if isinstance(write, Put):
             expires = None if write.expires is None else write.expires.timestamp()
             connection.execute(
                 "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*write.key, version, expires, text),
             )
-        elif isinstance(write, Delete):
-            connection.execute(
-                "DELETE FROM documents WHERE space = ? AND owner = ? AND collection = ? AND id = ?",
-                write.key,
-            )
+            new = _named(write.key, write.data)
+        else:
+            connection.execute(DELETE, write.key)
+            new = set()
+        connection.executemany(DELETE_MEMBER, old - new)
+        connection.executemany(INSERT_MEMBER, new - old)
+
+
+_Member = tuple[str, str, str, str, str, str]
+
+
+def _named(key: Key, data: Mapping[str, Any]) -> set[_Member]:
+    """Return the members of a document's arrays that are sought, as rows of their table."""
+    return {
+        (key.space, key.owner, key.collection, field, value, key.id)
+        for field in _manifest().arrays.get(key.collection, ())
+        for value in data.get(field, ())
+    }
+
+
+def _members(connection: sqlite3.Connection, key: Key) -> set[_Member]:
+    """Return the rows that there are of a document."""
+    if key.collection not in _manifest().arrays:
+        return set()
+    row = connection.execute(GET, key).fetchone()
+    return set() if row is None else _named(key, orjson.loads(row[2]))
 
 
 def _text(write: Write) -> str:
@@ -276,7 +345,9 @@ def _document(key: Key, row: tuple[int, float | None, str]) -> Document:
     return Document(key, orjson.loads(data), version, moment)
 
 
-def _condition(field: str, operator: Operator) -> str:
+def _condition(field: str, operator: Operator, value: Any) -> str:
+    if operator == "in":
+        return f"{_extract(field)} IN ({', '.join('?' * len(value))})"
     if operator == "contains":
         return f"EXISTS (SELECT 1 FROM json_each(data, '$.{field}') WHERE value = ?)"  # noqa: S608 - ours
     return f"{'id' if field == 'id' else _extract(field)} {operator} ?"
@@ -297,9 +368,12 @@ class LocalSecrets:
         value = self._load().get(name)
         return None if value is None else value.encode()
 
-    async def write(self, name: str, value: bytes) -> None:
-        """Store a value; the file is replaced whole, so a crash leaves the old one."""
-        secrets = {**self._load(), name: value.decode()}
+    async def create(self, name: str, value: bytes) -> None:
+        """Store a new secret; the file is replaced whole, so a crash leaves the old one."""
+        kept = self._load()
+        if name in kept:
+            raise ConflictError(name)
+        secrets = {**kept, name: value.decode()}
         draft = self._path.with_suffix(".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

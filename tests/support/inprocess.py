@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -12,9 +11,11 @@ import httpx
 from functions import discover
 from shared import service as held
 from shared.api import application
-from shared.auth import ApiKey, Keyring
+from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write
+from shared.limits import Limiter
 from shared.service import Service
+from shared.settings import Mode
 from tests.support.serving import Backing, Json
 
 APPLICATION = application(discover())
@@ -70,19 +71,22 @@ class WatchedSecrets:
         self.reads += 1
         return await self.secrets.read(name)
 
-    async def write(self, name: str, value: bytes) -> None:
-        await self.secrets.write(name, value)
+    async def create(self, name: str, value: bytes) -> None:
+        await self.secrets.create(name, value)
 
 
 class InProcess:
     """A caller of the application in this process, on a backing, at a time of the test's choice."""
 
-    def __init__(self, backing: Backing, key: ApiKey) -> None:
+    def __init__(self, backing: Backing, key: object) -> None:
         self._backing = backing
         self.key = key
         self.watched: Watched | None = None
         self.secrets: WatchedSecrets | None = None
         self._keyring: Keyring | None = None
+        self._limiter: Limiter | None = None
+        self.elapsed = 0.0
+        """Seconds that have passed on the clock by which keys are remembered."""
         self.at: datetime | None = None
         self.settings: dict[str, Any] = {}
 
@@ -116,8 +120,19 @@ class InProcess:
             self.watched = Watched(service.storage)
         if self._keyring is None:
             self.secrets = WatchedSecrets(service.secrets)
-            self._keyring = copy(service.keyring)
-            self._keyring._store, self._keyring._known = self.secrets, {}
+            settings = replace(service.settings, **self.settings)
+            self._keyring = Keyring(
+                self.secrets,
+                self.watched,
+                settings.pepper,
+                believe=settings.key_cache,
+                lookups=settings.key_lookups,
+                timer=lambda: self.elapsed,
+            )
+            self._keyring._pepper = service.keyring._pepper
+            quotas: dict[Mode, int] = {"test": settings.rate_test, "live": settings.rate_live}
+            self._limiter = Limiter(self.watched, quotas, seconds=settings.rate_window)
+        assert self._limiter is not None
         at = self.at
         now = service.now if at is None else lambda: at
         held.use(
@@ -126,6 +141,7 @@ class InProcess:
                 settings=replace(service.settings, **self.settings),
                 storage=self.watched,
                 keyring=self._keyring,
+                limiter=self._limiter,
                 now=now,
             )
         )

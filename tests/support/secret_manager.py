@@ -37,10 +37,10 @@ class SecretManager:
     def _access(self, request: Any, context: grpc.ServicerContext) -> Any:
         if self.failing is not None:
             context.abort(self.failing, "told to fail")
-        secret = request.name.removesuffix("/versions/latest")
+        secret, _, version = request.name.rpartition("/versions/")
         if not self.versions.get(secret):
             context.abort(grpc.StatusCode.NOT_FOUND, "no such secret")
-        payload = types.SecretPayload(data=self.versions[secret][-1])
+        payload = types.SecretPayload(data=self.versions[secret][int(version) - 1])
         return types.AccessSecretVersionResponse(name=request.name, payload=payload)
 
     def _create(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -6,7 +6,7 @@ import ssl
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import httpx
 
 from shared import clock, ids
-from shared.auth import Access, ApiKey
 from shared.clock import LONDON, london_day
+from shared.keys import Access, ApiKey
 from shared.organisations import Organisation
-from shared.provision import EVERYTHING, create_organisation, keep, load_coverage
+from shared.provision import EVERYTHING, create_key, create_organisation, keep, load_coverage
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
@@ -141,23 +141,29 @@ class Partner:
     server: Server
     organisation: Organisation
     mode: Mode
-    key: ApiKey
+    api_key: ApiKey
 
-    def key_with(self, scopes: Mapping[str, Access]) -> ApiKey:
-        """Issue another key of this organisation and mode."""
-        return self.backing.run(
-            lambda service: service.keyring.issue(self.mode, self.organisation.id, scopes)
-        )
+    @property
+    def key(self) -> str:
+        """The key as it is sent."""
+        return str(self.api_key.secret)
 
-    def with_key(self, scopes: Mapping[str, Access]) -> "Partner":
-        return Partner(
-            self.backing, self.server, self.organisation, self.mode, self.key_with(scopes)
+    def with_key(self, scopes: Mapping[str, Access], **fields: Any) -> "Partner":
+        """Return the same partner with another key of this mode."""
+        key = self.backing.run(
+            lambda service: create_key(service, self.mode, self.organisation.id, scopes, **fields)
         )
+        return replace(self, api_key=key)
+
+    def administrator(self) -> "Partner":
+        """Return the same partner with a key that manages keys too."""
+        return self.with_key({**EVERYTHING, "api_keys": "write"})
 
     def live(self) -> "Partner":
-        """Return the same organisation in live mode, with tasks of its own there."""
+        """Return the same organisation in live mode, activated, with tasks of its own there."""
+        self.change_organisation(activation="active")
         key = self.backing.run(
-            lambda service: service.keyring.issue("live", self.organisation.id, EVERYTHING)
+            lambda service: create_key(service, "live", self.organisation.id, EVERYTHING)
         )
         now = self.backing.run(_now)
         tasks = [
@@ -165,7 +171,26 @@ class Partner:
             for task in standard_tasks(now)
         ]
         self.backing.keep("live", self.organisation.id, tasks)
-        return Partner(self.backing, self.server, self.organisation, "live", key)
+        return replace(self, mode="live", api_key=key)
+
+    def change_organisation(self, **changes: Any) -> None:
+        """Change the organisation as Operations would."""
+
+        async def change(service: Service) -> None:
+            now = service.now()
+            store = Store(
+                service.storage,
+                mode=self.mode,
+                organisation=self.organisation.id,
+                now=now,
+                request_id=ids.mint("req", now),
+                account=True,
+            )
+            found = await store.get(Organisation, self.organisation.id)
+            store.put(found.model_copy(update=changes))
+            await store.commit(200, b"")
+
+        self.backing.run(change)
 
     # --- Calls -----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ data's members; `expireAt` beside them is what the TTL policy reads.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -83,6 +84,7 @@ _OPERATORS = {
     "<=": types.StructuredQuery.FieldFilter.Operator.LESS_THAN_OR_EQUAL,
     ">": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN,
     ">=": types.StructuredQuery.FieldFilter.Operator.GREATER_THAN_OR_EQUAL,
+    "in": types.StructuredQuery.FieldFilter.Operator.IN,
     "contains": types.StructuredQuery.FieldFilter.Operator.ARRAY_CONTAINS,
 }
 _AND = types.StructuredQuery.CompositeFilter.Operator.AND
@@ -135,18 +137,29 @@ class FirestoreStorage:
     async def get(self, keys: Sequence[Key]) -> list[Document | None]:
         """Read documents in one call for each database; None where there is none."""
         names = {self._name(key): key for key in keys}
-        found: dict[str, Document] = {}
-        for database, space in {self._databases[key.space]: key.space for key in keys}.items():
-            request = _BatchGet(
-                database=database,
-                documents=[
-                    name for name, key in names.items() if self._databases[key.space] == database
-                ],
+        databases = {self._databases[key.space]: key.space for key in keys}
+        reads = [
+            self._read(
+                self._batch_get,
+                _BatchGet(
+                    database=database,
+                    documents=[
+                        name
+                        for name, key in names.items()
+                        if self._databases[key.space] == database
+                    ],
+                ),
+                space,
             )
-            for answer in await self._read(self._batch_get, request, space):
-                if answer.HasField("found"):
-                    name = answer.found.name
-                    found[name] = _document(names[name], answer.found)
+            for database, space in databases.items()
+        ]
+        # One call needs no task of its own.
+        answers = [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+        found = {
+            answer.found.name: _document(names[answer.found.name], answer.found)
+            for answer in itertools.chain.from_iterable(answers)
+            if answer.HasField("found")
+        }
         return [found.get(name) for name in map(self._name, keys)]
 
     async def query(self, query: Query) -> list[Document]:

@@ -1,40 +1,46 @@
-"""Secrets in Secret Manager, each a secret whose newest version is its value."""
+"""Secrets in Secret Manager."""
 
 import grpc.aio
 from google.api_core import exceptions
+from google.api_core.client_options import ClientOptions
 from google.cloud.secretmanager_v1 import SecretManagerServiceAsyncClient, types
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
     SecretManagerServiceGrpcAsyncIOTransport,
 )
 
-from shared.backends import UnavailableError
+from shared.backends import ConflictError, UnavailableError
 from shared.backends.google import credentials
 
 LOCATION = "europe-west2"
+ENDPOINT = f"secretmanager.{LOCATION}.rep.googleapis.com"
 
 
 class GoogleSecrets:
-    """Secrets of one project, replicated nowhere but to London.
+    """Regional secrets of one project, in London.
 
-    `address` names a loopback server instead of Google's, for tests.
+    Each has one version, which is read by its number: that alone is strongly consistent. `address`
+    names a loopback server instead of Google's, for tests.
     """
 
     def __init__(self, project: str, *, call_timeout: float, address: str = "") -> None:
-        self._project = f"projects/{project}"
+        self._parent = f"projects/{project}/locations/{LOCATION}"
         self._timeout = call_timeout
         transport = None
         if address:
             transport = SecretManagerServiceGrpcAsyncIOTransport(
                 channel=grpc.aio.insecure_channel(address)
             )
+        options = None if address else ClientOptions(api_endpoint=ENDPOINT)
         with credentials():
-            self._client = SecretManagerServiceAsyncClient(transport=transport)
+            self._client = SecretManagerServiceAsyncClient(
+                transport=transport, client_options=options
+            )
 
     async def read(self, name: str) -> bytes | None:
-        """Return a secret's newest value; None where there is none."""
+        """Return a secret's value; None where there is none."""
         try:
             answer = await self._client.access_secret_version(
-                name=f"{self._project}/secrets/{name}/versions/latest",
+                name=f"{self._parent}/secrets/{name}/versions/1",
                 timeout=self._timeout,
                 retry=None,
             )
@@ -45,31 +51,23 @@ class GoogleSecrets:
         value: bytes = answer.payload.data
         return value
 
-    async def write(self, name: str, value: bytes) -> None:
-        """Store a new version, and the secret itself where it is new."""
-        replication = types.Replication(
-            user_managed=types.Replication.UserManaged(
-                replicas=[types.Replication.UserManaged.Replica(location=LOCATION)]
-            )
-        )
+    async def create(self, name: str, value: bytes) -> None:
+        """Store a new secret, or raise ConflictError where the name is taken."""
         try:
             await self._client.create_secret(
-                parent=self._project,
+                parent=self._parent,
                 secret_id=name,
-                secret=types.Secret(replication=replication),
+                secret=types.Secret(),
                 timeout=self._timeout,
                 retry=None,
             )
-        except exceptions.AlreadyExists:
-            pass
-        except exceptions.GoogleAPICallError as error:
-            raise UnavailableError(type(error).__name__) from None
-        try:
             await self._client.add_secret_version(
-                parent=f"{self._project}/secrets/{name}",
+                parent=f"{self._parent}/secrets/{name}",
                 payload=types.SecretPayload(data=value),
                 timeout=self._timeout,
                 retry=None,
             )
+        except exceptions.AlreadyExists:
+            raise ConflictError(name) from None
         except exceptions.GoogleAPICallError as error:
             raise UnavailableError(type(error).__name__) from None

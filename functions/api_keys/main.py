@@ -1,0 +1,57 @@
+"""API keys of the caller's mode: made, restricted, rolled and revoked."""
+
+import functions_framework.aio
+
+from shared import Api, Call, Changes, ListQuery, Page, Request, Response, issuing
+from shared.issuing import RollIn
+from shared.keys import ApiKey, ApiKeyChanges, ApiKeyIn
+
+api = Api("api_keys", audience="partner")
+
+
+@api.post("/v1/api_keys", permission="api_keys:write")
+async def create(call: Call, body: ApiKeyIn) -> ApiKey:
+    """Make a key that can do no more than the one that makes it; this answer has its secret."""
+    return await issuing.create(call.store, call.keyring, call.caller, body)
+
+
+@api.get("/v1/api_keys", permission="api_keys:read")
+async def index(call: Call, query: ListQuery) -> Page[ApiKey]:
+    """List keys, newest first, also those that have ended."""
+    return await call.store.page(ApiKey, query)
+
+
+@api.get("/v1/api_keys/{api_key}", permission="api_keys:read")
+async def get(call: Call, api_key: str) -> ApiKey:
+    """Return a key, without its secret."""
+    return await call.store.get(ApiKey, api_key)
+
+
+@api.update("/v1/api_keys/{api_key}", permission="api_keys:write")
+async def update(call: Call, api_key: str, body: Changes[ApiKeyChanges]) -> ApiKey:
+    """Change a key's name, or what it may do, from where, and until when."""
+    return await issuing.change(call.store, call.caller, api_key, body)
+
+
+@api.post("/v1/api_keys/{api_key}/roll", permission="api_keys:write")
+async def roll(call: Call, api_key: str, body: RollIn) -> ApiKey:
+    """Replace a key by a new one; the old one stays valid for the overlap."""
+    return await issuing.roll(call.store, call.keyring, call.caller, api_key, body)
+
+
+@api.post("/v1/api_keys/{api_key}/revoke", permission="api_keys:write")
+async def revoke(call: Call, api_key: str) -> ApiKey:
+    """End a key and those that it replaced: within 15 seconds, everywhere."""
+    return await issuing.revoke(call.store, api_key)
+
+
+@api.post("/v1/api_keys/{api_key}/reveal", permission="api_keys:write")
+async def reveal(call: Call, api_key: str) -> ApiKey:
+    """Show the secret of a test key again."""
+    return await issuing.reveal(call.store, call.keyring, call.caller, api_key)
+
+
+@functions_framework.aio.http
+async def api_keys(request: Request) -> Response:
+    """Serve /v1/api_keys."""
+    return await api(request)

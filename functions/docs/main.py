@@ -1,0 +1,106 @@
+"""Documentation for people: the page of errors, where each error's `doc_url` leads."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from html import escape
+
+import functions_framework.aio
+
+from shared import Api, Content, Request, Response
+from shared.catalogue import CATALOGUE, Code
+from shared.routes import PUBLIC
+
+api = Api("docs", audience="browser")
+
+STYLE = """
+:root { color-scheme: light dark }
+body { font: 1rem/1.6 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }
+h1 { line-height: 1.2 }
+h2 { margin-top: 2.5rem }
+h2 a { color: inherit; text-decoration: none }
+h2 a:hover, h2 a:focus-visible { text-decoration: underline }
+code { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
+var { opacity: .75 }
+dl { margin: 0 } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
+:target { background: light-dark(#fff3c4, #4a3b00); scroll-margin-top: 1rem }
+"""
+_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_SAFETY = (
+    ("Content-Security-Policy", f"default-src 'none'; style-src 'sha256-{_DIGEST}'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+_TITLES = {
+    400: "The request is wrong",
+    401: "No valid key",
+    402: "The request is right, and the world refuses",
+    403: "Not allowed",
+    404: "Not there",
+    405: "Not possible there",
+    409: "Try again",
+    413: "Too large",
+    429: "Too much at once",
+    500: "Our fault",
+    503: "Our fault, and soon over",
+}
+
+
+@api.get("/docs/errors", permission=PUBLIC)
+async def errors() -> Content:
+    """Show every code: what it means and what to do, each under an anchor of its name."""
+    return Content("text/html; charset=utf-8", _page(), _SAFETY)
+
+
+@cache
+def _page() -> str:
+    codes = sorted(CATALOGUE.values(), key=lambda code: (code.status, code.name))
+    return f"""<!DOCTYPE html>
+<html lang="en-GB">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Errors of the Ally API</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Errors of the Ally API</h1>
+<p>Every answer that is not 200 is one JSON object, <code>error</code>. Its <code>type</code> says
+what kind of error it is, its <code>code</code> is for programs, its <code>message</code> and
+<code>fix</code> for people; <code>errors</code> has all the wrong parameters of a request, and
+<code>request_id</code> finds the request in our logs. What stands in <var>italics</var> below
+differs from case to case. With <code>Accept: application/problem+json</code> the same facts come in
+the form of RFC 9457.</p>
+{"".join(_section(code) for code in codes)}
+</main>
+</body>
+</html>
+"""
+
+
+def _section(code: Code) -> str:
+    retry = code.status in (409, 429, 503)
+    again = "yes, unchanged, after the seconds of <code>Retry-After</code>" if retry else "no"
+    return f"""<section id="{code.name}">
+<h2><a href="#{code.name}"><code>{code.name}</code></a></h2>
+<p>{_sentence(code.message)}</p>
+<dl>
+<dt>What to do</dt><dd>{_sentence(code.fix)}</dd>
+<dt>Status</dt><dd>{code.status}: {_TITLES[code.status]}</dd>
+<dt>Type</dt><dd><code>{code.type}</code></dd>
+<dt>Worth repeating</dt><dd>{again}</dd>
+</dl>
+</section>
+"""
+
+
+def _sentence(text: str) -> str:
+    """Write a sentence of the catalogue, the facts that each case fills in as variables."""
+    return re.sub(r"\{(\w+)\}", r"<var>\1</var>", escape(text, quote=False))
+
+
+@functions_framework.aio.http
+async def docs(request: Request) -> Response:
+    """Serve /docs."""
+    return await api(request)

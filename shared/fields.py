@@ -1,0 +1,256 @@
+"""The checked types of fields: what a name, a postcode or an NHS number may be.
+
+A check runs on what a caller sends. What is stored was checked when it came in, so loading it again
+skips the checks that cost time.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from types import NoneType
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+)
+
+from shared import clock
+from shared.errors import invalid
+from shared.forms import wrong
+
+
+@dataclass(slots=True)
+class Intake:
+    """What checks may look at: whether the data is real patients', and the time.
+
+    A check that finds something odd but not wrong adds a sentence to `warnings`.
+    """
+
+    livemode: bool
+    now: datetime
+    warnings: list[str]
+
+
+T = TypeVar("T")
+
+FIRST_YEAR, LAST_YEAR = 1970, 2390
+"""The years that ids can name."""
+
+
+def checked(check: Callable[[T, Intake], T]) -> AfterValidator:
+    """Make a validator of a check that runs on what comes in, and not on what is loaded."""
+
+    def run(value: T, info: ValidationInfo) -> T:
+        return value if info.context is None else check(value, info.context)
+
+    return AfterValidator(run)
+
+
+# Control characters, line separators, and marks that turn the direction of what stands around them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def _printable(value: str, _: Intake) -> str:
+    text = value.replace("\r\n", "\n")
+    if _UNPRINTABLE.search(text.replace("\n", "").replace("\t", "")):
+        raise ValueError("may not contain control characters")
+    return text
+
+
+def one_line(value: str, _: Intake) -> str:
+    """Refuse what is more than a line of printable text."""
+    if _UNPRINTABLE.search(value):
+        raise ValueError("must be one line without control characters")
+    return value
+
+
+def _phone(value: str, intake: Intake) -> str:
+    import phonenumbers
+
+    try:
+        number = phonenumbers.parse(value, None)
+    except phonenumbers.NumberParseException:
+        number = None
+    if (
+        number is None
+        or not re.fullmatch(r"\+[1-9][0-9]{6,14}", value)
+        or not phonenumbers.is_possible_number(number)
+    ):
+        raise ValueError("must be a phone number in E.164 form, such as +447700900123")
+    # Test mode takes Ofcom's numbers for drama (+44 7700 900000 to 900999), which nobody has.
+    if intake.livemode and not phonenumbers.is_valid_number(number):
+        raise ValueError("must be a number that is in use: live mode takes no numbers for tests")
+    return value
+
+
+def _email(value: str, _: Intake) -> str:
+    import email_validator
+
+    try:
+        return email_validator.validate_email(value, check_deliverability=False).normalized
+    except email_validator.EmailNotValidError:
+        raise ValueError("must be an e-mail address") from None
+
+
+def _postcode(value: str, _: Intake) -> str:
+    from ukpostcodeutils.validation import is_valid_postcode
+
+    compact = re.sub(r"\s+", "", value).upper()
+    if not is_valid_postcode(compact):
+        raise ValueError("must be a full postcode of the United Kingdom, such as SW1A 1AA")
+    return f"{compact[:-3]} {compact[-3:]}"
+
+
+def _birthday(value: date, intake: Intake) -> date:
+    today = clock.london_day(intake.now)
+    if value > today:
+        raise ValueError("must not be in the future")
+    if value < today - timedelta(days=366 * 130):
+        raise ValueError("must be within the last 130 years")
+    return value
+
+
+def _nhs_number(value: str, intake: Intake) -> str:
+    import nhs_number
+
+    number = nhs_number.standardise_format(value)
+    if not number or not nhs_number.is_valid(number):
+        raise ValueError("must be a valid NHS number: ten digits, the last a check digit")
+    if nhs_number.is_valid(number, nhs_number.REGION_SCOTLAND):
+        raise ValueError("is a CHI number of Scotland: send it as chi")
+    if nhs_number.is_valid(number, nhs_number.REGION_NORTHERN_IRELAND):
+        raise ValueError("is a Health and Care number of Northern Ireland: send it as hsc")
+    if number.startswith("999"):
+        if intake.livemode:
+            raise ValueError("must not be from the range for tests (999) in live mode")
+    elif not intake.livemode:
+        intake.warnings.append(
+            "nhsNumber is outside the range for tests (999): use no real patient in test mode"
+        )
+    return str(number)
+
+
+def _regional(region_name: str, sentence: str) -> AfterValidator:
+    def check(value: str, _: Intake) -> str:
+        import nhs_number
+
+        number = nhs_number.standardise_format(value)
+        if not number or not nhs_number.is_valid(number, getattr(nhs_number, region_name)):
+            raise ValueError(sentence)
+        return str(number)
+
+    return checked(check)
+
+
+def _digits(value: object) -> object:
+    text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value)
+    if not text and type(value) not in (int, NoneType):
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _iso_date(value: object) -> object:
+    text = isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+    if not text and not isinstance(value, date | None):
+        raise ValueError("must be a date such as 2026-11-22")
+    return value
+
+
+_ISO_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}))?"
+)
+
+
+def iso_moment(text: str) -> datetime:
+    """Read a moment, in UTC; a day alone is its first. ValueError says what it must be."""
+    try:
+        if _ISO_MOMENT.fullmatch(text):
+            moment = datetime.fromisoformat(text)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            if FIRST_YEAR <= moment.year < LAST_YEAR:
+                return moment
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a moment such as 2026-11-22T09:30:00Z, or a day")
+
+
+def _moment(value: object) -> object:
+    return value if isinstance(value, datetime | None) else iso_moment(str(value))
+
+
+def _limits(least: int, most: int) -> StringConstraints:
+    return StringConstraints(min_length=least, max_length=most)
+
+
+Line = Annotated[str, _limits(1, 255), checked(one_line)]
+"""One line of text."""
+Name = Annotated[str, _limits(2, 100), checked(one_line)]
+"""A person's first or last name."""
+Note = Annotated[str, _limits(1, 1000), checked(_printable)]
+"""Text of several lines."""
+Phone = Annotated[str, _limits(8, 16), checked(_phone)]
+"""A phone number in E.164 form (ITU-T)."""
+Email = Annotated[str, _limits(3, 254), checked(_email)]
+Postcode = Annotated[str, _limits(5, 12), checked(_postcode)]
+"""A full postcode (Royal Mail PAF), kept in capitals with one space."""
+Day = Annotated[date, BeforeValidator(_iso_date)]
+"""A calendar date, ISO 8601."""
+Birthday = Annotated[Day, checked(_birthday)]
+NhsNumber = Annotated[str, checked(_nhs_number)]
+"""NHS number of England, Wales and the Isle of Man (NHS Data Dictionary), modulus 11."""
+ChiNumber = Annotated[
+    str, _regional("REGION_SCOTLAND", "must be a valid CHI number of Scotland: ten digits")
+]
+HscNumber = Annotated[
+    str,
+    _regional(
+        "REGION_NORTHERN_IRELAND",
+        "must be a valid Health and Care number of Northern Ireland: ten digits",
+    ),
+]
+Whole = Annotated[int, BeforeValidator(_digits)]
+"""A whole number, also as text."""
+Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str)]
+"""A moment that the rules reckon with; written in ISO 8601, UTC, milliseconds."""
+When = Annotated[Moment, BeforeValidator(_moment)]
+"""A moment as a caller sends it: ISO 8601 with an offset, or a day."""
+Timestamp = str
+"""A moment that is only kept and shown: already written as clock.isoformat does."""
+
+
+def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | None]:
+    if sum(text is not None for text in value.values()) > MOST_METADATA:
+        raise ValueError(f"must have at most {MOST_METADATA} keys")
+    return value
+
+
+MOST_METADATA = 50
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[^\[\]]{1,40}$"), checked(one_line)]
+MetadataText = Annotated[str, StringConstraints(max_length=500), checked(_printable)]
+MetadataChanges = Annotated[dict[MetadataKey, MetadataText | None], checked(_metadata_size)]
+"""The partner's own facts as they are sent: a value of null, or empty, removes its key."""
+
+
+def merge_metadata(
+    old: Mapping[str, str], changes: Mapping[str, str | None] | None
+) -> dict[str, str]:
+    """Merge metadata: a key without a value is removed, and no changes at all means: remove all."""
+    merged = {**old, **changes} if changes is not None else {}
+    kept = {name: text for name, text in merged.items() if text is not None}
+    if len(kept) > MOST_METADATA:
+        reason = f"must have at most {MOST_METADATA} keys, old ones included"
+        raise invalid([wrong("metadata", reason)])
+    return kept
+
+
+def _keep_metadata(value: Mapping[str, str | None] | None) -> dict[str, str]:
+    return merge_metadata({}, value)
+
+
+Metadata = Annotated[dict[str, str], BeforeValidator(_keep_metadata)]
+"""The partner's own facts as they are kept: texts by name."""

@@ -1,0 +1,120 @@
+"""The language of `filter`: terms such as `createdAt>="2026-11-22"`, joined by `and`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from shared import ids, words
+from shared.backends import Condition, Operator
+from shared.clock import isoformat
+from shared.errors import ApiError, invalid
+from shared.fields import iso_moment
+from shared.forms import wrong
+
+MILLISECOND = timedelta(milliseconds=1)
+
+_TERM = re.compile(r'([A-Za-z.]{1,40})\s*(>=|<=|[:<>~])\s*"((?:[^"\\]|\\["\\])*)"')
+_AND = re.compile(r"\s+and\s+")
+_EXAMPLE = 'createdAt>="2026-11-22" and externalRef:"A-17"'
+_RANGES: Mapping[str, Operator] = {">": ">", ">=": ">=", "<": "<", "<=": "<="}
+
+
+class Filterable(NamedTuple):
+    """A field that a list can be filtered by: where it is kept, and how.
+
+    A `moment` takes comparisons; an `exact` field equality; `words` equality, or the beginnings of
+    words. What is `personal` does not belong in a URL.
+    """
+
+    field: str
+    kind: Literal["moment", "exact", "words"]
+    personal: bool = False
+
+    @property
+    def operators(self) -> str:
+        """The operators that the field takes."""
+        return {"moment": "> >= < <= :", "exact": ":", "words": ": ~"}[self.kind]
+
+
+class Term(NamedTuple):
+    """One term of a filter: a field, how it is compared, and with what."""
+
+    name: str
+    operator: str
+    value: str
+
+    def conditions(self, known: Filterable, prefix: str) -> list[Condition]:
+        """Return what the term asks of a store; `prefix` is that of the ids of the list."""
+        if self.operator not in known.operators.split():
+            raise refuse(f"compares {self.name} by one of {known.operators}")
+        if known.kind == "exact":
+            return [(known.field, "==", self.value)]
+        if known.kind == "words":
+            return [(known.field, "contains", self._sought())]
+        try:
+            moment = iso_moment(self.value)
+        except ValueError as error:
+            raise refuse(f"has a value of {self.name} that {error}") from None
+        operators = [">=", "<="] if self.operator == ":" else [self.operator]
+        compare = created if known.field == "createdAt" else _changed
+        return [compare(prefix, _RANGES[operator], moment) for operator in operators]
+
+    def _sought(self) -> str:
+        plain = words.normalise(self.value)
+        if not plain or (self.operator == "~" and len(plain) > words.LONGEST):
+            raise refuse(f"seeks {self.name} by 1 to {words.LONGEST} letters or digits")
+        return words.whole(self.value) if self.operator == ":" else plain
+
+
+def parse(text: str) -> Iterator[Term]:
+    """Read the terms of a filter, or refuse it with 400."""
+    position = 0
+    text = text.strip()
+    while True:
+        matched = _TERM.match(text, position)
+        if matched is None:
+            raise refuse(f"must be terms such as {_EXAMPLE}")
+        name, operator, quoted = matched.groups()
+        yield Term(name, operator, re.sub(r"\\(.)", r"\1", quoted))
+        if matched.end() == len(text):
+            return
+        joint = _AND.match(text, matched.end())
+        if joint is None:
+            raise refuse("must have its terms joined by and")
+        position = joint.end()
+
+
+def known(term: Term, filterable: Mapping[str, Filterable], *, personal: bool) -> Filterable:
+    """Return the field that a term names, unless it is unknown, or personal where that is not."""
+    found = filterable.get(term.name)
+    if found is None:
+        raise refuse(f"names a field that is not one of {', '.join(filterable)}")
+    if found.personal and not personal:
+        raise ApiError("filter_personal", param="filter", field=term.name)
+    return found
+
+
+def refuse(reason: str) -> ApiError:
+    """Say what is wrong with a filter."""
+    return invalid([wrong("filter", reason)])
+
+
+def created(prefix: str, operator: Operator, moment: datetime) -> Condition:
+    """Return the condition on the ids of objects whose createdAt is in a range.
+
+    What is shown of a creation is its millisecond, what the id holds its microsecond.
+    """
+    floor = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    ceiling = floor if floor == moment else floor + MILLISECOND
+    edge = {">": floor + MILLISECOND, ">=": ceiling, "<": ceiling, "<=": floor + MILLISECOND}
+    return ("id", ">" if operator in (">", ">=") else "<", ids.place(prefix, edge[operator]))
+
+
+def _changed(_: str, operator: Operator, moment: datetime) -> Condition:
+    """Return the condition on updatedAt, which is kept as it is shown: to the millisecond."""
+    floor = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    between = floor != moment
+    # No millisecond is equal to a moment between two of them.
+    sharp: Mapping[str, Operator] = {">=": ">", "<": "<="} if between else {}
+    return ("updatedAt", sharp.get(operator, operator), isoformat(floor))

@@ -1,0 +1,178 @@
+"""Making, changing, rolling and revoking API keys. Nobody gives more than they have."""
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from shared import ids
+from shared.auth import Caller, Keyring
+from shared.clock import isoformat
+from shared.errors import ApiError, invalid
+from shared.forms import wrong
+from shared.keys import (
+    ADMINISTRATION,
+    SECRET_LENGTH,
+    ApiKey,
+    ApiKeyChanges,
+    ApiKeyIn,
+    covered,
+    networks,
+    within,
+)
+from shared.models import Changes, Model
+from shared.settings import Mode
+from shared.store import Store
+
+MOST_PREDECESSORS = 20
+"""How many replaced keys may still be valid beside the one that replaced them."""
+
+OVERLAPS = {
+    "0": timedelta(0),
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+}
+
+
+class RollIn(Model):
+    """How long the old key stays valid beside the new one."""
+
+    overlap: Literal["0", "1h", "24h", "7d"] = "24h"
+
+
+async def draw(
+    keyring: Keyring, mode: Mode, organisation: str, at: datetime, **fields: Any
+) -> ApiKey:
+    """Make a key and its secret. It opens nothing until what is returned is stored."""
+    object_id = ids.mint(ApiKey.prefix, at)
+    if fields.get("type") == "publishable":
+        shown = {"maskedKey": await keyring.publish(mode, organisation, object_id)}
+    else:
+        secret = str(await keyring.issue(mode, organisation, object_id))
+        shown = {"secret": secret, "maskedKey": f"{secret[:-SECRET_LENGTH]}…{secret[-4:]}"}
+    return ApiKey.new(at=at, livemode=mode == "live", **{"id": object_id, **shown, **fields})
+
+
+async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKeyIn) -> ApiKey:
+    """Stage a new key. What is not said of it is as in the key that makes it."""
+    maker = caller.key
+    inherited = {name: each for name, each in maker.scopes.items() if name not in ADMINISTRATION}
+    cidrs = request.allowedCidrs
+    fields: dict[str, Any] = {
+        "name": request.name,
+        "type": request.type,
+        "scopes": inherited if request.scopes is None else request.scopes,
+        "allowedCidrs": maker.allowedCidrs if cidrs is None else cidrs,
+        "origins": request.origins or [],
+        "expiresAt": request.expiresAt or maker.expiresAt,
+    }
+    if request.type == "publishable":
+        fields["scopes"] = {}
+    _check_kind(request.type, fields["origins"], scoped=bool(request.scopes))
+    _check_future(fields["expiresAt"], store.now)
+    sketch = ApiKey.new(at=store.now, livemode=store.livemode, maskedKey="", **fields)
+    _check_within(sketch, maker)
+    await store.check_replay()  # before a secret is made that nobody would get
+    return store.insert(await draw(keyring, store.mode, store.organisation, store.now, **fields))
+
+
+async def change(
+    store: Store, caller: Caller, key_id: str, changes: Changes[ApiKeyChanges]
+) -> ApiKey:
+    """Stage a change of a key that is in use, neither beyond nor from beyond the caller's own."""
+    key = await store.get(ApiKey, key_id)
+    _check_usable(key, store.now)
+    _check_within(key, caller.key)
+    changed = changes.apply(key, store.now)
+    scoped = bool(changes.values.get("scopes"))
+    _check_kind(changed.type, changed.origins, scoped=scoped)
+    if "expiresAt" in changes.values:
+        _check_future(changed.expiresAt, store.now)
+    _check_within(changed, caller.key)
+    return store.put(changed)
+
+
+async def roll(
+    store: Store, keyring: Keyring, caller: Caller, key_id: str, request: RollIn
+) -> ApiKey:
+    """Stage a new key like an old one, and the old one's end."""
+    now = store.now
+    old = await store.get(ApiKey, key_id)
+    _check_usable(old, now)
+    _check_within(old, caller.key)
+    valid = {each: until for each, until in old.predecessors.items() if until > now}
+    if len(valid) >= MOST_PREDECESSORS:
+        raise ApiError("key_rolled_too_often")
+    end = now + OVERLAPS[request.overlap]
+    if old.expiresAt is not None:
+        end = min(end, old.expiresAt)
+    kept = ("name", "type", "scopes", "allowedCidrs", "origins", "expiresAt")
+    new = await draw(
+        keyring,
+        store.mode,
+        store.organisation,
+        now,
+        replaces=old.id,
+        predecessors={**valid, old.id: end},
+        **{name: getattr(old, name) for name in kept},
+    )
+    store.put(_changed(old, now, expiresAt=end, replacedBy=new.id))
+    return store.insert(new)
+
+
+async def revoke(store: Store, key_id: str) -> ApiKey:
+    """Stage the end of a key, and of those that it replaced; one that has ended stays as it is."""
+    now = store.now
+    key = await store.get(ApiKey, key_id)
+    if key.revokedAt is not None:
+        return key
+    for predecessor in (await store.related(ApiKey, key.predecessors)).values():
+        if predecessor.revokedAt is None:
+            store.put(_changed(predecessor, now, revokedAt=now))
+    return store.put(_changed(key, now, revokedAt=now))
+
+
+async def reveal(store: Store, keyring: Keyring, caller: Caller, key_id: str) -> ApiKey:
+    """Return a test key with its secret."""
+    key = await store.get(ApiKey, key_id)
+    _check_within(key, caller.key)
+    secret = None
+    if key.type == "secret":
+        secret = await keyring.reveal(store.mode, key.id)
+    if secret is None:
+        raise ApiError("secret_not_revealable")
+    return key.model_copy(update={"secret": secret})
+
+
+def _changed(key: ApiKey, at: datetime, **changes: Any) -> ApiKey:
+    return key.model_copy(update={**changes, "updatedAt": isoformat(at)})
+
+
+def _check_usable(key: ApiKey, now: datetime) -> None:
+    standing = "replaced" if key.replacedBy else key.standing(now)
+    if standing != "active":
+        raise ApiError("key_not_usable", status=standing)
+
+
+def _check_kind(kind: str, origins: list[str], *, scoped: bool) -> None:
+    """Refuse what only the other kind of key has."""
+    if kind == "publishable" and not origins:
+        raise invalid([wrong("origins", "must name the origins of the pages that send the key")])
+    if kind == "publishable" and scoped:
+        raise invalid([wrong("scopes", "cannot be given to a publishable key")])
+    if kind == "secret" and origins:
+        raise invalid([wrong("origins", "can be given to a publishable key only")])
+
+
+def _check_future(moment: datetime | None, now: datetime) -> None:
+    if moment is not None and moment <= now:
+        raise invalid([wrong("expiresAt", "must be in the future")])
+
+
+def _check_within(key: ApiKey, given: ApiKey) -> None:
+    """Refuse a key that could do more, from more addresses, or for longer than another one."""
+    if not within(key.scopes, given.scopes):
+        raise ApiError("key_exceeds_yours", param="scopes", what="scopes")
+    if given.expiresAt is not None and (key.expiresAt is None or key.expiresAt > given.expiresAt):
+        raise ApiError("key_exceeds_yours", param="expiresAt", what="expiresAt")
+    if not covered(networks(key.allowedCidrs), networks(given.allowedCidrs)):
+        raise ApiError("key_exceeds_yours", param="allowedCidrs", what="allowedCidrs")

@@ -1,0 +1,200 @@
+"""API keys: what one looks like, what its owner may see of it, and what it allows.
+
+A secret key is `test_` or `live_`, an id of 24 letters and digits, a full stop, and a secret of 30.
+A publishable key is `test_pub_` or `live_pub_` and the id alone: it is no secret, and opens nothing
+but the route that takes events of front ends. The id is that of the key's object and two more
+letters, a check that only we can compute: what somebody makes up is refused without a look-up.
+"""
+
+import base64
+import re
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import Field, StringConstraints
+
+from shared.errors import ApiError
+from shared.fields import Line, Moment, When, checked
+from shared.models import Model, Resource
+from shared.settings import Mode
+
+Access = Literal["none", "read", "write"]
+Network = IPv4Network | IPv6Network
+Status = Literal["active", "expired", "revoked"]
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ally"'}
+SECRET_LENGTH = 30
+CHECK_LENGTH = 2
+MOST_CIDRS = 50
+MOST_SCOPES = 50
+ADMINISTRATION = frozenset({"api_keys"})
+"""Permissions that `*` does not include: they have to be given by name."""
+
+_LEVELS = {"none": 0, "read": 1, "write": 2}
+_ALPHANUMERIC = string.digits + string.ascii_letters
+_BEARER = "(?:(?i:bearer) +)?"
+_PRESENTED = re.compile(_BEARER + r"(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})", re.ASCII)
+_PUBLISHABLE = re.compile(_BEARER + "(test|live)_pub_[0-9A-Za-z]{24}", re.ASCII)
+_ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?")
+
+
+# --- As it is sent -------------------------------------------------------------------------------
+
+
+class SecretKey(NamedTuple):
+    """A secret key as its owner holds it."""
+
+    mode: Mode
+    id: str
+    secret: str
+
+    def __str__(self) -> str:
+        return f"{self.mode}_{self.id}.{self.secret}"
+
+
+def parse(header: str | None) -> SecretKey:
+    """Read the key from a header: bare, after `Bearer`, or as the user name of `Basic`."""
+    text = (header or "").strip()
+    matched = _PRESENTED.fullmatch(text)
+    if matched is None:
+        name = _user_name(text)
+        matched = _PRESENTED.fullmatch(name)
+        if _PUBLISHABLE.fullmatch(name or text) is not None:
+            raise ApiError("key_publishable", headers=CHALLENGE)
+    if matched is None:
+        missing = text.lower() in ("", "bearer", "basic")
+        raise ApiError("key_missing" if missing else "key_malformed", headers=CHALLENGE)
+    mode, key_id, secret = matched.groups()
+    return SecretKey("live" if mode == "live" else "test", key_id, secret)
+
+
+def new_secret() -> str:
+    """Return the secret part of a new key: 178 bits."""
+    return "".join(secrets.choice(_ALPHANUMERIC) for _ in range(SECRET_LENGTH))
+
+
+def _user_name(text: str) -> str:
+    """Return the user name of an `Authorization: Basic` header (RFC 7617), if it is one."""
+    scheme, _, rest = text.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+    except ValueError:  # not base64, or not a text
+        return ""
+
+
+# --- What it allows ------------------------------------------------------------------------------
+
+
+def access(scopes: Mapping[str, Access], resource: str) -> Access:
+    """Return what scopes give on a resource: what is said of it by name, or else of `*`."""
+    default = "none" if resource in ADMINISTRATION else scopes.get("*", "none")
+    return scopes.get(resource, default)
+
+
+def within(asked: Mapping[str, Access], given: Mapping[str, Access]) -> bool:
+    """Tell whether scopes give nothing that others do not give too, on any resource."""
+    named = {*asked, *given, *ADMINISTRATION} | {"*"}
+    return all(_LEVELS[access(asked, name)] <= _LEVELS[access(given, name)] for name in named)
+
+
+def networks(cidrs: list[str]) -> tuple[Network, ...]:
+    """Return the networks that a key may be used from; none means any."""
+    return tuple(ip_network(cidr) for cidr in cidrs)
+
+
+def covered(asked: tuple[Network, ...], given: tuple[Network, ...]) -> bool:
+    """Tell whether every address of some networks lies in others; none means any address."""
+    if not given:
+        return True
+    return bool(asked) and all(
+        any(
+            inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # of one version
+            for outer in given
+        )
+        for inner in asked
+    )
+
+
+def _cidr(value: str, _: object) -> str:
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("must be a network such as 203.0.113.0/24 or 2001:db8::/32") from None
+
+
+def _origin(value: str, _: object) -> str:
+    if re.fullmatch(
+        r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?", value
+    ):
+        return value
+    raise ValueError("must be an origin such as https://www.example.org, without a path")
+
+
+Cidr = Annotated[Line, checked(_cidr)]
+"""A network in CIDR notation (RFC 4632, RFC 4291), kept without host bits."""
+Origin = Annotated[Line, checked(_origin)]
+"""An origin of a browser (RFC 6454)."""
+Resources = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40})$")]
+"""The name of a kind of object as it stands in URLs, or `*` for all but api_keys."""
+Scopes = Annotated[dict[Resources, Access], Field(max_length=MOST_SCOPES)]
+
+
+class ApiKeyChanges(Model):
+    """What can be changed of a key."""
+
+    name: Line
+    scopes: Scopes | None = None
+    allowedCidrs: Annotated[list[Cidr], Field(max_length=MOST_CIDRS)] | None = None
+    origins: Annotated[list[Origin], Field(max_length=MOST_CIDRS)] | None = None
+    expiresAt: When | None = None
+
+
+class ApiKeyIn(ApiKeyChanges):
+    """What is asked of a new key. What is left out is as in the key that makes it.
+
+    A `publishable` key has no scopes; it needs the origins of the pages that will send it.
+    """
+
+    type: Literal["secret", "publishable"] = "secret"
+
+
+class ApiKey(Resource):
+    """A key as its organisation sees it. `secret` is the whole key, where it may be shown.
+
+    `predecessors` are the keys that it replaced and that were still valid then, each with its end;
+    revoking this key ends them too.
+    """
+
+    collection: ClassVar[str] = "api_keys"
+    prefix: ClassVar[str] = "key"
+    private: ClassVar[set[str]] = {"predecessors"}
+    once: ClassVar[set[str]] = {"secret"}
+
+    object: str = "api_key"
+    name: str
+    type: str = "secret"
+    maskedKey: str
+    secret: str | None = None
+    scopes: dict[str, Access] = {}
+    allowedCidrs: list[str] = []
+    origins: list[str] = []
+    status: str = "active"
+    expiresAt: Moment | None = None
+    revokedAt: Moment | None = None
+    lastUsedAt: Moment | None = None
+    replaces: str | None = None
+    replacedBy: str | None = None
+    predecessors: dict[str, Moment] = {}
+
+    def standing(self, now: datetime) -> Status:
+        """Return whether the key is valid at a moment, and if not, why."""
+        if self.revokedAt is not None:
+            return "revoked"
+        expired = self.expiresAt is not None and self.expiresAt <= now
+        return "expired" if expired else "active"

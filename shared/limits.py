@@ -1,0 +1,131 @@
+"""How many requests a key may make: a quota for each window of time, shared by all instances.
+
+No request writes for it. An instance admits a first part of the quota (`FREE`) by itself; whoever
+goes on takes slices of the quota from a document that all instances share, one read and one commit
+for each slice. So an instance alone admits exactly the quota, and n instances together at most the
+quota and their n free parts: docs/decisions/0010-rate-limits.md.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from shared import ids
+from shared.auth import Caller
+from shared.backends import ConflictError, Key, Put, Storage
+from shared.errors import ApiError
+from shared.settings import Mode
+
+FREE = 0.05
+"""The part of a quota that each instance admits without asking the others."""
+SLICE = 0.1
+"""The part of a quota that an instance takes at a time."""
+MOST_KEYS = 10_000
+LIFE = timedelta(hours=1)
+LONGEST_PAUSE = 0.05
+REASON = "key-rate"
+
+
+class Allowance(NamedTuple):
+    """Whether a request is admitted, and what its key has left: requests, seconds until more."""
+
+    admitted: bool
+    quota: int
+    seconds: int
+    remaining: int
+    reset: int
+
+    @property
+    def lines(self) -> list[tuple[bytes, bytes]]:
+        """The headers of the IETF's draft-ietf-httpapi-ratelimit-headers."""
+        return [
+            (b"ratelimit-policy", b'"key";q=%d;w=%d' % (self.quota, self.seconds)),
+            (b"ratelimit", b'"key";r=%d;t=%d' % (self.remaining, self.reset)),
+        ]
+
+    def check(self) -> None:
+        """Refuse what is not admitted."""
+        if not self.admitted:
+            headers = {"Retry-After": str(self.reset), "Ally-Rate-Limited-Reason": REASON}
+            raise ApiError("rate_limited", headers=headers, limit=self.quota, seconds=self.seconds)
+
+
+@dataclass(slots=True)
+class _Use:
+    """What an instance knows of one key in one window.
+
+    `left` may still be admitted here; `taken` is what all instances have taken, as last heard;
+    `own` is what this one has admitted and not told the others yet.
+    """
+
+    window: int
+    left: int
+    taken: int
+    own: int
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Limiter:
+    """Admits the requests of keys, up to a quota in each window of `seconds`."""
+
+    def __init__(self, storage: Storage, quotas: Mapping[Mode, int], *, seconds: int) -> None:
+        self._storage = storage
+        self._quotas = quotas
+        self._seconds = seconds
+        self._uses: dict[str, _Use] = {}
+
+    async def admit(self, caller: Caller, now: datetime) -> Allowance:
+        """Count one request of a caller, and say whether it is admitted."""
+        quota = self._quotas[caller.mode]
+        moment = now.timestamp()
+        window = int(moment // self._seconds)
+        use = self._uses.get(caller.key.id)
+        if use is None or use.window != window:
+            use = self._begin(caller, window, quota)
+        if use.left <= 0:
+            async with use.lock:
+                if use.left <= 0 and use.taken < quota:
+                    await self._take(caller, use, quota, now)
+        admitted = use.left > 0
+        use.left -= admitted
+        reset = math.ceil((window + 1) * self._seconds - moment)
+        remaining = use.left + quota - use.taken
+        return Allowance(admitted, quota, self._seconds, remaining, reset)
+
+    def _begin(self, caller: Caller, window: int, quota: int) -> _Use:
+        self._uses.pop(caller.key.id, None)
+        if len(self._uses) >= MOST_KEYS:
+            del self._uses[next(iter(self._uses))]
+        free = math.ceil(quota * FREE)
+        use = self._uses[caller.key.id] = _Use(window, left=free, taken=free, own=free)
+        return use
+
+    async def _take(self, caller: Caller, use: _Use, quota: int, now: datetime) -> None:
+        """Take a slice of what is left of the quota, if anything is."""
+        key = Key(caller.mode, caller.organisation, "quotas", f"{caller.key.id}-{use.window}")
+        while True:
+            (document,) = await self._storage.get([key])
+            before = 0 if document is None else int(document.data["taken"])
+            part = min(math.ceil(quota * SLICE), quota - before - use.own)
+            if part <= 0:
+                use.taken = quota
+                return
+            marker = Key(caller.mode, caller.organisation, "commits", ids.mint("use", now))
+            taken = before + use.own + part
+            version = None if document is None else document.version
+            expires = now + LIFE
+            writes = [
+                Put(key, {"taken": taken}, version, expires),
+                Put(marker, {"id": marker.id}, None, expires),
+            ]
+            try:
+                await self._storage.commit(writes, marker)
+            except ConflictError:
+                await asyncio.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - jitter is no secret
+                continue
+            use.left, use.taken, use.own = part, taken, 0
+            return

@@ -1,0 +1,161 @@
+"""From what a caller sent to a model: arranged, validated, and every problem found at once.
+
+A tree of parameters is first arranged (objects, arrays and unset values as the model means them)
+and then validated. No problem repeats a value, and a name only where it looks like one.
+"""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from pydantic import ValidationError
+
+from shared.errors import ApiError
+from shared.fields import Intake
+from shared.forms import Tree, speakable, wrong
+from shared.models import Model
+
+M = TypeVar("M", bound=Model)
+
+
+def receive(model: type[M], tree: Tree, intake: Intake, problems: list[ApiError]) -> M | None:
+    """Validate what a caller sent; None where something is wrong, which joins the problems."""
+    found: list[ApiError] = []
+    arranged = arrange(model, tree, "", found)
+    named = {problem.param for problem in found}
+    received = None
+    try:
+        received = model.model_validate(arranged, context=intake)
+    except ValidationError as error:
+        details = (_problem(detail) for detail in error.errors(include_url=False))
+        found += [problem for problem in details if problem.param not in named]
+    problems += found
+    return None if found else received
+
+
+def arrange(annotation: Any, value: Any, path: str, problems: list[ApiError]) -> Any:
+    """Return the value in the shape that a type means, adding what cannot be to the problems.
+
+    An empty text means unset. An object whose members are all numbers is the array that the model
+    expects, for a form cannot tell the two apart. A member that the model does not know is a
+    problem, with the nearest name that it does know.
+    """
+    kind = _kind(annotation)
+    if (value == "" or value is None) and path:
+        return None
+    if isinstance(kind, type) and issubclass(kind, Model):
+        return _arrange_object(kind, value, path, problems)
+    if get_origin(kind) is dict:
+        return _arrange_map(value, path, problems)
+    if get_origin(kind) is list:
+        return _arrange_array(get_args(kind)[0], value, path, problems)
+    if isinstance(value, dict | list):
+        _refuse(problems, path, "must be one value, given once")
+        return None
+    return value
+
+
+def _arrange_object(
+    model: type[Model], value: Any, path: str, problems: list[ApiError]
+) -> Tree | None:
+    if not isinstance(value, dict):
+        _refuse(problems, path, "must be one object")
+        return None
+    arranged = {}
+    for name, member in value.items():
+        inner = f"{path}[{name}]" if path else name
+        info = model.model_fields.get(name)
+        if info is None:
+            problems.append(_unknown(inner, path, name, model))
+            continue
+        arranged[name] = arrange(info.annotation, member, inner, problems)
+        if arranged[name] is None and info.default is not None and not info.is_required():
+            del arranged[name]  # what is unset has its default again
+    return arranged
+
+
+def _arrange_map(value: Any, path: str, problems: list[ApiError]) -> Tree | None:
+    if not isinstance(value, dict):
+        _refuse(problems, path, "must be an object of texts")
+        return None
+    for name, member in value.items():
+        if isinstance(member, dict | list):
+            inner = f"{path}[{name}]"
+            known = speakable(inner)
+            problems.append(ApiError("metadata_nested", param=known, name=known or "a value"))
+    return {name: None if member == "" else member for name, member in value.items()}
+
+
+def _arrange_array(item: Any, value: Any, path: str, problems: list[ApiError]) -> list[Any]:
+    if isinstance(value, dict) and all(re.fullmatch("[0-9]{1,4}", name) for name in value):
+        value = [value[name] for name in sorted(value, key=int)]
+    elif not isinstance(value, list):
+        value = [value]
+    return [
+        arrange(item, member, f"{path}[{index}]", problems) for index, member in enumerate(value)
+    ]
+
+
+@cache
+def _kind(annotation: Any) -> Any:
+    """Return the type inside Annotated and Optional."""
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    inner = [part for part in get_args(annotation) if part is not NoneType]
+    optional = len(inner) < len(get_args(annotation))
+    return _kind(inner[0]) if optional and len(inner) == 1 else annotation
+
+
+def _refuse(problems: list[ApiError], path: str, reason: str) -> None:
+    problems.append(wrong(path, reason))
+
+
+def _unknown(inner: str, path: str, name: str, model: type[Model]) -> ApiError:
+    known = speakable(inner)
+    near = get_close_matches(name, model.model_fields, n=1)
+    meant = (f"{path}[{near[0]}]" if path else near[0]) if near else None
+    return ApiError(
+        "parameter_unknown",
+        param=known,
+        name=known or "One name",
+        suggestion=f"Did you mean {meant}?" if meant else "Leave it out.",
+    )
+
+
+_SENTENCES: Mapping[str, str] = {
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "is not of the form that is expected",
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "model_type": "must be one object",
+    "list_type": "must be an array",
+    "dict_type": "must be an object of texts",
+    "too_long": "must have at most {max_length} members",
+}
+
+
+def _problem(detail: Any) -> ApiError:
+    """Turn what pydantic found into a refusal that repeats no value."""
+    location = [str(step) for step in detail["loc"] if step != "[key]"]
+    path = "".join([*location[:1], *(f"[{step}]" for step in location[1:])])
+    name = speakable(path)
+    if detail["type"] == "missing" or detail["input"] is None:
+        return ApiError("parameter_missing", param=name, name=name or "A parameter")
+    facts = detail.get("ctx", {})
+    if detail["type"] == "value_error":
+        reason = str(facts["error"])
+    elif detail["type"].startswith("date"):
+        reason = "must be a date such as 2026-11-22"
+    else:
+        reason = _SENTENCES[detail["type"]].format(**facts)
+    return wrong(path, reason)

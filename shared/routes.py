@@ -1,0 +1,190 @@
+"""Routes: what a function declares, and how a request finds what it asks for."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from email.utils import format_datetime
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from shared.errors import ApiError
+from shared.models import Changes, Model, changes_model
+from shared.pages import Page
+
+Audience = Literal["partner", "browser", "internal", "staff"]
+"""Who a function is for. Only the first two are ever reached through the gateway."""
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+PUBLIC = "public"
+"""The permission of what anybody may read without a key: documentation, never data."""
+
+_PERMISSION = re.compile(r"[a-z_]+:(read|write)|public")
+
+
+class Content(NamedTuple):
+    """An answer that is no object of the API, such as a page of the documentation."""
+
+    media_type: str
+    text: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[..., Awaitable[Model | Page[Any] | Content]]
+
+
+class Retiring(NamedTuple):
+    """A route on its way out: since when it is deprecated, when it ends, what replaces it."""
+
+    since: date
+    sunset: date
+    successor: str
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers Deprecation (RFC 9745), Sunset (RFC 8594) and the link to the successor."""
+        since, sunset = (datetime.combine(day, time(), UTC) for day in (self.since, self.sunset))
+        return [
+            ("Deprecation", f"@{int(since.timestamp())}"),
+            ("Sunset", format_datetime(sunset, usegmt=True)),
+            ("Link", f'<{self.successor}>; rel="successor-version"'),
+        ]
+
+
+class Nothing(Model):
+    """The parameters of a route that takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: a method and a path, who may use it, and what its handler takes.
+
+    `shows` is the kind of object that it answers with, one or, if it is `listed`, a page of them.
+    """
+
+    method: Method
+    template: str
+    permission: str
+    handler: Handler
+    body: type[Model]
+    query: type[Model]
+    changes: bool
+    shows: type[Model]
+    listed: bool
+    pattern: re.Pattern[str]
+    takes: frozenset[str]
+    retiring: Retiring | None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something, so that a retry must not do it twice."""
+        return self.method in ("POST", "PATCH") and self.permission.endswith(":write")
+
+    @property
+    def segment(self) -> str:
+        """What the dispatcher sends to the route's function: the path's first words."""
+        return claim(self.template)
+
+
+def claim(path: str) -> str:
+    """Return what says which function serves a path: `/v1/` and a segment, or a segment alone."""
+    first, _, rest = path[1:].partition("/")
+    return f"/v1/{rest.partition('/')[0]}" if first == "v1" else f"/{first}"
+
+
+class Routes:
+    """The routes of one function, the fixed paths first."""
+
+    def __init__(self, name: str, *, audience: Audience) -> None:
+        if audience not in get_args(Audience):
+            raise TypeError(f"{name} is for nobody that is known: {audience}")
+        self.name = name
+        self.audience = audience
+        self.routes: list[Route] = []
+
+    @property
+    def segments(self) -> set[str]:
+        """The beginnings of paths that the routes claim."""
+        return {route.segment for route in self.routes}
+
+    def get(
+        self, template: str, *, permission: str, retiring: Retiring | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Declare what reads: `GET /v1/…`."""
+        return self._declare(("GET",), template, permission, retiring)
+
+    def post(
+        self, template: str, *, permission: str, retiring: Retiring | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Declare what creates, or acts: `POST /v1/…`."""
+        return self._declare(("POST",), template, permission, retiring)
+
+    def update(
+        self, template: str, *, permission: str, retiring: Retiring | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Declare what changes an object: `POST /v1/things/{thing}`, or PATCH, the same."""
+        return self._declare(("POST", "PATCH"), template, permission, retiring)
+
+    def delete(
+        self, template: str, *, permission: str, retiring: Retiring | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Declare what deletes: `DELETE /v1/things/{thing}`."""
+        return self._declare(("DELETE",), template, permission, retiring)
+
+    def _declare(
+        self,
+        methods: tuple[Method, ...],
+        template: str,
+        permission: str,
+        retiring: Retiring | None,
+    ) -> Callable[[Handler], Handler]:
+        def declare(handler: Handler) -> Handler:
+            for method in methods:
+                self.routes.append(_route(method, template, permission, handler, retiring))
+            self.routes.sort(key=lambda route: route.template.count("{"))
+            return handler
+
+        return declare
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """Return the route of a request and its path's arguments, or refuse with 404 or 405."""
+        allowed = []
+        for route in self.routes:
+            matched = route.pattern.fullmatch(path)
+            if matched is not None:
+                if route.method == method:
+                    return route, matched.groupdict()
+                allowed.append(route.method)
+        if allowed:
+            verbs = ", ".join(dict.fromkeys(allowed))
+            raise ApiError(
+                "method_not_allowed", headers={"Allow": verbs}, method=method, allowed=verbs
+            )
+        raise ApiError("route_unknown")
+
+
+def _route(
+    method: Method, template: str, permission: str, handler: Handler, retiring: Retiring | None
+) -> Route:
+    if _PERMISSION.fullmatch(permission) is None:
+        raise TypeError(f"{method} {template} declares no permission such as patients:read")
+    hints = get_type_hints(handler)
+    body = hints.get("body", Nothing)
+    changes = get_origin(body) is Changes
+    result = hints.get("return", Nothing)
+    listed = get_origin(result) is Page
+    return Route(
+        method=method,
+        template=template,
+        permission=permission,
+        handler=handler,
+        body=changes_model(get_args(body)[0]) if changes else body,
+        query=hints.get("query", Nothing),
+        changes=changes,
+        shows=get_args(result)[0] if listed else result,
+        listed=listed,
+        pattern=re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)),
+        takes=frozenset(inspect.signature(handler).parameters),
+        retiring=retiring,
+    )

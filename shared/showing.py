@@ -1,0 +1,117 @@
+"""From what a handler returned to the JSON that leaves: expansions, pages, links."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from pydantic import TypeAdapter
+
+from shared.auth import Caller
+from shared.errors import ApiError, invalid
+from shared.forms import wrong
+from shared.models import Model, Record, Resource
+from shared.pages import Page
+from shared.routes import Route
+from shared.store import Store
+
+MOST_LEVELS = 4
+
+Plan = Mapping[str, "Plan"]
+"""What is to be shown in full: the names of expansions, and within each those of its own."""
+
+
+def plan(paths: Sequence[str], route: Route, caller: Caller) -> Plan:
+    """Read `expand`: each a path such as `patient`, or `data.patient` for the members of a list.
+
+    Refuses with 400 what is not known, and with 403 what the caller may not see.
+    """
+    whole: dict[str, Any] = {}
+    for path in paths:
+        names = path.split(".")
+        if len(names) > MOST_LEVELS:
+            raise _unknown(f"can go at most {MOST_LEVELS} levels deep")
+        if route.listed and names.pop(0) != "data":
+            raise _unknown("begins with data. in a list, such as data.patient")
+        branch: dict[str, Any] = whole
+        model = route.shows
+        for name in names:
+            known = model.expands if issubclass(model, Resource) else {}
+            expansion = known.get(name)
+            if expansion is None:
+                choice = f"knows only {', '.join(known)} here" if known else "is not possible here"
+                raise _unknown(choice)
+            if not caller.may(expansion.permission):
+                raise ApiError("permission_missing", permission=expansion.permission)
+            branch = branch.setdefault(name, {})
+            model = expansion.model
+    return whole
+
+
+def _unknown(reason: str) -> ApiError:
+    return invalid([wrong("expand", reason)])
+
+
+async def show(result: Model | Page[Any], wanted: Plan, store: Store, path: str) -> bytes:
+    """Write an answer as JSON."""
+    if isinstance(result, Page):
+        head = {"object": "list", "url": path, "has_more": result.has_more}
+        members = b",".join(await _shown(result.data, wanted, store))
+        return b'%s,"data":[%s]}' % (orjson.dumps(head)[:-1], members)
+    (shown,) = await _shown([result], wanted, store)
+    return shown
+
+
+async def _shown(objects: Sequence[Model], wanted: Plan, store: Store) -> list[bytes]:
+    """Write objects of one kind, and into each what is expanded in it: one read for each kind."""
+    shown = [_dump(each, store) for each in objects]
+    if not objects:
+        return shown
+    for name, inner in wanted.items():
+        expansion = type(objects[0]).expands[name]  # type: ignore[attr-defined]  # as planned
+        named = [getattr(each, expansion.field) for each in objects]
+        found = await store.related(expansion.model, dict.fromkeys(filter(None, named)))
+        written = dict(zip(found, await _shown(list(found.values()), inner, store), strict=True))
+        shown = [
+            b'%s,"%s":%s}' % (body[:-1], name.encode(), written.get(each, b"null"))
+            for body, each in zip(shown, named, strict=True)
+        ]
+    return shown
+
+
+def _dump(each: Model, store: Store) -> bytes:
+    private = None
+    if isinstance(each, Record):
+        private = each.private
+        if isinstance(each, Resource):
+            each = each.seen(store.now, livemode=store.livemode)
+    return _adapter(type(each)).dump_json(each, exclude=private or None)
+
+
+@cache
+def _adapter(model: type[Model]) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def links(page: Page[Any], url: str, query: bytes) -> str:
+    """Return the Link header of a page (RFC 8288); empty where there is nothing beyond it.
+
+    There is something beyond a page where it says so, and where it came from.
+    """
+    if not page.data:
+        return ""
+    given = parse_qsl(query.decode(), keep_blank_values=True)
+    kept = [pair for pair in given if pair[0] not in ("starting_after", "ending_before")]
+    cursors = {name for name, _ in given}
+    backwards = "ending_before" in cursors
+    following = backwards or page.has_more
+    preceding = page.has_more if backwards else "starting_after" in cursors
+    found = []
+    if following:
+        found.append((("starting_after", page.data[-1].id), "next"))
+    if preceding:
+        found.append((("ending_before", page.data[0].id), "prev"))
+    return ", ".join(
+        f'<{url}?{urlencode([*kept, cursor])}>; rel="{relation}"' for cursor, relation in found
+    )

@@ -1,0 +1,37 @@
+"""Finding names by how their words begin, whatever their accents, case and order.
+
+A store can look for a member of an array at one price, at any size; so what a name can be found by
+is kept as an array: every beginning of it, read from each of its words on.
+"""
+
+import re
+import unicodedata
+
+LONGEST = 24
+"""The characters of the longest beginning that is kept."""
+MOST_WORDS = 8
+
+_APOSTROPHES = re.compile("['`\u2019\u02bc]")
+_BETWEEN_WORDS = re.compile(r"[\W_]+")
+
+
+def normalise(text: str) -> str:
+    """Return the words of a text in small letters, without accents, with one space between."""
+    letters = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
+    plain = "".join(each for each in letters if not unicodedata.combining(each))
+    return _BETWEEN_WORDS.sub(" ", plain).strip()
+
+
+def whole(text: str) -> str:
+    """Return what a text is found by that must be equal to it."""
+    return "=" + normalise(text)
+
+
+def beginnings(text: str) -> list[str]:
+    """Return everything that a text is found by."""
+    words = normalise(text).split(" ")
+    found = {whole(text): None}
+    for first in range(min(len(words), MOST_WORDS)):
+        turned = " ".join(words[first:] + words[:first])
+        found |= {turned[:size].rstrip(): None for size in range(1, min(len(turned), LONGEST) + 1)}
+    return list(found)
