@@ -148,6 +148,7 @@ def _measure(tree: Tree) -> None:
         ]
         fields += len(level)
         level = [node for node in level if isinstance(node, dict | list)]
+        fields -= sum(map(bool, level))  # a form names what is in them, not them
     if level:
         raise malformed(f"it is nested deeper than {MOST_DEPTH} levels")
     if fields > MOST_FIELDS:
