@@ -161,8 +161,8 @@ def _regional(region_name: str, sentence: str) -> AfterValidator:
 
 
 def _digits(value: object) -> object:
-    text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value)
-    if not text and type(value) not in (int, NoneType):
+    text = str(value) if type(value) is int else value
+    if text is not None and not (isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,15}", text)):
         raise ValueError("must be a whole number")
     return value
 
@@ -205,7 +205,7 @@ HscNumber = Annotated[
     ),
 ]
 Whole = Annotated[int, BeforeValidator(_digits)]
-"""A whole number, also as text."""
+"""A whole number of up to 15 digits, also as text."""
 Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str)]
 """A moment that the rules reckon with; written in ISO 8601, UTC, milliseconds."""
 Timestamp = str
