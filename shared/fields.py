@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from types import NoneType
 from typing import Annotated, TypeVar
 
 from pydantic import (
@@ -148,8 +147,8 @@ def _regional(region_name: str, sentence: str) -> AfterValidator:
 
 
 def _digits(value: object) -> object:
-    text = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,15}", value)
-    if not text and type(value) not in (int, NoneType):
+    text = str(value) if type(value) is int else value
+    if text is not None and not (isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,15}", text)):
         raise ValueError("must be a whole number")
     return value
 
@@ -214,7 +213,7 @@ HscNumber = Annotated[
     ),
 ]
 Whole = Annotated[int, BeforeValidator(_digits)]
-"""A whole number, also as text."""
+"""A whole number of up to 15 digits, also as text."""
 Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str)]
 """A moment that the rules reckon with; written in ISO 8601, UTC, milliseconds."""
 When = Annotated[Moment, BeforeValidator(_moment)]

@@ -9,7 +9,6 @@ application/x-www-form-urlencoded.
 """
 
 import re
-from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -89,8 +88,8 @@ def _path(name: str) -> list[str]:
 def _insert(tree: Tree, path: list[str], value: str) -> None:
     """Put a value at its path; a scalar that is given again becomes an array of all of them."""
     node: Tree | list[Any] = tree
-    for step, following in pairwise(path):
-        node = _descend(node, step, following)
+    for index, step in enumerate(path[:-1], start=1):
+        node = _descend(node, step, path[index:])
     last = path[-1]
     if isinstance(node, list):
         if last != "":
@@ -110,23 +109,33 @@ def _mixed() -> ApiError:
     return malformed("a parameter is given both as a value and as an object or array")
 
 
-def _descend(node: Tree | list[Any], step: str, following: str) -> Tree | list[Any]:
+def _descend(node: Tree | list[Any], step: str, rest: list[str]) -> Tree | list[Any]:
     """Return the child at `step`, made where it is missing: an array if the next bracket is empty.
 
-    In an array of objects a member that the last object has already begins the next one (Rack).
+    In an array of objects a member that the last object has already, at the whole of its path,
+    begins the next one (Rack).
     """
     child: Any
     if isinstance(node, dict):
-        child = node.setdefault(step, [] if following == "" else {})
+        child = node.setdefault(step, [] if rest[0] == "" else {})
     elif step == "":
-        if not node or not isinstance(node[-1], dict) or following in node[-1]:
+        if not node or not isinstance(node[-1], dict) or _has(node[-1], rest):
             node.append({})
         child = node[-1]
     else:
         raise _mixed()
-    if isinstance(child, list) != (following == "") or not isinstance(child, list | dict):
+    if isinstance(child, list) != (rest[0] == "") or not isinstance(child, list | dict):
         raise _mixed()
     return child
+
+
+def _has(node: Any, path: list[str]) -> bool:
+    """Tell whether there is something at a path already; an array always takes one more."""
+    for step in path:
+        if not isinstance(node, dict) or step not in node:
+            return False
+        node = node[step]
+    return True
 
 
 def _measure(tree: Tree) -> None:
@@ -139,6 +148,7 @@ def _measure(tree: Tree) -> None:
         ]
         fields += len(level)
         level = [node for node in level if isinstance(node, dict | list)]
+        fields -= sum(map(bool, level))  # a form names what is in them, not them
     if level:
         raise malformed(f"it is nested deeper than {MOST_DEPTH} levels")
     if fields > MOST_FIELDS:

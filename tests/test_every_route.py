@@ -135,7 +135,7 @@ def test_anothers_object_and_the_other_modes_are_the_404_of_a_missing_one(
     theirs = existing_id(noun, other)
     strangers = [(partner, missing_id(noun)), (partner, theirs)]
     if noun != "organisation":  # an organisation is one in both modes
-        strangers.append((other.live(), theirs))
+        strangers.append((other.live().administrator(), theirs))
     answers = []
     for caller, object_id in strangers:
         path = PLACEHOLDER.sub(object_id, route.template)
