@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="print no first calls")
     arguments = parser.parse_args()
     try:
-        settings = load(backend="local")
+        settings = load(backend="local", url=f"https://localhost:{arguments.port}")
         uvloop.run(serve(settings, arguments.port, arguments.http_port, quiet=arguments.quiet))
     except (StartError, StateError, SettingError) as error:
         sys.exit(f"The Ally API cannot start: {error}")
@@ -69,8 +69,6 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
     prepare_folder(state)
     if settings.log == "-":
         settings = replace(settings, log=str(state / "requests.jsonl"))
-    if not settings.url:
-        settings = replace(settings, url=f"https://localhost:{port}")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(port, "--port"))
         refuser = stack.enter_context(listen(http_port, "--http-port"))

@@ -47,7 +47,7 @@ class Settings:
     """ALLY_BEHIND_GATEWAY: the caller's key is in X-Forwarded-Authorization."""
     url: str = ""
     """ALLY_URL: where callers reach this deployment, without a slash at its end: what links in
-    answers begin with. `make run` knows its own."""
+    answers begin with. `make run` takes its own."""
     proxies: int = 0
     """ALLY_PROXIES: how many proxies in front of us each add an address to X-Forwarded-For. The
     caller's is that many from its right; with none it is that of the connection."""
@@ -59,7 +59,7 @@ class Settings:
     """ALLY_LOCK_TIMEOUT: seconds for which a contended change is tried before 409."""
     key_cache: float = 10.0
     """ALLY_KEY_CACHE: seconds for which a key's record is believed before it is read again."""
-    key_lookups: float = 20.0
+    key_lookups: float = 100.0
     """ALLY_KEY_LOOKUPS: unknown keys that an instance looks up in a second, on average."""
     rate_test: int = 250
     rate_live: int = 1000
@@ -77,10 +77,10 @@ class Settings:
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
 
 
-def load(environ: Mapping[str, str] = os.environ, backend: str = "") -> Settings:
+def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = "") -> Settings:
     """Read the settings, or raise SettingError with a sentence that says what is wrong.
 
-    `backend` is the one to take where the environment names none.
+    `backend` and `url` are those to take where the environment names none.
     """
     backend = environ.get("ALLY_BACKEND", backend)
     if backend not in ("local", "google"):
@@ -98,7 +98,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "") -> Settings
         },
         pepper=environ.get("ALLY_PEPPER", "").encode(),
         behind_gateway=_switch(environ, "ALLY_BEHIND_GATEWAY"),
-        url=environ.get("ALLY_URL", ""),
+        url=environ.get("ALLY_URL", url),
         proxies=int(_number(environ, "ALLY_PROXIES", 0, least=0)),
         support=environ.get("ALLY_SUPPORT", Settings.support),
         storage_timeout=_number(environ, "ALLY_STORAGE_TIMEOUT", Settings.storage_timeout),
@@ -117,10 +117,10 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "") -> Settings
         raise SettingError("Give each of test, live and account a database or a root of its own.")
     if backend == "google" and not settings.project:
         raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
-    if backend == "google" and not re.fullmatch(r"https://[^/\s]+", settings.url):
-        raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
     if len(settings.pepper) < SHORTEST_PEPPER and (backend == "google" or settings.pepper):
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
+    if backend == "google" and not re.fullmatch(r"https://[^/\s]+", settings.url):
+        raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
     return settings
 
 

@@ -63,9 +63,10 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         "ALLY_STATE": str(folder),
         "ALLY_LOG": str(folder / "requests.jsonl"),
         "ALLY_URL": "https://api.ally.example",
-        # One key makes all requests of a test; what limits do has tests of its own.
+        # Tests make many requests with one key, and many keys; limits have tests of their own.
         "ALLY_RATE_TEST": "1000000",
         "ALLY_RATE_LIVE": "1000000",
+        "ALLY_KEY_LOOKUPS": "100000",
     }
     if request.param == "google":
         environment |= google_environment(

@@ -291,7 +291,11 @@ class Partner:
             ):
                 query = Query(self.mode, self.organisation.id, collection, limit=1000)
                 documents = await service.storage.query(query)
-                found |= {(collection, document.key.id) for document in documents}
+                found |= {
+                    (collection, document.key.id)
+                    for document in documents
+                    if not document.key.id.startswith("use_")  # that a key is in use
+                }
             return found
 
         return self.backing.run(read)
