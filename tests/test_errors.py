@@ -41,26 +41,20 @@ def sends(code: str, method: str, path: str, **options: Any) -> None:
     PROVOCATIONS[code] = lambda partner: partner.send(method, path, **options)
 
 
+ODD = {"Content-Type": "application/octet-stream"}
+NO_KEY = {"Idempotency-Key": ""}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 sends("body_malformed", "POST", "/v1/patients", content=b"a[b=1", headers=FORM)
 sends("body_is_json", "POST", "/v1/patients", content=b'{"a":1}', headers=FORM)
 sends("body_unexpected", "GET", "/v1/tasks", content=b"a=1", headers=FORM)
 sends("body_too_large", "POST", "/v1/patients", content=b"a" * 300_000, headers=FORM)
-sends(
-    "content_type_unsupported",
-    "POST",
-    "/v1/patients",
-    content=b"a",
-    headers={"Content-Type": "a/b"},
-)
+sends("content_type_unsupported", "POST", "/v1/patients", content=b"a", headers=ODD)
 sends("version_unknown", "GET", "/v1/tasks", headers={"Ally-Version": "2001-01-01"})
 sends("parameter_missing", "POST", "/v1/patients", json={})
 sends("parameter_invalid", "GET", "/v1/tasks", params={"limit": 0})
 sends("parameter_unknown", "GET", "/v1/tasks", params={"colour": "red"})
 sends("metadata_nested", "POST", "/v1/patients", json={**PATIENT, "metadata": {"a": {"b": "c"}}})
-sends(
-    "idempotency_key_invalid", "POST", "/v1/patients", json=PATIENT, headers={"Idempotency-Key": ""}
-)
+sends("idempotency_key_invalid", "POST", "/v1/patients", json=PATIENT, headers=NO_KEY)
 sends("route_unknown", "GET", "/v1/nothing")
 sends("method_not_allowed", "PUT", "/v1/patients")
 sends("resource_missing", "GET", "/v1/patients/p_1")
@@ -169,7 +163,8 @@ def _(partner: Partner) -> httpx.Response:
 def books(partner: Partner, **fields: Any) -> httpx.Response:
     """Try to book a new patient into the first open window, with some fields different."""
     task = partner.task()
-    body = partner.request(partner.create_patient(), task, partner.windows(task)[0], **fields)
+    window = {"id": fields["windowId"]} if "windowId" in fields else partner.windows(task)[0]
+    body = partner.request(partner.create_patient(), task, window, **fields)
     return partner.send("POST", "/v1/appointments", json=body)
 
 
@@ -221,7 +216,8 @@ def _(partner: Partner) -> httpx.Response:
 
 @provokes("appointment_overlaps")
 def _(partner: Partner) -> httpx.Response:
-    booked = partner.book()
+    roomy = next(each for each in partner.windows(partner.task()) if each["remaining"] > 1)
+    booked = partner.book(roomy)
     return books(partner, patientId=booked["patientId"], windowId=booked["windowId"])
 
 
