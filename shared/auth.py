@@ -4,7 +4,7 @@ The secret store holds one secret for each key, written once: whose it is and a 
 never the key itself. Whether the key is still valid, and what it allows, stands in its document,
 which is read again when it is older than `believe`: so in the steady state a request costs no
 look-up, a key that was seen before outlives a failure of the secret store, and a revoked one is
-refused by every instance soon. docs/decisions/0009-keys.md says why it is so.
+refused by every instance soon. docs/decisions/0008-keys.md says why it is so.
 """
 
 import asyncio
