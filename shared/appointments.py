@@ -11,7 +11,7 @@ from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Ph
 from shared.filters import Filterable, refuse
 from shared.models import Changes, Expansion, Model, Resource
 from shared.pages import ListQuery, Page
-from shared.patients import NAMES, Address, Patient
+from shared.patients import NAMES, Address, AddressIn, Patient
 from shared.scheduling import Coverage, Window, outward, recognise
 from shared.store import Ref, Store
 from shared.tasks import Task
@@ -30,6 +30,12 @@ class Location(Model):
     address: Address
 
 
+class LocationIn(Location):
+    """What a partner may say of a location."""
+
+    address: AddressIn
+
+
 class AppointmentIn(Model):
     """What a partner says of an appointment that it requests.
 
@@ -39,7 +45,7 @@ class AppointmentIn(Model):
     patientId: Line
     taskId: Line
     phone: Phone
-    location: Location
+    location: LocationIn
     windowId: Line | None = None
     externalRef: Line | None = None
     note: Note | None = None
@@ -53,7 +59,7 @@ class AppointmentChanges(Model):
     """What can be changed of an appointment while it stays in its window."""
 
     phone: Phone
-    location: Location
+    location: LocationIn
     externalRef: Line | None = None
     note: Note | None = None
     metadata: MetadataChanges | None = None

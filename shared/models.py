@@ -16,9 +16,12 @@ from shared.settings import Mode
 
 
 class Model(BaseModel):
-    """An object of named fields. Texts lose white space at both ends."""
+    """An object of named fields. Texts lose white space at both ends.
 
-    model_config = ConfigDict(str_strip_whitespace=True, extra="ignore")
+    What validates it is built when it is first needed, for a start needs few of all models.
+    """
+
+    model_config = ConfigDict(str_strip_whitespace=True, extra="ignore", defer_build=True)
 
 
 class Record(Model):

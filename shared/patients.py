@@ -43,7 +43,18 @@ Findable = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), c
 
 
 class Address(Model):
-    """A place in the United Kingdom. `accessNotes` helps the practitioner to find the door."""
+    """A place in the United Kingdom, as it is kept: what was checked once is only loaded."""
+
+    line1: str
+    line2: str | None = None
+    city: str
+    county: str | None = None
+    postcode: str
+    accessNotes: str | None = None
+
+
+class AddressIn(Address):
+    """What a partner may say of a place. `accessNotes` helps the practitioner to find the door."""
 
     line1: Line
     line2: Line | None = None
@@ -72,7 +83,7 @@ class PatientIn(Model):
     hsc: HscNumber | None = None
     externalRef: Line | None = None
     note: Note | None = None
-    address: Address | None = None
+    address: AddressIn | None = None
     metadata: MetadataChanges | None = None
 
 
