@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 from shared import ids
+from shared.backends import TERMS
 from shared.clock import TIMEZONE, isoformat
 from shared.errors import ApiError
 from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Phone
 from shared.filters import Filterable, refuse
 from shared.models import Changes, Expansion, Model, Resource
 from shared.pages import ListQuery, Page
-from shared.patients import NAMES, Address, AddressIn, Patient
+from shared.patients import Address, AddressIn, Patient
 from shared.scheduling import Coverage, Window, outward, recognise
 from shared.store import Ref, Store
 from shared.tasks import Task
@@ -132,14 +133,14 @@ class AppointmentQuery(ListQuery):
         "externalRef": Filterable("externalRef", "exact"),
         "status": Filterable("status", "exact"),
         "patient.id": Filterable("patientId", "exact"),
-        "patient.name": Filterable(NAMES, "words", personal=True),
+        "patient.name": Filterable(TERMS, "words", personal=True),
     }
 
 
 async def find_appointments(store: Store, query: AppointmentQuery) -> Page[Appointment]:
     """Return a page of appointments; patients' names are sought first, for theirs."""
     where = query.conditions(Appointment.prefix, livemode=store.livemode)
-    named = [condition for condition in where if condition[0] == NAMES]
+    named = [condition for condition in where if condition[0] == TERMS]
     if named:
         patients = await store.select(Patient, named, limit=MOST_NAMED + 1)
         if len(patients) > MOST_NAMED:

@@ -3,7 +3,7 @@
 A field has one name: on the wire, in Python and in the store (docs/decisions/0006).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
@@ -52,6 +52,10 @@ class Record(Model):
     def dump(self) -> dict[str, Any]:
         """Return the document that is stored: JSON values only."""
         return self.model_dump(mode="json", exclude=self.derived | self.once)
+
+    def terms(self) -> Sequence[str]:
+        """Return what the record is found by beside its fields."""
+        return ()
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Self:

@@ -1,12 +1,12 @@
 """Patients: the people who receive care."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import StringConstraints
 
-from shared.backends import Condition
+from shared.backends import TERMS, Condition
 from shared.errors import ApiError
 from shared.fields import (
     Birthday,
@@ -87,10 +87,6 @@ class PatientIn(Model):
     metadata: MetadataChanges | None = None
 
 
-NAMES = "names"
-"""The field of a patient's document that holds what the name is found by."""
-
-
 class PatientQuery(ListQuery):
     """Patients with one reference of the partner's."""
 
@@ -99,7 +95,7 @@ class PatientQuery(ListQuery):
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,
         "externalRef": Filterable("externalRef", "exact"),
-        "name": Filterable(NAMES, "words", personal=True),
+        "name": Filterable(TERMS, "words", personal=True),
     }
 
 
@@ -119,7 +115,7 @@ class PatientSearch(PatientQuery):
     def equalities(self) -> list[Condition]:
         """Return what the fields ask for; the name is sought by the beginnings of its words."""
         return [
-            (NAMES, "contains", normalise(value)) if field == "name" else (field, operator, value)
+            (TERMS, "contains", normalise(value)) if field == "name" else (field, operator, value)
             for field, operator, value in super().equalities()
         ]
 
@@ -160,9 +156,9 @@ class Patient(Resource):
     metadata: Metadata = {}
     bookings: dict[str, Booking] = {}
 
-    def dump(self) -> dict[str, Any]:
-        """Return the document that is stored: with everything that the name is found by."""
-        return {**super().dump(), NAMES: beginnings(f"{self.firstName} {self.lastName}")}
+    def terms(self) -> Sequence[str]:
+        """Return everything that the name is found by."""
+        return beginnings(f"{self.firstName} {self.lastName}")
 
     def book(self, appointment_id: str, start: datetime, end: datetime, now: datetime) -> "Patient":
         """Return the patient with an appointment at a time, or refuse because another takes it."""
