@@ -285,7 +285,13 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     body = _received(route.body, body_tree, intake, problems)
     if problems or query is None or body is None:
         raise invalid(problems)
-    work = Work(route, caller, dict(path_arguments), plan(paths, route, caller), api.account)
+    work = Work(
+        route,
+        caller,
+        dict(path_arguments),
+        plan(paths, route, caller) if paths else {},
+        api.account,
+    )
     if "query" in route.takes:
         work.arguments["query"] = query
     if "body" in route.takes:

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -64,6 +64,8 @@ class Caller:
     key: ApiKey
     networks: tuple[Network, ...] = ()
     principal: str = "secret-keys"
+    answered: dict[str, bool] = field(default_factory=dict)
+    """Permissions that were asked for before, since most requests ask for the same."""
 
     @property
     def organisation(self) -> str:
@@ -77,8 +79,12 @@ class Caller:
 
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a permission such as `patients:read`; write implies read."""
-        resource, _, wanted = permission.partition(":")
-        return access(self.scopes, resource) in ("write", wanted)
+        allowed = self.answered.get(permission)
+        if allowed is None:
+            resource, _, wanted = permission.partition(":")
+            allowed = access(self.scopes, resource) in ("write", wanted)
+            self.answered[permission] = allowed
+        return allowed
 
     def check(self, now: datetime, address: Callable[[], str]) -> None:
         """Refuse a key that is not valid now, or not from this address, or not in live mode."""

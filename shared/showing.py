@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import quote, unquote_plus
 
 import orjson
 
@@ -15,6 +15,9 @@ from shared.routes import Route
 from shared.store import Store
 
 MOST_LEVELS = 4
+SAFE = "%&=+!*'(),:@/?[]"
+"""What of a query may stand in a Link header as it came, beside letters and digits."""
+CURSORS = ("starting_after", "ending_before")
 
 Plan = Mapping[str, "Plan"]
 """What is to be shown in full: the names of expansions, and within each those of its own."""
@@ -53,12 +56,11 @@ def _unknown(reason: str) -> ApiError:
 
 async def show(result: Model | Page[Any], wanted: Plan, store: Store, path: str) -> bytes:
     """Write an answer as JSON."""
-    if isinstance(result, Page):
-        head = {"object": "list", "url": path, "has_more": result.has_more}
-        members = b",".join(await _shown(result.data, wanted, store))
-        return b'%s,"data":[%s]}' % (orjson.dumps(head)[:-1], members)
-    (shown,) = await _shown([result], wanted, store)
-    return shown
+    if not isinstance(result, Page):
+        return (await _shown([result], wanted, store))[0] if wanted else _dump(result, store)
+    head = {"object": "list", "url": path, "has_more": result.has_more}
+    members = b",".join(await _shown(result.data, wanted, store))
+    return b'%s,"data":[%s]}' % (orjson.dumps(head)[:-1], members)
 
 
 async def _shown(objects: Sequence[Model], wanted: Plan, store: Store) -> list[bytes]:
@@ -95,17 +97,13 @@ def links(page: Page[Any], url: str, query: bytes) -> str:
     """
     if not page.data:
         return ""
-    given = parse_qsl(query.decode(), keep_blank_values=True)
-    kept = [pair for pair in given if pair[0] not in ("starting_after", "ending_before")]
-    cursors = {name for name, _ in given}
-    backwards = "ending_before" in cursors
-    following = backwards or page.has_more
-    preceding = page.has_more if backwards else "starting_after" in cursors
+    pairs = quote(query, safe=SAFE).split("&")
+    given = {pair: unquote_plus(pair.partition("=")[0]) for pair in pairs}
+    kept = "".join(f"{pair}&" for pair, name in given.items() if pair and name not in CURSORS)
+    backwards = "ending_before" in given.values()
     found = []
-    if following:
-        found.append((("starting_after", page.data[-1].id), "next"))
-    if preceding:
-        found.append((("ending_before", page.data[0].id), "prev"))
-    return ", ".join(
-        f'<{url}?{urlencode([*kept, cursor])}>; rel="{relation}"' for cursor, relation in found
-    )
+    if backwards or page.has_more:
+        found.append(f'<{url}?{kept}starting_after={page.data[-1].id}>; rel="next"')
+    if page.has_more if backwards else "starting_after" in given.values():
+        found.append(f'<{url}?{kept}ending_before={page.data[0].id}>; rel="prev"')
+    return ", ".join(found)

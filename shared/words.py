@@ -17,9 +17,11 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 def normalise(text: str) -> str:
     """Return the words of a text in small letters, without accents, with one space between."""
-    letters = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
-    plain = "".join(each for each in letters if not unicodedata.combining(each))
-    return _BETWEEN_WORDS.sub(" ", plain).strip()
+    letters = _APOSTROPHES.sub("", text).casefold()
+    if not letters.isascii():
+        apart = unicodedata.normalize("NFKD", letters).casefold()
+        letters = "".join(each for each in apart if not unicodedata.combining(each))
+    return _BETWEEN_WORDS.sub(" ", letters).strip()
 
 
 def whole(text: str) -> str:
