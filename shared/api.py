@@ -321,6 +321,7 @@ async def _admit(exchange: Exchange) -> Caller:
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()
+    await held.keyring.note_use(caller, exchange.now)
     return caller
 
 

@@ -165,9 +165,6 @@ class Keyring:
         matches = hmac.compare_digest(self.hash(str(key)), expected)
         if known is None or not matches:
             raise ApiError("key_invalid", headers=CHALLENGE)
-        noted = known.caller.key.lastUsedAt
-        if noted is None or now - noted > _USE_NOTED_EVERY:
-            await self._note_use(known, now)
         return known.caller
 
     async def _find(self, key: SecretKey, known: _Known | None) -> _Known | None:
@@ -233,11 +230,17 @@ class Keyring:
             return None
         return document, Organisation.load(account.data)
 
-    async def _note_use(self, known: _Known, now: datetime) -> None:
+    async def note_use(self, caller: Caller, now: datetime) -> None:
         """Write into a key's document that it is in use: once an hour, and never over a change.
 
         A note that cannot be written is left to the next look-up: the request is not about it.
         """
+        noted = caller.key.lastUsedAt
+        if noted is not None and now - noted <= _USE_NOTED_EVERY:
+            return
+        known = self._known.get((caller.mode, self.key_id(caller.mode, caller.key.id)))
+        if known is None or known.caller is not caller:  # looked up anew by somebody else
+            return
         used = known.caller.key.model_copy(update={"lastUsedAt": now})
         place = known.document.key
         marker = Place(place.space, place.owner, "commits", ids.mint("use", now))
