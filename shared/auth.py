@@ -151,18 +151,21 @@ class Keyring:
 
     # --- Checking --------------------------------------------------------------------------------
 
-    async def authenticate(self, header: str | None, now: datetime) -> Caller:
-        """Return who holds the key in a header, or refuse with 401.
+    async def authenticate(self, header: str | None, *, anew: bool = False) -> Caller:
+        """Return who holds the key in a header, or refuse with 401; `anew`, as it is by now.
 
         Whether that key is still valid is the caller's `check`: nobody but its holder learns it.
         """
         key = parse(header)
         known = self._known.get((key.mode, key.id))
-        if known is None or known.until < self._timer():
+        remembered = known is not None and known.until >= self._timer()
+        if not remembered:
             known = await self._find(key, known)
         # The hash is computed and compared for an unknown id too, so that time tells nothing.
         expected = _NO_HASH if known is None else known.hash
         matches = hmac.compare_digest(self.hash(str(key)), expected)
+        if matches and anew and remembered:  # for nobody but the key's holder
+            known = await self._find(key, known)
         if known is None or not matches:
             raise ApiError("key_invalid", headers=CHALLENGE)
         return known.caller

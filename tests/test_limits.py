@@ -105,7 +105,7 @@ def test_where_the_quota_cannot_be_read_the_caller_is_told_to_come_back(partner:
 
 def caller_of(partner: Partner) -> Caller:
     async def find(service: Service) -> Caller:
-        return await service.keyring.authenticate(partner.key, service.now())
+        return await service.keyring.authenticate(partner.key)
 
     return partner.backing.run(find)
 
