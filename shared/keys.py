@@ -123,15 +123,15 @@ def covered(asked: tuple[Network, ...], given: tuple[Network, ...]) -> bool:
 
 def _cidr(value: str, _: object) -> str:
     try:
-        return str(ip_network(value, strict=False))
+        # What follows a % is a zone of one machine, and may be any text.
+        network = ip_network("" if "%" in value else value, strict=False)
     except ValueError:
         raise ValueError("must be a network such as 203.0.113.0/24 or 2001:db8::/32") from None
+    return str(network)
 
 
 def _origin(value: str, _: object) -> str:
-    if re.fullmatch(
-        r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?", value
-    ):
+    if _ORIGIN.fullmatch(value):
         return value
     raise ValueError("must be an origin such as https://www.example.org, without a path")
 
