@@ -13,7 +13,7 @@ import string
 from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, StringConstraints
 
@@ -174,6 +174,7 @@ class ApiKey(Resource):
     collection: ClassVar[str] = "api_keys"
     prefix: ClassVar[str] = "key"
     private: ClassVar[set[str]] = {"predecessors"}
+    derived: ClassVar[set[str]] = {"status"}
     once: ClassVar[set[str]] = {"secret"}
 
     object: str = "api_key"
@@ -184,13 +185,17 @@ class ApiKey(Resource):
     scopes: dict[str, Access] = {}
     allowedCidrs: list[str] = []
     origins: list[str] = []
-    status: str = "active"
+    status: Status = "active"
     expiresAt: Moment | None = None
     revokedAt: Moment | None = None
     lastUsedAt: Moment | None = None
     replaces: str | None = None
     replacedBy: str | None = None
     predecessors: dict[str, Moment] = {}
+
+    def seen(self, now: datetime, *, livemode: bool) -> Self:
+        """Return the key with its standing at a moment."""
+        return self.model_copy(update={"status": self.standing(now)})
 
     def standing(self, now: datetime) -> Status:
         """Return whether the key is valid at a moment, and if not, why."""
