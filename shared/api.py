@@ -26,7 +26,6 @@ from shared.auth import Caller, Keyring
 from shared.backends import ConflictError, UnavailableError
 from shared.errors import PROBLEM, ApiError, Json, envelope, invalid, problem
 from shared.fields import Intake, Line
-from shared.keys import ADMINISTRATION
 from shared.metering import Series
 from shared.models import Changes, Model, Record
 from shared.pages import Page
@@ -272,7 +271,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     if route.permission == PUBLIC:
         return await _publish(exchange, route)
-    caller = await _admit(exchange, route)
+    caller = await _admit(exchange)
     if not caller.may(route.permission):
         raise ApiError("permission_missing", permission=route.permission)
     replay_key = _idempotency_key(exchange) if route.writes else None
@@ -312,16 +311,11 @@ async def _publish(exchange: Exchange, route: Route) -> Answer:
     return exchange.reply(200, content.text.encode(), content.media_type)
 
 
-async def _admit(exchange: Exchange, route: Route) -> Caller:
-    """Return who is calling, unless the key is not valid or has made too many requests.
-
-    What a key makes of other keys outlives the seconds for which it is remembered, so there its own
-    document is read again.
-    """
+async def _admit(exchange: Exchange) -> Caller:
+    """Return who is calling, unless the key is not valid or has made too many requests."""
     held = exchange.service
     credential = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
-    anew = route.writes and route.permission.partition(":")[0] in ADMINISTRATION
-    caller = await held.keyring.authenticate(exchange.header(credential), anew=anew)
+    caller = await held.keyring.authenticate(exchange.header(credential))
     exchange.caller = caller
     caller.check(exchange.now, exchange.address)
     allowance = await held.limiter.admit(caller, exchange.now)

@@ -88,9 +88,7 @@ class Caller:
 
     def check(self, now: datetime, address: Callable[[], str]) -> None:
         """Refuse a key that is not valid now, or not from this address, or not in live mode."""
-        standing = self.key.standing(now)
-        if standing != "active":
-            raise ApiError(f"key_{standing}", headers=CHALLENGE)
+        self.key.check(now)
         if self.networks and not _lies_in(address(), self.networks):
             raise ApiError("address_not_allowed")
         if self.mode == "live" and self.account.activation != "active":
@@ -151,21 +149,18 @@ class Keyring:
 
     # --- Checking --------------------------------------------------------------------------------
 
-    async def authenticate(self, header: str | None, *, anew: bool = False) -> Caller:
-        """Return who holds the key in a header, or refuse with 401; `anew`, as it is by now.
+    async def authenticate(self, header: str | None) -> Caller:
+        """Return who holds the key in a header, or refuse with 401.
 
         Whether that key is still valid is the caller's `check`: nobody but its holder learns it.
         """
         key = parse(header)
         known = self._known.get((key.mode, key.id))
-        remembered = known is not None and known.until >= self._timer()
-        if not remembered:
+        if known is None or known.until < self._timer():
             known = await self._find(key, known)
         # The hash is computed and compared for an unknown id too, so that time tells nothing.
         expected = _NO_HASH if known is None else known.hash
         matches = hmac.compare_digest(self.hash(str(key)), expected)
-        if matches and anew and remembered:  # for nobody but the key's holder
-            known = await self._find(key, known)
         if known is None or not matches:
             raise ApiError("key_invalid", headers=CHALLENGE)
         return known.caller

@@ -14,13 +14,14 @@ from shared.keys import (
     ApiKey,
     ApiKeyChanges,
     ApiKeyIn,
+    access,
     covered,
     networks,
     within,
 )
 from shared.models import Changes, Model
 from shared.settings import Mode
-from shared.store import Store
+from shared.store import Ref, Store
 
 MOST_PREDECESSORS = 20
 """How many replaced keys may still be valid beside the one that replaced them."""
@@ -54,8 +55,7 @@ async def draw(
 
 async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKeyIn) -> ApiKey:
     """Stage a new key. What is not said of it is as in the key that makes it."""
-    await store.check_replay()  # before any refusal, and before a secret is made
-    maker = caller.key
+    (maker,) = await _as_they_are(store, caller)
     inherited = {name: each for name, each in maker.scopes.items() if name not in ADMINISTRATION}
     cidrs = request.allowedCidrs
     fields: dict[str, Any] = {
@@ -67,7 +67,7 @@ async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKey
         "expiresAt": request.expiresAt or maker.expiresAt,
     }
     if request.type == "publishable":
-        fields["scopes"] = {}
+        fields |= {"scopes": {}, "allowedCidrs": []}
     _check_kind(request.type, fields["origins"], scoped=bool(request.scopes))
     _check_future(fields["expiresAt"], store.now)
     sketch = ApiKey.new(at=store.now, livemode=store.livemode, maskedKey="", **fields)
@@ -79,15 +79,15 @@ async def change(
     store: Store, caller: Caller, key_id: str, changes: Changes[ApiKeyChanges]
 ) -> ApiKey:
     """Stage a change of a key that is in use, neither beyond nor from beyond the caller's own."""
-    key = await store.get(ApiKey, key_id)
+    maker, key = await _as_they_are(store, caller, key_id)
     _check_usable(key, store.now)
-    _check_within(key, caller.key)
+    _check_within(key, maker)
     changed = changes.apply(key, store.now)
     scoped = bool(changes.values.get("scopes"))
     _check_kind(changed.type, changed.origins, scoped=scoped)
     if "expiresAt" in changes.values:
         _check_future(changed.expiresAt, store.now)
-    _check_within(changed, caller.key)
+    _check_within(changed, maker)
     return store.put(changed)
 
 
@@ -96,9 +96,9 @@ async def roll(
 ) -> ApiKey:
     """Stage a new key like an old one, and the old one's end."""
     now = store.now
-    old = await store.get(ApiKey, key_id)
+    maker, old = await _as_they_are(store, caller, key_id)
     _check_usable(old, now)
-    _check_within(old, caller.key)
+    _check_within(old, maker)
     valid = {each: until for each, until in old.predecessors.items() if until > now}
     if len(valid) >= MOST_PREDECESSORS:
         raise ApiError("key_rolled_too_often")
@@ -119,10 +119,10 @@ async def roll(
     return store.insert(new)
 
 
-async def revoke(store: Store, key_id: str) -> ApiKey:
+async def revoke(store: Store, caller: Caller, key_id: str) -> ApiKey:
     """Stage the end of a key, and of those that it replaced; one that has ended stays as it is."""
     now = store.now
-    key = await store.get(ApiKey, key_id)
+    _, key = await _as_they_are(store, caller, key_id)
     if key.revokedAt is not None:
         return key
     for predecessor in (await store.related(ApiKey, key.predecessors)).values():
@@ -133,14 +133,29 @@ async def revoke(store: Store, key_id: str) -> ApiKey:
 
 async def reveal(store: Store, keyring: Keyring, caller: Caller, key_id: str) -> ApiKey:
     """Return a test key with its secret."""
-    key = await store.get(ApiKey, key_id)
-    _check_within(key, caller.key)
+    maker, key = await _as_they_are(store, caller, key_id)
+    _check_within(key, maker)
     secret = None
     if key.type == "secret":
         secret = await keyring.reveal(store.mode, key.id)
     if secret is None:
         raise ApiError("secret_not_revealable")
     return key.model_copy(update={"secret": secret})
+
+
+async def _as_they_are(store: Store, caller: Caller, *key_ids: str) -> list[ApiKey]:
+    """Return the caller's key and others as they are by now, and demand that the caller's stays so.
+
+    What is known of a caller may be some seconds old, and what a key makes outlives them.
+    """
+    refs = [Ref(ApiKey, key_id) for key_id in (caller.key.id, *key_ids)]
+    found = await store.find_all(refs)
+    maker, *others = (store.required(key, ref) for key, ref in zip(found, refs, strict=True))
+    maker.check(store.now)
+    if access(maker.scopes, ApiKey.collection) != "write":
+        raise ApiError("permission_missing", permission=f"{ApiKey.collection}:write")
+    store.guard(maker)
+    return [maker, *others]
 
 
 def _changed(key: ApiKey, at: datetime, **changes: Any) -> ApiKey:
@@ -174,5 +189,6 @@ def _check_within(key: ApiKey, given: ApiKey) -> None:
         raise ApiError("key_exceeds_yours", param="scopes", what="scopes")
     if given.expiresAt is not None and (key.expiresAt is None or key.expiresAt > given.expiresAt):
         raise ApiError("key_exceeds_yours", param="expiresAt", what="expiresAt")
-    if not covered(networks(key.allowedCidrs), networks(given.allowedCidrs)):
+    secret = key.type == "secret"  # a publishable one is for browsers, wherever they are
+    if secret and not covered(networks(key.allowedCidrs), networks(given.allowedCidrs)):
         raise ApiError("key_exceeds_yours", param="allowedCidrs", what="allowedCidrs")

@@ -123,10 +123,13 @@ def covered(asked: tuple[Network, ...], given: tuple[Network, ...]) -> bool:
 
 def _cidr(value: str, _: object) -> str:
     try:
-        # What follows a % is a zone of one machine, and may be any text.
-        network = ip_network("" if "%" in value else value, strict=False)
+        network = ip_network(value, strict=False)
     except ValueError:
-        raise ValueError("must be a network such as 203.0.113.0/24 or 2001:db8::/32") from None
+        network = None
+    # What follows a % is a zone of one machine; an IPv4 caller is compared by its own address.
+    mapped = getattr(getattr(network, "network_address", None), "ipv4_mapped", None)
+    if network is None or mapped is not None or "%" in value:
+        raise ValueError("must be a network such as 203.0.113.0/24 or 2001:db8::/32")
     return str(network)
 
 
@@ -196,6 +199,12 @@ class ApiKey(Resource):
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the key with its standing at a moment."""
         return self.model_copy(update={"status": self.standing(now)})
+
+    def check(self, now: datetime) -> None:
+        """Refuse to let in who holds the key when it is not valid any more."""
+        standing = self.standing(now)
+        if standing != "active":
+            raise ApiError(f"key_{standing}", headers=CHALLENGE)
 
     def standing(self, now: datetime) -> Status:
         """Return whether the key is valid at a moment, and if not, why."""

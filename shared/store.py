@@ -10,7 +10,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
-from shared.backends import TERMS, Condition, Delete, Document, Key, Put, Query, Storage, Write
+from shared.backends import (
+    TERMS,
+    Condition,
+    Delete,
+    Document,
+    Guard,
+    Key,
+    Put,
+    Query,
+    Storage,
+    Write,
+)
 from shared.errors import ApiError
 from shared.models import Record
 from shared.pages import Page, PageQuery, bound, narrowed
@@ -134,6 +145,10 @@ class Store:
         """Return several records in one read, each None where there is none."""
         return tuple(await self._load(refs))
 
+    async def find_all(self, refs: Sequence[Ref[R]]) -> list[R | None]:
+        """Return any number of records of one kind in one read, each None where there is none."""
+        return await self._load(refs)
+
     @staticmethod
     def required(found: R | None, ref: Ref[R]) -> R:
         """Return what was found, or refuse with the 404 of what does not exist."""
@@ -221,6 +236,11 @@ class Store:
         key = self._key(type(record), record.id)
         self._staged[key] = Delete(key, self._version(key))
 
+    def guard(self, record: Record) -> None:
+        """Demand that a record that was read is still the same when the rest is committed."""
+        key = self._key(type(record), record.id)
+        self._staged.setdefault(key, Guard(key, self._version(key)))
+
     async def forget(self, record_id: str) -> None:
         """Stage the deletion of every replay record that names an object."""
         where: tuple[Condition, ...] = ((TERMS, "contains", record_id),)
@@ -249,7 +269,9 @@ class Store:
         """
         writes = list(self._staged.values())
         changed = dict.fromkeys(
-            write.key.id for write in writes if write.key.collection != Replay.collection
+            write.key.id
+            for write in writes
+            if not isinstance(write, Guard) and write.key.collection != Replay.collection
         )
         if self._replay is not None:
             named = {subject: None} if subject else {}
@@ -264,7 +286,7 @@ class Store:
             key = self._replay_key(record)
             expires = self.now + REPLAY_LIFE
             writes.append(Put(key, record.dump(), self._version(key), expires, record.terms()))
-        if not writes:
+        if all(isinstance(write, Guard) for write in writes):
             return
         if any(write.key.space != self._ground for write in writes):
             raise RuntimeError("a commit stays within one space: declare the Api's `account`")

@@ -37,15 +37,15 @@ PRICES: dict[str, dict[str, Any]] = {
     "POST /v1/organisations/{organisation}": {"gets": [1], "commits": [2]},
     "PATCH /v1/organisations/{organisation}": {"gets": [1], "commits": [2]},
     "POST /v1/patients/search": {"queries": [2]},
-    # Who changes keys is looked up anew, and their organisation.
-    "POST /v1/api_keys": {"gets": [2], "commits": [1]},
+    # Who changes keys is looked at anew.
+    "POST /v1/api_keys": {"gets": [1], "commits": [1]},
     "GET /v1/api_keys": {"queries": [3]},
     "GET /v1/api_keys/{api_key}": {"gets": [1]},
-    "POST /v1/api_keys/{api_key}": {"gets": [2, 1], "commits": [2]},
-    "PATCH /v1/api_keys/{api_key}": {"gets": [2, 1], "commits": [2]},
-    "POST /v1/api_keys/{api_key}/roll": {"gets": [2, 1], "commits": [2]},
-    "POST /v1/api_keys/{api_key}/revoke": {"gets": [2, 1], "commits": [2]},
-    "POST /v1/api_keys/{api_key}/reveal": {"gets": [2, 1]},
+    "POST /v1/api_keys/{api_key}": {"gets": [2], "commits": [2]},
+    "PATCH /v1/api_keys/{api_key}": {"gets": [2], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/roll": {"gets": [2], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/revoke": {"gets": [2], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/reveal": {"gets": [2]},
     "GET /docs/errors": {},
 }
 WITH_A_KEY: dict[str, dict[str, Any]] = {
@@ -56,8 +56,8 @@ WITH_A_KEY: dict[str, dict[str, Any]] = {
     "POST /v1/appointments/{appointment}/cancel": {"gets": [2, 2], "commits": [6]},
     "POST /v1/appointments/{appointment}/reschedule": {"gets": [2, 5], "commits": [6]},
     "POST /v1/patients/search": {"queries": [2]},
-    "POST /v1/api_keys": {"gets": [2, 1], "commits": [2]},
-    "POST /v1/api_keys/{api_key}/roll": {"gets": [2, 2], "commits": [3]},
+    "POST /v1/api_keys": {"gets": [2], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/roll": {"gets": [3], "commits": [3]},
 }
 
 

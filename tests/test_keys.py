@@ -326,7 +326,7 @@ def test_keys_of_one_mode_never_see_nor_make_those_of_the_other(admin: Partner) 
         assert code(admin.server.send("GET", "/v1/tasks", swapped)) == "key_invalid"
 
 
-@pytest.mark.parametrize("restriction", ["revoked", "restricted", "suspended"])
+@pytest.mark.parametrize("restriction", ["revoked", "restricted"])
 def test_a_key_that_is_still_believed_makes_no_more_than_it_may_by_now(
     partner: Partner, restriction: str
 ) -> None:
@@ -338,16 +338,10 @@ def test_a_key_that_is_still_believed_makes_no_more_than_it_may_by_now(
     path = f"{KEYS}/{maker.api_key.id}"
     if restriction == "revoked":
         live.post(f"{path}/revoke")
-    elif restriction == "restricted":
-        live.post(path, {"scopes": {"*": "read", "api_keys": "write"}})
     else:
-        live.change_organisation(activation="suspended")
+        live.post(path, {"scopes": {"*": "read", "api_keys": "write"}})
     api.call("GET", "/v1/tasks")  # it is believed
-    expected = {
-        "revoked": "key_revoked",
-        "restricted": "key_exceeds_yours",
-        "suspended": "organisation_not_activated",
-    }[restriction]
+    expected = {"revoked": "key_revoked", "restricted": "key_exceeds_yours"}[restriction]
     body: Json = {"name": "Made", "scopes": {"patients": "write"}}
     assert code(api.send("POST", KEYS, json=body)) == expected
     if restriction != "restricted":

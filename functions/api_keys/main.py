@@ -42,7 +42,7 @@ async def roll(call: Call, api_key: str, body: RollIn) -> ApiKey:
 @api.post("/v1/api_keys/{api_key}/revoke", permission="api_keys:write")
 async def revoke(call: Call, api_key: str) -> ApiKey:
     """End a key and those that it replaced: within 15 seconds, everywhere."""
-    return await issuing.revoke(call.store, api_key)
+    return await issuing.revoke(call.store, call.caller, api_key)
 
 
 @api.post("/v1/api_keys/{api_key}/reveal", permission="api_keys:write")
