@@ -80,8 +80,9 @@ class WatchedSecrets:
 class InProcess:
     """A caller of the application in this process, on a backing, at a time of the test's choice."""
 
-    def __init__(self, backing: Backing, key: object) -> None:
+    def __init__(self, backing: Backing, key: object, keyring: type[Keyring] = Keyring) -> None:
         self._backing = backing
+        self._make_keyring = keyring
         self.key = key
         self.watched: Watched | None = None
         self.secrets: WatchedSecrets | None = None
@@ -141,7 +142,7 @@ class InProcess:
         if self._keyring is None:
             self.secrets = WatchedSecrets(service.secrets)
             settings = replace(service.settings, **self.settings)
-            self._keyring = Keyring(
+            self._keyring = self._make_keyring(
                 self.secrets,
                 self.watched,
                 settings.pepper,
