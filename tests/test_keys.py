@@ -180,6 +180,7 @@ WRONG: list[Json] = [
     {"scopes": ["patients"]},
     {"scopes": "write"},
     {"allowedCidrs": ["203.0.113.0/33"]},
+    {"allowedCidrs": ["::ffff:203.0.113.0/120"]},
     {"allowedCidrs": ["fe80::1%anything at all"]},
     {"allowedCidrs": ["localhost"]},
     {"allowedCidrs": [None]},
