@@ -262,9 +262,5 @@ def merge_metadata(
     return kept
 
 
-def _keep_metadata(value: Mapping[str, str | None] | None) -> dict[str, str]:
-    return merge_metadata({}, value)
-
-
-Metadata = Annotated[dict[str, str], BeforeValidator(_keep_metadata)]
+Metadata = dict[str, str]
 """The partner's own facts as they are kept: texts by name."""

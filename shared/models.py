@@ -87,6 +87,8 @@ class Resource(Record):
             "createdAt": written,
             "updatedAt": written,
         }
+        if "metadata" in fields:
+            fields["metadata"] = merge_metadata({}, fields["metadata"])
         return cls.model_validate({**common, **fields})
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:

@@ -20,6 +20,7 @@ from shared.forms import wrong
 from shared.models import Model, Record
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 class PageQuery(Model):
@@ -106,29 +107,29 @@ class ListQuery(PageQuery):
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[R]):
+class Page(Generic[T]):
     """Some objects of a list in its order, and whether there are more in the page's direction."""
 
-    data: list[R]
+    data: list[T]
     has_more: bool
 
     @classmethod
-    def of(cls, records: Sequence[R], query: PageQuery, prefix: str) -> "Page[R]":
-        """Make a page of few records that are all known, the newest first."""
-        cursor = query.cursor(prefix)
-        ordered = records[::-1] if query.backwards else records
-        beyond = [
-            record
-            for record in ordered
-            if cursor is None or (record.id > cursor if query.backwards else record.id < cursor)
-        ]
-        return cls.cut(beyond, query.limit, backwards=query.backwards)
-
-    @classmethod
-    def cut(cls, found: list[R], limit: int, *, backwards: bool) -> "Page[R]":
+    def cut(cls, found: list[T], limit: int, *, backwards: bool) -> "Page[T]":
         """Make a page of what was found, which is one more than the limit where there is more."""
         data = found[:limit]
         return cls(data[::-1] if backwards else data, has_more=len(found) > limit)
+
+
+def page_of(records: Sequence[R], query: PageQuery, prefix: str) -> Page[R]:
+    """Make a page of few records that are all known, the newest first."""
+    cursor = query.cursor(prefix)
+    ordered = records[::-1] if query.backwards else records
+    beyond = [
+        record
+        for record in ordered
+        if cursor is None or (record.id > cursor if query.backwards else record.id < cursor)
+    ]
+    return Page.cut(beyond, query.limit, backwards=query.backwards)
 
 
 def bound(cursor: str | None, *, ascending: bool) -> list[Condition]:

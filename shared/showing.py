@@ -9,7 +9,7 @@ import orjson
 from shared.auth import Caller
 from shared.errors import ApiError, invalid
 from shared.forms import wrong
-from shared.models import Model, Record, Resource
+from shared.models import Model, Resource
 from shared.pages import Page
 from shared.routes import Route
 from shared.store import Store
@@ -65,9 +65,9 @@ async def show(result: Model | Page[Any], wanted: Plan, store: Store, path: str)
 
 async def _shown(objects: Sequence[Model], wanted: Plan, store: Store) -> list[bytes]:
     """Write objects of one kind, and into each what is expanded in it: one read for each kind."""
-    shown = [_dump(each, store) for each in objects]
     if not objects:
-        return shown
+        return []
+    shown = [_dump(each, store) for each in objects]
     for name, inner in wanted.items():
         expansion = type(objects[0]).expands[name]  # type: ignore[attr-defined]  # as planned
         named = [getattr(each, expansion.field) for each in objects]
@@ -81,13 +81,12 @@ async def _shown(objects: Sequence[Model], wanted: Plan, store: Store) -> list[b
 
 
 def _dump(each: Model, store: Store) -> bytes:
-    private = None
-    if isinstance(each, Record):
-        private = each.private
-        if isinstance(each, Resource):
-            each = each.seen(store.now, livemode=store.livemode)
+    kind = type(each)
+    if isinstance(each, Resource) and kind.seen is not Resource.seen:  # type: ignore[attr-defined]  # then kind is one
+        each = each.seen(store.now, livemode=store.livemode)
+    private = getattr(kind, "private", None)
     # What model_dump_json does, without making a text of the bytes.
-    return type(each).__pydantic_serializer__.to_json(each, exclude=private or None)
+    return kind.__pydantic_serializer__.to_json(each, exclude=private or None)
 
 
 def links(page: Page[Any], url: str, query: bytes) -> str:

@@ -161,43 +161,39 @@ class Store:
 
     async def related(self, model: type[R], record_ids: Iterable[str]) -> dict[str, R]:
         """Return those records that exist, in one read, as this request has changed them."""
-        keys = {self._key(model, record_id): record_id for record_id in record_ids}
-        unread = [Ref(model, keys[key]) for key in keys if key not in self._staged]
-        found = (
-            {}
-            if not unread
-            else {
-                ref.id: record
-                for ref, record in zip(unread, await self._load(unread), strict=True)
-                if record is not None
-            }
-        )
-        staged = {
-            keys[key]: model.load(write.data)
-            for key, write in self._staged.items()
-            if key in keys and isinstance(write, Put)
-        }
-        return {**found, **staged}
+        found: dict[str, R] = {}
+        unread = []
+        for record_id in record_ids:
+            write = self._staged.get(self._key(model, record_id))
+            if isinstance(write, Put):
+                found[record_id] = model.load(write.data)
+            elif not isinstance(write, Delete):
+                unread.append(Ref(model, record_id))
+        if unread:
+            for ref, record in zip(unread, await self._load(unread), strict=True):
+                if record is not None:
+                    found[ref.id] = record
+        return found
 
     async def page(
         self, model: type[R], query: PageQuery, where: Iterable[Condition] | None = None
     ) -> Page[R]:
-        """Return one page of the caller's records, newest first.
+        """Return one page of the caller's records, newest first, to be shown and not changed.
 
         `where` is what they must be, if that is not simply what the query says.
         """
         cursor = query.cursor(model.prefix)
         if where is None:
             where = query.conditions(model.prefix, livemode=self.livemode)
-        found = await self.select(
+        documents = await self._query(
             model,
             [*where, *bound(cursor, ascending=query.backwards)],
             limit=query.limit + 1,
             descending=not query.backwards,
         )
-        page = Page.cut(found, query.limit, backwards=query.backwards)
-        self.touched |= dict.fromkeys(record.id for record in page.data)
-        return page
+        page = Page.cut(documents, query.limit, backwards=query.backwards)
+        self.touched |= dict.fromkeys(document.key.id for document in page.data)
+        return Page([model.load(document.data) for document in page.data], page.has_more)
 
     async def select(
         self,
@@ -208,13 +204,18 @@ class Store:
         descending: bool = True,
     ) -> list[R]:
         """Return records that match, in the order of their ids."""
-        await self.check_replay()
-        space, owner = self._home(model)
-        documents = await self._storage.query(
-            Query(space, owner, model.collection, limit, narrowed(where), descending)
-        )
+        documents = await self._query(model, where, limit=limit, descending=descending)
         self._read |= {document.key: document for document in documents}
         return [model.load(document.data) for document in documents]
+
+    async def _query(
+        self, model: type[Record], where: Iterable[Condition], *, limit: int, descending: bool
+    ) -> list[Document]:
+        await self.check_replay()
+        space, owner = self._home(model)
+        return await self._storage.query(
+            Query(space, owner, model.collection, limit, narrowed(where), descending)
+        )
 
     # --- Changing --------------------------------------------------------------------------------
 

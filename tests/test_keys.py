@@ -416,6 +416,13 @@ def test_revoking_the_newest_key_kills_all_that_it_replaced(partner: Partner) ->
     assert [times.state(key) for key in (*keys, bystander)] == ["key_revoked"] * 3 + [""]
 
 
+def test_a_replaced_key_that_revokes_its_successor_goes_with_it(admin: Partner) -> None:
+    new = admin.post(f"{KEYS}/{admin.api_key.id}/roll", {"overlap": "7d"})
+    admin.post(f"{KEYS}/{new['id']}/revoke")
+    other = admin.administrator()
+    assert other.get(f"{KEYS}/{admin.api_key.id}")["status"] == "revoked"
+
+
 def test_a_replaced_key_can_be_revoked_and_otherwise_not_changed(admin: Partner) -> None:
     old = make(admin)
     admin.post(f"{KEYS}/{old['id']}/roll", {"overlap": "7d"})

@@ -22,6 +22,7 @@ from shared.cancelling import (
     cancellation_id,
     reasons,
 )
+from shared.pages import page_of
 
 api = Api("appointments", audience="partner")
 
@@ -71,7 +72,7 @@ async def get_cancellation(call: Call, appointment: str) -> Cancellation:
 @api.get("/v1/cancellation_reasons", permission="appointments:read")
 async def list_reasons(call: Call, query: PageQuery) -> Page[CancellationReason]:
     """List the reasons for which appointments are cancelled, and when that is chargeable."""
-    return Page.of(reasons(livemode=call.livemode), query, CancellationReason.prefix)
+    return page_of(reasons(livemode=call.livemode), query, CancellationReason.prefix)
 
 
 @functions_framework.aio.http
