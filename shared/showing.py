@@ -103,7 +103,7 @@ def links(page: Page[Any], url: str, query: bytes) -> str:
         return ""
     given = parse_qsl(query.decode(), keep_blank_values=True)
     kept = [pair for pair in given if pair[0] not in ("starting_after", "ending_before")]
-    cursors = {name for name, _ in given}
+    cursors = {name for name, value in given if value}  # an empty one is none
     backwards = "ending_before" in cursors
     following = backwards or page.has_more
     preceding = page.has_more if backwards else "starting_after" in cursors
