@@ -132,6 +132,7 @@ class AppointmentQuery(ListQuery):
 
 async def find_appointments(store: Store, query: AppointmentQuery) -> Page[Appointment]:
     """Return a page of appointments; patients' names are sought first, for theirs."""
+    query.cursor(Appointment.prefix)  # a wrong one is refused before anything is sought
     where = query.conditions(Appointment.prefix, livemode=store.livemode)
     named = [condition for condition in where if condition[0] == NAMES]
     if named:
