@@ -11,15 +11,30 @@ LONGEST = 24
 """The characters of the longest beginning that is kept."""
 MOST_WORDS = 8
 
-_APOSTROPHES = re.compile("['`\u2019\u02bc]")
+_APOSTROPHES = re.compile("['`\u00b4\u2018\u2019\u02bb\u02bc\u2032\uff07]")
+_PLAIN = str.maketrans(
+    {
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ħ": "h",
+        "\u0131": "i",
+    }
+)
+"""Letters that Unicode does not take apart into a plain one and an accent."""
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
 def normalise(text: str) -> str:
     """Return the words of a text in small letters, without accents, with one space between."""
     letters = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
-    plain = "".join(each for each in letters if not unicodedata.combining(each))
-    return _BETWEEN_WORDS.sub(" ", plain).strip()
+    # Every kind of mark: the vowel signs of Indic scripts do not combine, and part no words either.
+    plain = "".join(each for each in letters if unicodedata.category(each)[0] != "M")
+    return _BETWEEN_WORDS.sub(" ", plain.translate(_PLAIN)).strip()
 
 
 def whole(text: str) -> str:
