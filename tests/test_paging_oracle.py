@@ -330,7 +330,9 @@ def empty_world(backing: Backing) -> World:
 
 
 @settings(max_examples=examples(120), deadline=None)
-@given(first=st.lists(inserts, min_size=3, max_size=16), rounds=st.lists(walks, min_size=1, max_size=3))
+@given(
+    first=st.lists(inserts, min_size=3, max_size=16), rounds=st.lists(walks, min_size=1, max_size=3)
+)
 def test_a_walk_skips_nothing_repeats_nothing_and_knows_where_it_ends(
     backing: Backing, first: list[Insert], rounds: list[Walk]
 ) -> None:
