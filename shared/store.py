@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
-from shared.backends import Condition, Delete, Document, Key, Put, Query, Storage, Write
+from shared.backends import Condition, Delete, Document, Guard, Key, Put, Query, Storage, Write
 from shared.errors import ApiError
 from shared.models import Record
 from shared.pages import Page, PageQuery, bound, narrowed
@@ -141,9 +141,14 @@ class Store:
         return found
 
     async def related(self, model: type[R], record_ids: Iterable[str]) -> dict[str, R]:
-        """Return those records that exist, in one read, as this request has changed them."""
+        """Return those records that exist, in one read, as this request has changed them.
+
+        What a replay record is to hold of them must still be so when it is stored: it would
+        otherwise outlive a patient who is erased meanwhile.
+        """
         keys = {self._key(model, record_id): record_id for record_id in record_ids}
-        unread = [Ref(model, keys[key]) for key in keys if key not in self._staged]
+        settled = {key for key, write in self._staged.items() if not isinstance(write, Guard)}
+        unread = [Ref(model, keys[key]) for key in keys if key not in settled]
         found = (
             {}
             if not unread
@@ -153,6 +158,9 @@ class Store:
                 if record is not None
             }
         )
+        if self._replay is not None:
+            guarded = [key for key in keys if key in self._read and key not in settled]
+            self._staged |= {key: Guard(key, self._version(key)) for key in guarded}
         staged = {
             keys[key]: model.load(write.data)
             for key, write in self._staged.items()
