@@ -26,7 +26,7 @@ format: $(VENV)/dev  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev  ## Measure ratios of CPU time, each pair in one run
+bench: $(VENV)/dev  ## Measure ratios of CPU time and of starts, each pair in one run (ARGS="--only NAME --rounds N")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(VENV)/dev  ## Write the requirements files anew from pyproject.toml

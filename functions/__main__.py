@@ -91,6 +91,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
                 lifespan="off",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # the door reads X-Forwarded-For, as ALLY_PROXIES says
                 log_level="warning",
                 timeout_graceful_shutdown=SECONDS_TO_FINISH,
             )

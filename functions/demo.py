@@ -138,7 +138,7 @@ def keep_key(state: Path, key: str) -> None:
 
 
 async def _demo(service: Service, key: str) -> Demo:
-    return Demo(service, await service.keyring.authenticate(key, service.now()), key)
+    return Demo(service, await service.keyring.authenticate(key), key)
 
 
 async def first_calls(service: Service, url: str, files: Certificate) -> str:

@@ -1,5 +1,10 @@
 """The few words that a resource is written with."""
 
+# ruff: noqa: E402 - a start begins before there is anything to import
+from shared import starting
+
+starting.begin()
+
 from shared.api import Api, Call, Request, Response
 from shared.fields import Line
 from shared.models import Changes, Deleted

@@ -26,6 +26,7 @@ from shared.auth import Caller, Keyring
 from shared.backends import ConflictError, UnavailableError
 from shared.errors import PROBLEM, ApiError, Json, envelope, invalid, problem
 from shared.fields import Intake, Line
+from shared.keys import ADMINISTRATION
 from shared.metering import Series
 from shared.models import Changes, Model, Record
 from shared.pages import Page
@@ -271,7 +272,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     if route.permission == PUBLIC:
         return await _publish(exchange, route)
-    caller = await _admit(exchange)
+    caller = await _admit(exchange, route)
     if not caller.may(route.permission):
         raise ApiError("permission_missing", permission=route.permission)
     replay_key = _idempotency_key(exchange) if route.writes else None
@@ -285,7 +286,13 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     body = _received(route.body, body_tree, intake, problems)
     if problems or query is None or body is None:
         raise invalid(problems)
-    work = Work(route, caller, dict(path_arguments), plan(paths, route, caller), api.account)
+    work = Work(
+        route,
+        caller,
+        dict(path_arguments),
+        plan(paths, route, caller) if paths else {},
+        api.account,
+    )
     if "query" in route.takes:
         work.arguments["query"] = query
     if "body" in route.takes:
@@ -305,16 +312,22 @@ async def _publish(exchange: Exchange, route: Route) -> Answer:
     return exchange.reply(200, content.text.encode(), content.media_type)
 
 
-async def _admit(exchange: Exchange) -> Caller:
-    """Return who is calling, unless the key is not valid or has made too many requests."""
+async def _admit(exchange: Exchange, route: Route) -> Caller:
+    """Return who is calling, unless the key is not valid or has made too many requests.
+
+    What a key makes of other keys outlives the seconds for which it is remembered, so there its own
+    document is read again.
+    """
     held = exchange.service
     credential = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
-    caller = await held.keyring.authenticate(exchange.header(credential), exchange.now)
+    anew = route.writes and route.permission.partition(":")[0] in ADMINISTRATION
+    caller = await held.keyring.authenticate(exchange.header(credential), anew=anew)
     exchange.caller = caller
     caller.check(exchange.now, exchange.address)
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()
+    await held.keyring.note_use(caller, exchange.now)
     return caller
 
 

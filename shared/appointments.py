@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 from shared import ids
+from shared.backends import TERMS
 from shared.clock import TIMEZONE, isoformat
 from shared.errors import ApiError
 from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Phone
 from shared.filters import Filterable, refuse
 from shared.models import Changes, Expansion, Model, Resource
 from shared.pages import ListQuery, Page
-from shared.patients import NAMES, Address, Patient
+from shared.patients import Address, AddressIn, Patient
 from shared.scheduling import Coverage, Window, outward, recognise
 from shared.store import Ref, Store
 from shared.tasks import Task
@@ -30,6 +31,12 @@ class Location(Model):
     address: Address
 
 
+class LocationIn(Location):
+    """What a partner may say of a location."""
+
+    address: AddressIn
+
+
 class AppointmentIn(Model):
     """What a partner says of an appointment that it requests.
 
@@ -39,7 +46,7 @@ class AppointmentIn(Model):
     patientId: Line
     taskId: Line
     phone: Phone
-    location: Location
+    location: LocationIn
     windowId: Line | None = None
     externalRef: Line | None = None
     note: Note | None = None
@@ -53,7 +60,7 @@ class AppointmentChanges(Model):
     """What can be changed of an appointment while it stays in its window."""
 
     phone: Phone
-    location: Location
+    location: LocationIn
     externalRef: Line | None = None
     note: Note | None = None
     metadata: MetadataChanges | None = None
@@ -126,7 +133,7 @@ class AppointmentQuery(ListQuery):
         "externalRef": Filterable("externalRef", "exact"),
         "status": Filterable("status", "exact"),
         "patient.id": Filterable("patientId", "exact"),
-        "patient.name": Filterable(NAMES, "words", personal=True),
+        "patient.name": Filterable(TERMS, "words", personal=True),
     }
 
 
@@ -134,7 +141,7 @@ async def find_appointments(store: Store, query: AppointmentQuery) -> Page[Appoi
     """Return a page of appointments; patients' names are sought first, for theirs."""
     query.cursor(Appointment.prefix)  # a wrong one is refused before anything is sought
     where = query.conditions(Appointment.prefix, livemode=store.livemode)
-    named = [condition for condition in where if condition[0] == NAMES]
+    named = [condition for condition in where if condition[0] == TERMS]
     if named:
         patients = await store.select(Patient, named, limit=MOST_NAMED + 1)
         if len(patients) > MOST_NAMED:

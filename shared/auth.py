@@ -4,7 +4,7 @@ The secret store holds one secret for each key, written once: whose it is and a 
 never the key itself. Whether the key is still valid, and what it allows, stands in its document,
 which is read again when it is older than `believe`: so in the steady state a request costs no
 look-up, a key that was seen before outlives a failure of the secret store, and a revoked one is
-refused by every instance soon. docs/decisions/0009-keys.md says why it is so.
+refused by every instance soon. docs/decisions/0008-keys.md says why it is so.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -64,6 +64,8 @@ class Caller:
     key: ApiKey
     networks: tuple[Network, ...] = ()
     principal: str = "secret-keys"
+    answered: dict[str, bool] = field(default_factory=dict)
+    """Permissions that were asked for before, since most requests ask for the same."""
 
     @property
     def organisation(self) -> str:
@@ -77,8 +79,12 @@ class Caller:
 
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a permission such as `patients:read`; write implies read."""
-        resource, _, wanted = permission.partition(":")
-        return access(self.scopes, resource) in ("write", wanted)
+        allowed = self.answered.get(permission)
+        if allowed is None:
+            resource, _, wanted = permission.partition(":")
+            allowed = access(self.scopes, resource) in ("write", wanted)
+            self.answered[permission] = allowed
+        return allowed
 
     def check(self, now: datetime, address: Callable[[], str]) -> None:
         """Refuse a key that is not valid now, or not from this address, or not in live mode."""
@@ -145,23 +151,23 @@ class Keyring:
 
     # --- Checking --------------------------------------------------------------------------------
 
-    async def authenticate(self, header: str | None, now: datetime) -> Caller:
-        """Return who holds the key in a header, or refuse with 401.
+    async def authenticate(self, header: str | None, *, anew: bool = False) -> Caller:
+        """Return who holds the key in a header, or refuse with 401; `anew`, as it is by now.
 
         Whether that key is still valid is the caller's `check`: nobody but its holder learns it.
         """
         key = parse(header)
         known = self._known.get((key.mode, key.id))
-        if known is None or known.until < self._timer():
+        remembered = known is not None and known.until >= self._timer()
+        if not remembered:
             known = await self._find(key, known)
         # The hash is computed and compared for an unknown id too, so that time tells nothing.
         expected = _NO_HASH if known is None else known.hash
         matches = hmac.compare_digest(self.hash(str(key)), expected)
+        if matches and anew and remembered:  # for nobody but the key's holder
+            known = await self._find(key, known)
         if known is None or not matches:
             raise ApiError("key_invalid", headers=CHALLENGE)
-        noted = known.caller.key.lastUsedAt
-        if noted is None or now - noted > _USE_NOTED_EVERY:
-            await self._note_use(known, now)
         return known.caller
 
     async def _find(self, key: SecretKey, known: _Known | None) -> _Known | None:
@@ -227,11 +233,17 @@ class Keyring:
             return None
         return document, Organisation.load(account.data)
 
-    async def _note_use(self, known: _Known, now: datetime) -> None:
+    async def note_use(self, caller: Caller, now: datetime) -> None:
         """Write into a key's document that it is in use: once an hour, and never over a change.
 
         A note that cannot be written is left to the next look-up: the request is not about it.
         """
+        noted = caller.key.lastUsedAt
+        if noted is not None and now - noted <= _USE_NOTED_EVERY:
+            return
+        known = self._known.get((caller.mode, self.key_id(caller.mode, caller.key.id)))
+        if known is None or known.caller is not caller:  # looked up anew by somebody else
+            return
         used = known.caller.key.model_copy(update={"lastUsedAt": now})
         place = known.document.key
         marker = Place(place.space, place.owner, "commits", ids.mint("use", now))

@@ -26,7 +26,15 @@ def isoformat(moment: datetime) -> str:
 
     The width never changes, so the order of the texts is the order of the moments.
     """
-    text = moment.isoformat(timespec="milliseconds")
-    if not text.endswith("+00:00"):
-        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text[:-6] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # Twice as fast as moment.isoformat(), and every answer and line has some.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (  # noqa: UP031 - a text with {} is slower
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond // 1000,
+    )

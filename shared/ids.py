@@ -8,6 +8,7 @@ list needs no other index than the id. docs/decisions/0004-ids-and-their-order.m
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TIME_LENGTH = 9
@@ -46,7 +47,15 @@ def mint(prefix: str, at: datetime) -> str:
 
 def place(prefix: str, at: datetime, tail: str = "") -> str:
     """Make the id of the moment `at` with a given tail; without one, the bound before them all."""
-    return f"{prefix}_{encode((at - _EPOCH) // _MICROSECOND, TIME_LENGTH)}{tail}"
+    head, rest = divmod((at - _EPOCH) // _MICROSECOND, len(_PAIRS) ** 2)
+    high, low = divmod(rest, len(_PAIRS))
+    return f"{prefix}_{_head(head)}{_PAIRS[high]}{_PAIRS[low]}{tail}"
+
+
+@lru_cache(maxsize=64)
+def _head(quarters: int) -> str:
+    """Write the letters of a moment that stay the same for a quarter of a minute."""
+    return encode(quarters, TIME_LENGTH - 4)
 
 
 def is_id(prefix: str, text: str) -> bool:

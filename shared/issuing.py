@@ -54,6 +54,7 @@ async def draw(
 
 async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKeyIn) -> ApiKey:
     """Stage a new key. What is not said of it is as in the key that makes it."""
+    await store.check_replay()  # before any refusal, and before a secret is made
     maker = caller.key
     inherited = {name: each for name, each in maker.scopes.items() if name not in ADMINISTRATION}
     cidrs = request.allowedCidrs
@@ -71,7 +72,6 @@ async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKey
     _check_future(fields["expiresAt"], store.now)
     sketch = ApiKey.new(at=store.now, livemode=store.livemode, maskedKey="", **fields)
     _check_within(sketch, maker)
-    await store.check_replay()  # before a secret is made that nobody would get
     return store.insert(await draw(keyring, store.mode, store.organisation, store.now, **fields))
 
 

@@ -13,7 +13,7 @@ import string
 from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, StringConstraints
 
@@ -123,15 +123,15 @@ def covered(asked: tuple[Network, ...], given: tuple[Network, ...]) -> bool:
 
 def _cidr(value: str, _: object) -> str:
     try:
-        return str(ip_network(value, strict=False))
+        # What follows a % is a zone of one machine, and may be any text.
+        network = ip_network("" if "%" in value else value, strict=False)
     except ValueError:
         raise ValueError("must be a network such as 203.0.113.0/24 or 2001:db8::/32") from None
+    return str(network)
 
 
 def _origin(value: str, _: object) -> str:
-    if re.fullmatch(
-        r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?", value
-    ):
+    if _ORIGIN.fullmatch(value):
         return value
     raise ValueError("must be an origin such as https://www.example.org, without a path")
 
@@ -174,6 +174,7 @@ class ApiKey(Resource):
     collection: ClassVar[str] = "api_keys"
     prefix: ClassVar[str] = "key"
     private: ClassVar[set[str]] = {"predecessors"}
+    derived: ClassVar[set[str]] = {"status"}
     once: ClassVar[set[str]] = {"secret"}
 
     object: str = "api_key"
@@ -184,13 +185,17 @@ class ApiKey(Resource):
     scopes: dict[str, Access] = {}
     allowedCidrs: list[str] = []
     origins: list[str] = []
-    status: str = "active"
+    status: Status = "active"
     expiresAt: Moment | None = None
     revokedAt: Moment | None = None
     lastUsedAt: Moment | None = None
     replaces: str | None = None
     replacedBy: str | None = None
     predecessors: dict[str, Moment] = {}
+
+    def seen(self, now: datetime, *, livemode: bool) -> Self:
+        """Return the key with its standing at a moment."""
+        return self.model_copy(update={"status": self.standing(now)})
 
     def standing(self, now: datetime) -> Status:
         """Return whether the key is valid at a moment, and if not, why."""

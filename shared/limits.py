@@ -3,7 +3,7 @@
 No request writes for it. An instance admits a first part of the quota (`FREE`) by itself; whoever
 goes on takes slices of the quota from a document that all instances share, one read and one commit
 for each slice. So an instance alone admits exactly the quota, and n instances together at most the
-quota and their n free parts: docs/decisions/0010-rate-limits.md.
+quota and their n free parts: docs/decisions/0009-rate-limits.md.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 A field has one name: on the wire, in Python and in the store (docs/decisions/0006).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
@@ -16,9 +16,12 @@ from shared.settings import Mode
 
 
 class Model(BaseModel):
-    """An object of named fields. Texts lose white space at both ends."""
+    """An object of named fields. Texts lose white space at both ends.
 
-    model_config = ConfigDict(str_strip_whitespace=True, extra="ignore")
+    What validates it is built when it is first needed, for a start needs few of all models.
+    """
+
+    model_config = ConfigDict(str_strip_whitespace=True, extra="ignore", defer_build=True)
 
 
 class Record(Model):
@@ -49,6 +52,10 @@ class Record(Model):
     def dump(self) -> dict[str, Any]:
         """Return the document that is stored: JSON values only."""
         return self.model_dump(mode="json", exclude=self.derived | self.once)
+
+    def terms(self) -> Sequence[str]:
+        """Return what the record is found by beside its fields."""
+        return ()
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Self:

@@ -1,10 +1,10 @@
 """Patients: the people who receive care."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from shared.backends import Condition
+from shared.backends import TERMS, Condition
 from shared.errors import ApiError
 from shared.fields import (
     Birthday,
@@ -41,7 +41,18 @@ Findable = Annotated[Line, checked(_findable)]
 
 
 class Address(Model):
-    """A place in the United Kingdom. `accessNotes` helps the practitioner to find the door."""
+    """A place in the United Kingdom, as it is kept: what was checked once is only loaded."""
+
+    line1: str
+    line2: str | None = None
+    city: str
+    county: str | None = None
+    postcode: str
+    accessNotes: str | None = None
+
+
+class AddressIn(Address):
+    """What a partner may say of a place. `accessNotes` helps the practitioner to find the door."""
 
     line1: Line
     line2: Line | None = None
@@ -70,12 +81,8 @@ class PatientIn(Model):
     hsc: HscNumber | None = None
     externalRef: Line | None = None
     note: Note | None = None
-    address: Address | None = None
+    address: AddressIn | None = None
     metadata: MetadataChanges | None = None
-
-
-NAMES = "names"
-"""The field of a patient's document that holds what the name is found by."""
 
 
 class PatientQuery(ListQuery):
@@ -86,7 +93,7 @@ class PatientQuery(ListQuery):
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,
         "externalRef": Filterable("externalRef", "exact"),
-        "name": Filterable(NAMES, "words", personal=True),
+        "name": Filterable(TERMS, "words", personal=True),
     }
 
 
@@ -106,7 +113,7 @@ class PatientSearch(PatientQuery):
     def equalities(self) -> list[Condition]:
         """Return what the fields ask for; the name is sought by the beginnings of its words."""
         return [
-            (NAMES, "contains", normalise(value)) if field == "name" else (field, operator, value)
+            (TERMS, "contains", normalise(value)) if field == "name" else (field, operator, value)
             for field, operator, value in super().equalities()
         ]
 
@@ -147,9 +154,9 @@ class Patient(Resource):
     metadata: Metadata = {}
     bookings: dict[str, Booking] = {}
 
-    def dump(self) -> dict[str, Any]:
-        """Return the document that is stored: with everything that the name is found by."""
-        return {**super().dump(), NAMES: beginnings(f"{self.firstName} {self.lastName}")}
+    def terms(self) -> Sequence[str]:
+        """Return everything that the name is found by."""
+        return beginnings(f"{self.firstName} {self.lastName}")
 
     def book(self, appointment_id: str, start: datetime, end: datetime, now: datetime) -> "Patient":
         """Return the patient with an appointment at a time, or refuse because another takes it."""

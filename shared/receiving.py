@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -43,15 +43,15 @@ def arrange(annotation: Any, value: Any, path: str, problems: list[ApiError]) ->
     expects, for a form cannot tell the two apart. A member that the model does not know is a
     problem, with the nearest name that it does know.
     """
-    kind = _kind(annotation)
     if (value == "" or value is None) and path:
         return None
-    if isinstance(kind, type) and issubclass(kind, Model):
+    form, kind = _meaning(annotation)
+    if form == "object":
         return _arrange_object(kind, value, path, problems)
-    if get_origin(kind) is dict:
+    if form == "map":
         return _arrange_map(value, path, problems)
-    if get_origin(kind) is list:
-        return _arrange_array(get_args(kind)[0], value, path, problems)
+    if form == "array":
+        return _arrange_array(kind, value, path, problems)
     if isinstance(value, dict | list):
         _refuse(problems, path, "must be one value, given once")
         return None
@@ -79,13 +79,16 @@ def _arrange_object(
 
 def _arrange_map(value: Any, path: str, problems: list[ApiError]) -> Tree | None:
     if not isinstance(value, dict):
-        _refuse(problems, path, "must be an object of texts")
+        _refuse(problems, path, "must be an object")
         return None
     for name, member in value.items():
         if isinstance(member, dict | list):
             inner = f"{path}[{name}]"
             known = speakable(inner)
-            problems.append(ApiError("metadata_nested", param=known, name=known or "a value"))
+            if path == "metadata":
+                problems.append(ApiError("metadata_nested", param=known, name=known or "a value"))
+            else:
+                _refuse(problems, inner, "must be one value")
     return {name: None if member == "" else member for name, member in value.items()}
 
 
@@ -100,13 +103,20 @@ def _arrange_array(item: Any, value: Any, path: str, problems: list[ApiError]) -
 
 
 @cache
-def _kind(annotation: Any) -> Any:
-    """Return the type inside Annotated and Optional."""
+def _meaning(annotation: Any) -> tuple[Literal["object", "map", "array", "value"], Any]:
+    """Return what a type, however annotated or optional, means: its form, and that of what."""
     if get_origin(annotation) is Annotated:
-        return _kind(get_args(annotation)[0])
+        return _meaning(get_args(annotation)[0])
     inner = [part for part in get_args(annotation) if part is not NoneType]
-    optional = len(inner) < len(get_args(annotation))
-    return _kind(inner[0]) if optional and len(inner) == 1 else annotation
+    if len(inner) == 1 and len(inner) < len(get_args(annotation)):
+        return _meaning(inner[0])
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return "object", annotation
+    if get_origin(annotation) is dict:
+        return "map", annotation
+    if get_origin(annotation) is list:
+        return "array", inner[0]
+    return "value", annotation
 
 
 def _refuse(problems: list[ApiError], path: str, reason: str) -> None:
@@ -141,7 +151,7 @@ _SENTENCES: Mapping[str, str] = {
     "literal_error": "must be {expected}",
     "model_type": "must be one object",
     "list_type": "must be an array",
-    "dict_type": "must be an object of texts",
+    "dict_type": "must be an object",
     "too_long": "must have at most {max_length} members",
 }
 

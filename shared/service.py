@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 
-from shared import clock
+from shared import clock, starting
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import Secrets, Storage, open_secrets, open_storage
@@ -31,11 +31,11 @@ class Service:
 
 
 async def open_service(settings: Settings) -> Service:
-    """Open what the settings name."""
+    """Open what the settings name. With that the process has started."""
     secret_store = open_secrets(settings)
     pepper = settings.pepper or await _own_pepper(secret_store)
     storage = open_storage(settings)
-    return Service(
+    opened = Service(
         settings=settings,
         storage=storage,
         secrets=secret_store,
@@ -53,6 +53,8 @@ async def open_service(settings: Settings) -> Service:
         ),
         log=Log(settings.log),
     )
+    starting.end()
+    return opened
 
 
 async def _own_pepper(secret_store: Secrets) -> bytes:
@@ -71,7 +73,10 @@ async def current() -> Service:
     """Return this process's service, opened from the environment at the first request."""
     global _current  # noqa: PLW0603 - a process has one
     if _current is None:
-        _current = await open_service(load())
+        try:
+            _current = await open_service(load())
+        finally:  # also where the settings are wrong, and every request is told so
+            starting.end()
     return _current
 
 

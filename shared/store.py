@@ -10,7 +10,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
-from shared.backends import Condition, Delete, Document, Guard, Key, Put, Query, Storage, Write
+from shared.backends import (
+    TERMS,
+    Condition,
+    Delete,
+    Document,
+    Guard,
+    Key,
+    Put,
+    Query,
+    Storage,
+    Write,
+)
 from shared.errors import ApiError
 from shared.models import Record
 from shared.pages import Page, PageQuery, bound, narrowed
@@ -55,6 +66,10 @@ class Replay(Record):
     status: int = 200
     code: str = ""
     body: str = ""
+
+    def terms(self) -> Sequence[str]:
+        """Return the objects that it names, by which it is found when one is erased."""
+        return self.objects
 
 
 class Replayed(Exception):
@@ -210,14 +225,14 @@ class Store:
     def insert(self, record: R) -> R:
         """Stage a new record, whose id is its own."""
         key = self._key(type(record), record.id)
-        self._staged[key] = Put(key, record.dump())
+        self._staged[key] = Put(key, record.dump(), terms=record.terms())
         self._marker = self._marker or key
         return record
 
     def put(self, record: R) -> R:
         """Stage a record over what was read in its place, be it an older state or nothing."""
         key = self._key(type(record), record.id)
-        self._staged[key] = Put(key, record.dump(), self._version(key))
+        self._staged[key] = Put(key, record.dump(), self._version(key), terms=record.terms())
         return record
 
     def delete(self, record: Record) -> None:
@@ -227,7 +242,7 @@ class Store:
 
     async def forget(self, record_id: str) -> None:
         """Stage the deletion of every replay record that names an object."""
-        where: tuple[Condition, ...] = (("objects", "contains", record_id),)
+        where: tuple[Condition, ...] = ((TERMS, "contains", record_id),)
         query = Query(self._ground, self.organisation, Replay.collection, MOST_FORGOTTEN, where)
         for document in await self._storage.query(query):
             self._staged[document.key] = Delete(document.key, document.version)
@@ -267,7 +282,7 @@ class Store:
             )
             key = self._replay_key(record)
             expires = self.now + REPLAY_LIFE
-            writes.append(Put(key, record.dump(), self._version(key), expires))
+            writes.append(Put(key, record.dump(), self._version(key), expires, record.terms()))
         if not writes:
             return
         if any(write.key.space != self._ground for write in writes):

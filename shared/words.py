@@ -31,10 +31,13 @@ _BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 def normalise(text: str) -> str:
     """Return the words of a text in small letters, without accents, with one space between."""
-    letters = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", text)).casefold()
-    # Every kind of mark: the vowel signs of Indic scripts do not combine, and part no words either.
-    plain = "".join(each for each in letters if unicodedata.category(each)[0] != "M")
-    return _BETWEEN_WORDS.sub(" ", plain.translate(_PLAIN)).strip()
+    letters = _APOSTROPHES.sub("", text).casefold()
+    if not letters.isascii():
+        apart = unicodedata.normalize("NFKD", letters).casefold()
+        # Every kind of mark: vowel signs of Indic scripts do not combine, and part no words either.
+        plain = "".join(each for each in apart if unicodedata.category(each)[0] != "M")
+        letters = plain.translate(_PLAIN)
+    return _BETWEEN_WORDS.sub(" ", letters).strip()
 
 
 def whole(text: str) -> str:

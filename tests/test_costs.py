@@ -1,20 +1,15 @@
 """What each route costs: storage verbs and documents, counted and pinned."""
 
-import json
 import re
-from itertools import combinations
 from typing import Any
 
 import pytest
 
 from functions import discover
-from shared.backends import Query
 from shared.metering import Series
-from shared.pages import ListQuery
 from shared.service import Service
 from tests.support.inprocess import InProcess
-from tests.support.processes import ROOT
-from tests.support.serving import PATIENT, POSTCODE, Json, Partner
+from tests.support.serving import ADDRESS, PATIENT, POSTCODE, Json, Partner
 
 PRICES: dict[str, dict[str, Any]] = {
     # documents of each get · documents of each query · documents written by each commit
@@ -35,6 +30,23 @@ PRICES: dict[str, dict[str, Any]] = {
     "GET /v1/appointments/{appointment}": {"gets": [1]},
     "POST /v1/appointments/{appointment}/cancel": {"gets": [1, 2], "commits": [5]},
     "GET /v1/appointments/{appointment}/cancellation": {"gets": [1]},
+    "POST /v1/appointments/{appointment}": {"gets": [1, 2], "commits": [2]},
+    "PATCH /v1/appointments/{appointment}": {"gets": [1, 2], "commits": [2]},
+    "POST /v1/appointments/{appointment}/reschedule": {"gets": [1, 5], "commits": [5]},
+    "GET /v1/cancellation_reasons": {},
+    "POST /v1/organisations/{organisation}": {"gets": [1], "commits": [2]},
+    "PATCH /v1/organisations/{organisation}": {"gets": [1], "commits": [2]},
+    "POST /v1/patients/search": {"queries": [2]},
+    # Who changes keys is looked up anew, and their organisation.
+    "POST /v1/api_keys": {"gets": [2], "commits": [1]},
+    "GET /v1/api_keys": {"queries": [3]},
+    "GET /v1/api_keys/{api_key}": {"gets": [1]},
+    "POST /v1/api_keys/{api_key}": {"gets": [2, 1], "commits": [2]},
+    "PATCH /v1/api_keys/{api_key}": {"gets": [2, 1], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/roll": {"gets": [2, 1], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/revoke": {"gets": [2, 1], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/reveal": {"gets": [2, 1]},
+    "GET /docs/errors": {},
 }
 WITH_A_KEY: dict[str, dict[str, Any]] = {
     "POST /v1/patients": {"commits": [2]},
@@ -42,6 +54,10 @@ WITH_A_KEY: dict[str, dict[str, Any]] = {
     "PATCH /v1/patients/{patient}": {"gets": [2], "commits": [3]},
     "POST /v1/appointments": {"gets": [5], "commits": [4]},
     "POST /v1/appointments/{appointment}/cancel": {"gets": [2, 2], "commits": [6]},
+    "POST /v1/appointments/{appointment}/reschedule": {"gets": [2, 5], "commits": [6]},
+    "POST /v1/patients/search": {"queries": [2]},
+    "POST /v1/api_keys": {"gets": [2, 1], "commits": [2]},
+    "POST /v1/api_keys/{api_key}/roll": {"gets": [2, 2], "commits": [3]},
 }
 
 
@@ -49,8 +65,10 @@ class Scene:
     """Objects for every route to be called on, and a watched storage under them."""
 
     def __init__(self, partner: Partner) -> None:
+        partner = partner.administrator()
         self.api = InProcess(partner.backing, partner.key)
         self.partner = partner
+        self.made_key = partner.with_key({"tasks": "read"}).api_key
         self.task = partner.task()
         window = next(each for each in partner.windows(self.task) if each["remaining"] > 2)
         self.booked = partner.book(window)
@@ -62,12 +80,20 @@ class Scene:
         self.bodies: dict[str, Json] = {
             "POST /v1/patients": PATIENT,
             "POST /v1/patients/{patient}": {"note": "x"},
-            "PATCH /v1/patients/{patient}": {"note": "x"},
             "POST /v1/appointments": partner.request(
                 {"id": self.booked["patientId"]}, self.task, self.open
             ),
             "POST /v1/appointments/{appointment}/cancel": reason,
+            "POST /v1/appointments/{appointment}/reschedule": {"windowId": self.open["id"]},
+            "POST /v1/patients/search": {"name": "love", "limit": 1},
+            "POST /v1/api_keys": {"name": "x"},
+            "POST /v1/organisations/{organisation}": {"displayName": "New Name"},
+            "POST /v1/api_keys/{api_key}": {"name": "x"},
         }
+        moved = {"location": {"address": ADDRESS}}
+        self.bodies["POST /v1/appointments/{appointment}"] = moved
+        for name, body in list(self.bodies.items()):
+            self.bodies.setdefault(name.replace("POST", "PATCH"), body)
         self.queries: dict[str, Json] = {
             "GET /v1/patients": {"limit": 2},
             "GET /v1/availability": {
@@ -88,6 +114,7 @@ class Scene:
             "{task}": self.task["id"],
             "{patient}": free,
             "{appointment}": which["id"],
+            "{api_key}": self.made_key.id,
         }
         return re.sub(r"\{\w+\}", lambda found: str(ids[found[0]]), template)
 
@@ -98,13 +125,14 @@ class Scene:
         assert self.api.watched is not None
         watched = self.api.watched
         watched.forget()
-        self.api.call(
+        answer = self.api.send(
             method,
             self.path(name),
             params=self.queries.get(name),
             json=self.bodies.get(name),
             headers=headers,
         )
+        assert answer.status_code == 200, answer.text
         counted = {
             "gets": list(watched.gets),
             "queries": [documents for _, documents in watched.queries],
@@ -136,15 +164,20 @@ def test_authentication_costs_nothing_in_the_steady_state(partner: Partner) -> N
         api.call("GET", "/v1/organisations")
     assert api.secrets is not None
     assert api.secrets.reads == 1
+    assert api.watched is not None
+    assert api.watched.gets == [2]  # the key's document and its organisation's, once
+    assert api.watched.commits == [2]  # that the key is in use, and the mark of that commit
 
 
 def test_a_page_costs_the_same_wherever_it_is(partner: Partner) -> None:
     made = [partner.create_patient()["id"] for _ in range(12)]
     api = InProcess(partner.backing, partner.key)
+    api.call("GET", "/v1/organisations")  # the key is known from here on
+    assert api.watched is not None
+    api.watched.forget()
     costs = set()
     for cursor in [{}, *({name: made[6]} for name in ("starting_after", "ending_before"))]:
         api.call("GET", "/v1/patients", params={"limit": 3, **cursor})
-        assert api.watched is not None
         costs.add((len(api.watched.gets), *(number for _, number in api.watched.queries)))
         api.watched.forget()
     assert costs == {(0, 4)}
@@ -171,85 +204,3 @@ def test_usage_is_counted_by_bounded_words(partner: Partner) -> None:
         Series(*series, "/v1/patients/{patient}", "GET", 200, "", key): (3, True),
         Series(*series, "/v1/patients", "POST", 400, "parameter_missing", key): (1, True),
     }
-
-
-# --- Indexes -------------------------------------------------------------------------------------
-
-Shape = tuple[str, tuple[tuple[str, str], ...]]
-
-
-def shape(query: Query) -> Shape:
-    """Return the composite index that a query needs: what it compares, then the id."""
-    kinds = {"==": "ASCENDING", "contains": "CONTAINS"}
-    fields = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
-    return query.collection, (*sorted(fields), ("id", _direction(query)))
-
-
-def _direction(query: Query) -> str:
-    return "DESCENDING" if query.descending else "ASCENDING"
-
-
-def declared() -> set[Shape]:
-    """Return the indexes of the manifest, and those that Firestore keeps for each field itself."""
-    manifest = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
-    return {
-        (
-            index["collectionGroup"],
-            tuple(
-                (each["fieldPath"], each.get("order") or each["arrayConfig"])
-                for each in index["fields"]
-            ),
-        )
-        for index in manifest["indexes"]
-    }
-
-
-def served(wanted: Shape) -> bool:
-    """Tell whether the manifest serves a shape; of several equalities each has its own index."""
-    collection, (*equalities, order) = wanted
-    return all((collection, (equality, order)) in declared() for equality in equalities)
-
-
-def test_every_filter_of_every_list_has_an_index_in_the_manifest(partner: Partner) -> None:
-    api = InProcess(partner.backing, partner.key)
-    values = {"patientId": "p_" + "0" * 22, "status": "scheduled", "externalRef": "x"}
-    seen = set()
-    for route in (route for each in discover() for route in each.routes):
-        if not issubclass(route.query, ListQuery) or "availability" in route.template:
-            continue
-        filters = sorted(set(route.query.model_fields) - set(ListQuery.model_fields))
-        chosen = [pair for size in range(len(filters) + 1) for pair in combinations(filters, size)]
-        prefix = {"organisations": "org", "tasks": "tsk", "patients": "p", "appointments": "apt"}
-        cursor = prefix[route.template.split("/")[2]] + "_" + "0" * 22
-        for names in chosen:
-            for page in ({}, {"ending_before": cursor}):
-                params = {**{name: values[name] for name in names}, **page}
-                api.call("GET", route.template, params=params)
-        assert api.watched is not None
-        seen |= {shape(query) for query, _ in api.watched.queries}
-    assert len(seen) > len(discover())
-    assert [wanted for wanted in seen if not served(wanted)] == []
-
-
-def test_the_search_for_what_names_a_patient_has_its_index_in_the_manifest(
-    partner: Partner,
-) -> None:
-    patient = partner.create_patient()
-    api = InProcess(partner.backing, partner.key)
-    api.call("DELETE", f"/v1/patients/{patient['id']}")
-    assert api.watched is not None
-    ((query, _),) = api.watched.queries
-    assert served(shape(query))
-
-
-def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) -> None:
-    for mode in (partner, partner.live()):
-        api = InProcess(mode.backing, mode.key)
-        params = {"taskId": mode.task()["id"], "postcode": POSTCODE}
-        api.call("GET", "/v1/availability", params=params)
-        cursor = {"ending_before": "win_" + "z" * 9 + "0" * 13}
-        api.call("GET", "/v1/availability", params={**params, **cursor})
-        assert api.watched is not None
-        seen = {shape(query) for query, _ in api.watched.queries}
-        assert len(seen) == 2
-        assert [wanted for wanted in seen if not served(wanted)] == []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from shared import clock, ids
 from shared.backends import (
+    TERMS,
     Condition,
     ConflictError,
     Data,
@@ -63,7 +64,7 @@ documents = st.fixed_dictionaries(
     optional={
         "status": st.sampled_from(["scheduled", "cancelled"]),
         "patientId": st.sampled_from(["p_1", "p_2", "p_3"]),
-        "names": st.lists(st.sampled_from(WORDS), unique=True),
+        TERMS: st.lists(st.sampled_from(WORDS), unique=True),
     },
 )
 ranges = st.sampled_from(["<", "<=", ">", ">="])
@@ -77,7 +78,7 @@ conditions: dict[str, st.SearchStrategy[Condition]] = {
         st.lists(st.sampled_from(["p_1", "p_2", "p_3", "p_9"]), min_size=1, unique=True),
     ),
     "one patient": st.tuples(st.just("patientId"), st.just("=="), st.sampled_from(["p_1", "p_2"])),
-    "word": st.tuples(st.just("names"), st.just("contains"), st.sampled_from([*WORDS, "z"])),
+    "word": st.tuples(st.just(TERMS), st.just("contains"), st.sampled_from([*WORDS, "z"])),
     "from": st.tuples(st.just("updatedAt"), ranges, st.sampled_from(MOMENTS)),
     "until": st.tuples(st.just("updatedAt"), ranges, st.sampled_from(MOMENTS)),
     "cursor": st.tuples(st.just("id"), ranges, names),
@@ -95,6 +96,12 @@ def queries(draw: st.DrawFn) -> Query:
         tuple(draw(conditions[name]) for name in chosen),
         draw(st.booleans()),
     )
+
+
+def keep(key: Key, document: Data) -> Put:
+    """Return the write of a document that a scan sees with its terms, which lie beside it."""
+    data = {name: value for name, value in document.items() if name != TERMS}
+    return Put(key, data, terms=document.get(TERMS, ()))
 
 
 def put(backing: Backing, *writes: Put) -> None:
@@ -117,7 +124,7 @@ def test_any_query_finds_what_a_scan_finds(
     owner = ids.mint("org", NOW)
     kept = [{"id": name, **data} for name, data in shelf.items()]
     for collection in ("patients", "appointments", "things"):
-        put(backing, *(Put(Key("test", owner, collection, each["id"]), each) for each in kept))
+        put(backing, *(keep(Key("test", owner, collection, each["id"]), each) for each in kept))
     for query in asked:
         assert find(backing, replace(query, owner=owner)) == scan(query, kept), query
 
@@ -145,14 +152,14 @@ def test_one_of_several_values_is_found_in_the_order_of_ids(backing: Backing) ->
     assert found(("patientId", "in", many)) == "fedcba"
 
 
-# --- The table of members on the local backend ---------------------------------------------------
+# --- The table of terms on the local backend ---------------------------------------------------
 
 
 class Change(NamedTuple):
-    """One write: of a document with these members, or, where that is None, its deletion."""
+    """One write: of a document with these terms, or, where that is None, its deletion."""
 
     name: str
-    members: list[str] | None
+    terms: list[str] | None
     collection: str
     expires: bool
 
@@ -164,7 +171,6 @@ changes = st.builds(
     st.sampled_from(["patients", "replays", "things"]),
     st.booleans(),
 )
-FIELDS = {"patients": "names", "replays": "objects", "things": "names"}
 
 
 class Shelf:
@@ -183,11 +189,10 @@ class Shelf:
         writes: list[Write] = []
         for (key, change), document in zip(by_key.items(), found, strict=True):
             version = None if document is None else document.version
-            if change.members is not None:
-                data = {"id": key.id, FIELDS[key.collection]: change.members}
+            if change.terms is not None:
                 expires = NOW - timedelta(days=3) if change.expires else None
-                writes.append(Put(key, data, version, expires))
-                self.kept[key] = data
+                writes.append(Put(key, {"id": key.id}, version, expires, change.terms))
+                self.kept[key] = {"id": key.id, TERMS: change.terms}
                 (self.expiring.add if change.expires else self.expiring.discard)(key)
             elif version is not None:
                 writes.append(Delete(key, version))
@@ -210,31 +215,26 @@ class Shelf:
 
     async def check(self) -> None:
         """Hold every search, and the table itself, against a scan."""
-        for collection, field in FIELDS.items():
+        for collection in ("patients", "replays", "things"):
             kept = [data for key, data in self.kept.items() if key.collection == collection]
             for word in (*WORDS, "z"):
                 for descending in (True, False):
                     query = Query(
-                        "test", OWNER, collection, 9, ((field, "contains", word),), descending
+                        "test", OWNER, collection, 9, ((TERMS, "contains", word),), descending
                     )
                     found = await self.storage.query(query)
                     assert [each.key.id for each in found] == scan(query, kept)
-                    assert [each.data for each in found] == [self.kept[each.key] for each in found]
+                    assert [each.data for each in found] == [{"id": each.key.id} for each in found]
         with sqlite3.connect(Path(self.folder, "documents.sqlite")) as connection:
-            rows = connection.execute("SELECT collection, field, value, id FROM members").fetchall()
+            rows = connection.execute("SELECT collection, id FROM terms").fetchall()
         connection.close()
-        assert sorted(rows) == sorted(
-            (key.collection, field, word, key.id)
-            for key, data in self.kept.items()
-            for field in (FIELDS[key.collection],)
-            for word in data[field]
-            if key.collection != "things"  # the manifest has no index of theirs
-        )
+        found_by = [(key.collection, key.id) for key, data in self.kept.items() if data[TERMS]]
+        assert sorted(rows) == sorted(found_by)
 
 
 @settings(max_examples=examples(25), deadline=None)
 @given(commits=st.lists(st.lists(changes, min_size=1, max_size=3), min_size=1, max_size=6))
-def test_the_local_table_of_members_is_exact_after_any_changes(
+def test_the_local_table_of_terms_is_exact_after_any_changes(
     commits: list[list[Change]],
 ) -> None:
     async def walk(folder: str) -> None:
@@ -252,7 +252,7 @@ def test_the_local_table_of_members_is_exact_after_any_changes(
 
 HOME = "space=? AND owner=? AND collection=?"
 BY_ONE = f"({HOME} AND <expr>=? AND id<?)"
-BY_NAME: list[Condition] = [("names", "contains", "x"), ("phone", "==", "1"), ("id", "<", "p_1")]
+BY_NAME: list[Condition] = [(TERMS, "contains", "x"), ("phone", "==", "1"), ("id", "<", "p_1")]
 BY_PATIENT: list[Condition] = [("patientId", "in", ["p_1", "p_2"]), ("id", "<", "apt_1")]
 BY_CHANGE: list[Condition] = [("updatedAt", ">", "2026"), ("id", "<", "apt_1")]
 
@@ -264,7 +264,7 @@ BY_CHANGE: list[Condition] = [("updatedAt", ">", "2026"), ("id", "<", "apt_1")]
             "patients",
             BY_NAME,
             [
-                f"SEARCH members USING PRIMARY KEY ({HOME} AND field=? AND value=? AND id<?)",
+                f"SEARCH terms USING PRIMARY KEY ({HOME} AND id<?)",
                 f"SEARCH documents USING PRIMARY KEY ({HOME} AND id=?)",
             ],
         ),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared import ids
 from shared.backends import (
+    TERMS,
     ConflictError,
     Data,
     Delete,
@@ -199,13 +200,27 @@ def test_a_commit_that_is_no_json_fails_alone(shelf: Shelf) -> None:
     shelf.put("a", right=1)
 
 
-def test_an_array_is_found_by_its_members(shelf: Shelf) -> None:
-    shelf.put("a", names=["x", "y"])
-    shelf.put("b", names=["y"])
-    shelf.put("c", names=[])
-    shelf.put("d")
-    assert shelf.query(("names", "contains", "y")) == ["b", "a"]
-    assert shelf.query(("names", "contains", "x")) == ["a"]
+def test_a_document_is_found_by_its_terms_which_do_not_read_back(shelf: Shelf) -> None:
+    def put(name: str, *terms: str, over: Document | None = None) -> Document:
+        version = None if over is None else over.version
+        shelf.commit(Put(shelf.key(name), {"id": name}, version, terms=terms))
+        return shelf.read(name)
+
+    first = put("a", "x", "y")
+    put("b", "y")
+    put("c", "xy")
+    put("d")
+    assert shelf.query((TERMS, "contains", "y")) == ["b", "a"]
+    assert shelf.query((TERMS, "contains", "x")) == ["a"]
+    assert shelf.query((TERMS, "contains", "y"), ("id", "<", "b")) == ["a"]
+    assert first.data == {"id": "a"}
+    second = put("a", "z", over=first)
+    assert shelf.query((TERMS, "contains", "y")) == ["b"]
+    assert shelf.query((TERMS, "contains", "z")) == ["a"]
+    put("a", over=second)
+    assert shelf.query((TERMS, "contains", "z")) == []
+    shelf.commit(Delete(shelf.key("b"), shelf.read("b").version))
+    assert shelf.query((TERMS, "contains", "y")) == []
 
 
 def test_of_many_writers_at_one_version_exactly_one_wins(shelf: Shelf) -> None:

@@ -72,7 +72,8 @@ def test_importing_a_function_starts_nothing_and_loads_no_vendor(name: str) -> N
     script = f"""
 import sys, threading, json
 import functions.{name}.main
-heavy = ("google.cloud.firestore_v1", "grpc", "sqlite3", "phonenumbers", "email_validator")
+heavy = ("google.auth", "google.cloud.firestore_v1", "grpc", "requests", "sqlite3")
+heavy += ("phonenumbers", "email_validator", "nhs_number")
 loaded = [each for each in heavy if each in sys.modules]
 print(json.dumps({{"loaded": loaded, "threads": threading.active_count()}}))
 """
@@ -84,6 +85,34 @@ print(json.dumps({{"loaded": loaded, "threads": threading.active_count()}}))
         check=True,
     )
     assert json.loads(ran.stdout) == {"loaded": [], "threads": 1}
+
+
+@pytest.mark.parametrize(("settings", "status"), [({"ALLY_BACKEND": "local"}, 401), ({}, 500)])
+def test_garbage_is_collected_from_the_first_answer_on_and_what_imports_made_left_alone(
+    tmp_path: Path, settings: dict[str, str], status: int
+) -> None:
+    script = """
+import asyncio, gc, json
+from functions.patients.main import api
+from starlette.requests import Request
+rested = not gc.isenabled()
+scope = {"type": "http", "method": "GET", "path": "/v1/patients"}
+scope |= {"query_string": b"", "headers": []}
+answer = asyncio.run(api(Request(scope)))
+frozen = gc.get_freeze_count()
+print(json.dumps([answer.status_code, rested, gc.isenabled(), frozen > 10_000]))
+"""
+    unset = {name for name in os.environ if name.startswith("ALLY_")}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=ROOT,
+        env={**environment, "ALLY_STATE": str(tmp_path), **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(ran.stdout.splitlines()[-1]) == [status, True, True, True]
 
 
 @pytest.mark.parametrize("api", discover(), ids=lambda api: api.name)

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 
 from shared.backends import ConflictError, UnavailableError
@@ -21,6 +23,11 @@ from tests.support.secret_manager import SecretManager
 from tests.support.serving import PATIENT, Backing, Partner, Server
 
 SECRET_VALUE = "Zanzibar-Value"
+
+
+def code(answer: httpx.Response) -> str:
+    """Return the code of a refusal, or nothing."""
+    return str(answer.json()["error"]["code"]) if answer.is_error else ""
 
 
 @pytest.fixture
@@ -150,40 +157,86 @@ def test_behind_the_gateway_the_key_is_in_the_forwarded_header_alone(
 # --- Google's services ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def google(
-    emulator: Emulator, secret_manager: SecretManager, tmp_path: Path
-) -> Iterator[tuple[SecretManager, Partner]]:
-    """A server of its own on the google backend, which believes a key for half a second."""
-    environment = {
-        **google_environment(emulator, secret_manager),
-        "ALLY_LOG": str(tmp_path / "requests.jsonl"),
-        "ALLY_KEY_CACHE": "0.5",
-        "ALLY_STORAGE_TIMEOUT": "1",
-    }
-    backing = Backing(environment)
-    server = Server(backing, tmp_path)
-    yield secret_manager, backing.partner(server)
-    secret_manager.failing = None
+@pytest.fixture(scope="module")
+def on_google(
+    emulator: Emulator, secret_manager: SecretManager, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Partner]:
+    """A server of its own, which believes a key for half a second."""
+    folder = tmp_path_factory.mktemp("google")
+    backing = Backing(
+        {
+            **google_environment(emulator, secret_manager),
+            "ALLY_LOG": str(folder / "requests.jsonl"),
+            "ALLY_KEY_CACHE": "0.5",
+            "ALLY_STORAGE_TIMEOUT": "1",
+        }
+    )
+    server = Server(backing, folder)
+    yield backing.partner(server)
     server.stop()
     backing.close()
 
 
+@pytest.fixture
+def google(on_google: Partner, secret_manager: SecretManager) -> Iterator[Partner]:
+    yield on_google
+    secret_manager.recover()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["UNAVAILABLE", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "INTERNAL", "slow"],
+)
 def test_without_secret_manager_known_keys_go_on_and_others_are_not_let_in(
-    google: tuple[SecretManager, Partner],
+    google: Partner, secret_manager: SecretManager, trouble: str
 ) -> None:
-    manager, partner = google
-    partner.get("/v1/tasks")
-    for failure in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED):
-        unknown = partner.with_key({"*": "read"})
-        manager.failing = failure
-        time.sleep(0.6)  # until the known one is looked at again
-        partner.get("/v1/tasks")
-        answer = unknown.send("GET", "/v1/tasks")
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"]
-        manager.failing = None
-        unknown.get("/v1/tasks")
+    google.get("/v1/tasks")
+    unknown = google.with_key({"*": "read"})
+    if trouble == "slow":
+        secret_manager.dawdle(30)
+    else:
+        secret_manager.failing = grpc.StatusCode[trouble]
+    time.sleep(0.6)  # until the known one is looked at again
+    google.get("/v1/tasks")
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        keys = (unknown.key, unknown.key[:-30] + "0" * 30)
+        answers = list(pool.map(lambda key: google.server.send("GET", "/v1/tasks", key), keys))
+    assert time.monotonic() - began < 3
+    for answer in answers:
+        assert (answer.status_code, code(answer)) == (503, "temporarily_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+    for key in (google.key[:-30] + "0" * 30, f"test_{'0' * 24}.{'0' * 30}"):
+        assert code(google.server.send("GET", "/v1/tasks", key)) == "key_invalid"
+    google.get("/v1/tasks")
+    secret_manager.recover()
+    unknown.get("/v1/tasks")
+
+
+def test_a_secret_that_is_not_to_be_seen_yet_is_let_in_once_it_is(
+    google: Partner, secret_manager: SecretManager
+) -> None:
+    google.get("/v1/tasks")
+    late = google.with_key({"*": "read"})
+    secret_manager.unaware = True
+    assert code(late.send("GET", "/v1/tasks")) == "key_invalid"
+    time.sleep(0.6)
+    google.get("/v1/tasks")
+    assert code(late.send("GET", "/v1/tasks")) == "key_invalid"
+    secret_manager.recover()
+    time.sleep(0.6)  # until it is asked for again
+    late.get("/v1/tasks")
+
+
+def test_a_secret_that_outlives_its_key_opens_nothing(
+    google: Partner, secret_manager: SecretManager
+) -> None:
+    ended = google.with_key({"*": "read"})
+    administrator = google.administrator()
+    administrator.post(f"/v1/api_keys/{ended.api_key.id}/revoke")
+    before = secret_manager.reads
+    assert code(ended.send("GET", "/v1/tasks")) == "key_revoked"
+    assert secret_manager.reads == before + 1  # it was served all the same
 
 
 def test_without_firestore_every_answer_is_a_503_in_the_envelope(

@@ -45,6 +45,8 @@ class Put:
     version: Version | None = None
     expires: datetime | None = None
     """When the document may be deleted. Until it is, it still reads back."""
+    terms: Sequence[str] = ()
+    """What the document is found by beside its data, each a line; it does not read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,10 @@ class Guard:
 Write = Put | Delete | Guard
 
 Operator = Literal["==", "<", "<=", ">", ">=", "in", "contains"]
-"""`in` asks for one of several values, `contains` for a member of an array."""
+"""`in` asks for one of several values, `contains` for one of the terms of a document."""
+
+TERMS = "terms"
+"""The name under which a query seeks what documents are found by."""
 
 Condition = tuple[str, Operator, Any]
 """A field, and what its value must be."""

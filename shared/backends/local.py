@@ -12,7 +12,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,10 @@ import orjson
 
 from shared import clock
 from shared.backends import (
+    TERMS,
     ConflictError,
+    Delete,
     Document,
-    Guard,
     Key,
     Operator,
     Put,
@@ -40,10 +41,10 @@ CREATE TABLE IF NOT EXISTS documents (
     version INTEGER NOT NULL, expires REAL, data TEXT NOT NULL,
     PRIMARY KEY (space, owner, collection, id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS members (
-    space TEXT NOT NULL, owner TEXT NOT NULL, collection TEXT NOT NULL, field TEXT NOT NULL,
-    value TEXT NOT NULL, id TEXT NOT NULL,
-    PRIMARY KEY (space, owner, collection, field, value, id)
+CREATE TABLE IF NOT EXISTS terms (
+    space TEXT NOT NULL, owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
+    terms TEXT NOT NULL,
+    PRIMARY KEY (space, owner, collection, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS expiring ON documents (expires) WHERE expires IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
@@ -55,11 +56,9 @@ GET = (
 )
 HOME = "space = ? AND owner = ? AND collection = ? AND id = ?"
 DELETE = f"DELETE FROM documents WHERE {HOME}"  # noqa: S608 - ours
-INSERT_MEMBER = "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)"
-DELETE_MEMBER = (
-    "DELETE FROM members WHERE space = ? AND owner = ? AND collection = ? AND field = ?"
-    " AND value = ? AND id = ?"
-)
+PUT_TERMS = "INSERT OR REPLACE INTO terms VALUES (?, ?, ?, ?, ?)"
+DELETE_TERMS = f"DELETE FROM terms WHERE {HOME}"  # noqa: S608 - ours
+BETWEEN_TERMS = "\n"
 INDEXES = Path(__file__).parents[2] / "infra" / "firestore.indexes.json"
 LARGEST_GROUP = 256
 KEEP_EXPIRED = timedelta(days=1)
@@ -160,7 +159,7 @@ class LocalStorage:
             raise sqlite3.DatabaseError(health)
         self._reader.execute("PRAGMA journal_mode = WAL")
         self._reader.executescript(SCHEMA)
-        for (_, field), name in _manifest().indexes.items():
+        for (_, field), name in _declared_indexes().items():
             # Partial by what is there: were it by collection, SQLite would compile every statement
             # anew for each collection that is bound to it.
             self._reader.execute(
@@ -173,14 +172,10 @@ class LocalStorage:
 
     def _purge(self, limit: float) -> None:
         """Delete the documents that expired before a moment, in seconds since 1970."""
-        expired = self._reader.execute(
-            "SELECT space, owner, collection, id FROM documents WHERE expires < ?", (limit,)
-        ).fetchall()
-        with self._reader:
-            for place in expired:
-                key = Key(*place)
-                self._reader.executemany(DELETE_MEMBER, _members(self._reader, key))
-                self._reader.execute(DELETE, key)
+        places = "SELECT space, owner, collection, id FROM documents WHERE expires < ?"
+        for expired in self._reader.execute(places, (limit,)).fetchall():
+            self._reader.execute(DELETE_TERMS, expired)
+            self._reader.execute(DELETE, expired)
 
     def _write_groups(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")
@@ -196,52 +191,43 @@ class LocalStorage:
         connection.close()
 
 
-class _Manifest(NamedTuple):
-    """What Firestore's index manifest declares, made here too: it costs here what it costs there.
-
-    `indexes` names one for each pair of collection and field that is compared for equality, which
-    SQLite is told to use, since without statistics it takes the primary key to be as good.
-    `arrays` says which fields of a collection are sought by a member.
-    """
-
-    indexes: Mapping[tuple[str, str], str]
-    arrays: Mapping[str, Sequence[str]]
-
-
 @cache
-def _manifest() -> _Manifest:
-    indexes: dict[tuple[str, str], str] = {}
-    arrays: dict[str, dict[str, None]] = {}
-    for index in json.loads(INDEXES.read_text())["indexes"]:
-        collection, first = index["collectionGroup"], index["fields"][0]
-        field = first["fieldPath"]
-        if "arrayConfig" in first:
-            arrays.setdefault(collection, {})[field] = None
-        elif field != "id":
-            indexes[collection, field] = f"{collection}_by_{field}"
-    return _Manifest(indexes, {collection: list(fields) for collection, fields in arrays.items()})
+def _declared_indexes() -> dict[tuple[str, str], str]:
+    """Return a name for each pair of collection and field that Firestore's manifest declares.
+
+    Made here too, they let a filter by equality cost here what it costs there. SQLite is told to
+    use them, since without statistics it takes the primary key to be as good.
+    """
+    manifest = json.loads(INDEXES.read_text())
+    return {
+        (index["collectionGroup"], first["fieldPath"]): (
+            f"{index['collectionGroup']}_by_{first['fieldPath']}"
+        )
+        for index in manifest["indexes"]
+        for first in index["fields"][:1]
+        if "order" in first and first["fieldPath"] != "id"
+    }
 
 
 def _select(query: Query) -> tuple[str, list[Any]]:
     """Return the statement of a query, and its values.
 
-    Where members of an array are sought their table leads, and its id is the order.
+    Terms lie in a table of their own, which leads where one is sought: it is read in the order of
+    the ids until enough are found.
     """
-    indexes, arrays = _manifest()
     source = "documents"
     conditions = ["space = ?", "owner = ?", "collection = ?"]
     values: list[Any] = [query.space, query.owner, query.collection]
     for field, operator, value in query.where:
-        if operator == "contains" and field in arrays.get(query.collection, ()):
-            source = "members CROSS JOIN documents USING (space, owner, collection, id)"
-            conditions.append("field = ? AND value = ?")
-            values += [field, value]
-            continue
         conditions.append(_condition(field, operator, value))
-        values += value if operator == "in" else [value]
+        if operator == "contains":
+            source = "terms CROSS JOIN documents USING (space, owner, collection, id)"
+            values.append(f"{BETWEEN_TERMS}{value}{BETWEEN_TERMS}")
+            continue
         if operator in ("==", "in") and source == "documents":
-            name = indexes.get((query.collection, field))
+            name = _declared_indexes().get((query.collection, field))
             source = f"documents INDEXED BY {name}" if name else source
+        values += value if operator == "in" else [value]
     order = "DESC" if query.descending else "ASC"
     where = " AND ".join(conditions)
     statement = f"SELECT id, version, expires, data FROM {source} WHERE {where}"  # noqa: S608 - ours
@@ -285,41 +271,20 @@ def _apply(
     connection: sqlite3.Connection, writes: Sequence[tuple[Write, str]], version: int
 ) -> None:
     for write, text in writes:
-        if isinstance(write, Guard):
-            continue
-        old = _members(connection, write.key) if write.version is not None else set()
         if isinstance(write, Put):
             expires = None if write.expires is None else write.expires.timestamp()
             connection.execute(
                 "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*write.key, version, expires, text),
             )
-            new = _named(write.key, write.data)
-        else:
+            if write.terms:
+                together = BETWEEN_TERMS.join(("", *write.terms, ""))
+                connection.execute(PUT_TERMS, (*write.key, together))
+            elif write.version is not None:
+                connection.execute(DELETE_TERMS, write.key)
+        elif isinstance(write, Delete):
             connection.execute(DELETE, write.key)
-            new = set()
-        connection.executemany(DELETE_MEMBER, old - new)
-        connection.executemany(INSERT_MEMBER, new - old)
-
-
-_Member = tuple[str, str, str, str, str, str]
-
-
-def _named(key: Key, data: Mapping[str, Any]) -> set[_Member]:
-    """Return the members of a document's arrays that are sought, as rows of their table."""
-    return {
-        (key.space, key.owner, key.collection, field, value, key.id)
-        for field in _manifest().arrays.get(key.collection, ())
-        for value in data.get(field, ())
-    }
-
-
-def _members(connection: sqlite3.Connection, key: Key) -> set[_Member]:
-    """Return the rows that there are of a document."""
-    if key.collection not in _manifest().arrays:
-        return set()
-    row = connection.execute(GET, key).fetchone()
-    return set() if row is None else _named(key, orjson.loads(row[2]))
+            connection.execute(DELETE_TERMS, write.key)
 
 
 def _text(write: Write) -> str:
@@ -346,10 +311,10 @@ def _document(key: Key, row: tuple[int, float | None, str]) -> Document:
 
 
 def _condition(field: str, operator: Operator, value: Any) -> str:
+    if operator == "contains":
+        return f"instr({TERMS}, ?) > 0"
     if operator == "in":
         return f"{_extract(field)} IN ({', '.join('?' * len(value))})"
-    if operator == "contains":
-        return f"EXISTS (SELECT 1 FROM json_each(data, '$.{field}') WHERE value = ?)"  # noqa: S608 - ours
     return f"{'id' if field == 'id' else _extract(field)} {operator} ?"
 
 

@@ -1,6 +1,9 @@
 """The real Firestore emulator, of the Cloud SDK, run directly."""
 
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.processes import Process, free_port, listens
@@ -49,3 +52,16 @@ class Emulator:
 
     def stop(self) -> None:
         self._process.kill()
+
+
+@contextmanager
+def running_emulator(folder: Path) -> Iterator[Emulator]:
+    """Run an emulator, or end the program and say why there is none."""
+    jar = find_jar()
+    if jar is None:
+        sys.exit(f"NOT MEASURED. {MISSING}")
+    emulator = Emulator(jar, folder)
+    try:
+        yield emulator
+    finally:
+        emulator.stop()

@@ -1,6 +1,7 @@
 """The API in the test's own process, where its clock can be set and its storage watched."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from shared import service as held
 from shared.api import application
 from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write
+from shared.errors import ApiError
 from shared.limits import Limiter
 from shared.service import Service
 from shared.settings import Mode
@@ -103,8 +105,26 @@ class InProcess:
                 async with httpx.AsyncClient(
                     transport=transport, base_url="https://api.ally.test"
                 ) as client:
-                    headers = {"Authorization": str(self.key), **options.pop("headers", {})}
+                    headers = httpx.Headers(options.pop("headers", {}))
+                    headers.setdefault("Authorization", str(self.key))
                     return await client.request(method, path, headers=headers, **options)
+
+        return self._backing.run(act)
+
+    def authenticate(self, keys: Iterable[object]) -> list[str]:
+        """Show keys to the keyring, all at once, and return the code of each refusal or nothing."""
+
+        async def attempt(key: object) -> str:
+            assert self._keyring is not None
+            try:
+                await self._keyring.authenticate(str(key))
+            except ApiError as refusal:
+                return refusal.code
+            return ""
+
+        async def act(service: Service) -> list[str]:
+            async with self._served(service):
+                return await asyncio.gather(*map(attempt, keys))
 
         return self._backing.run(act)
 

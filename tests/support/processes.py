@@ -37,13 +37,20 @@ class Process:
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    def wait_until(
+        self,
+        ready: Callable[[], bool],
+        what: str,
+        seconds: float = 30,
+        *,
+        between: float = 0.05,
+    ) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             if self.child.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"{what} did not start:\n{self.output.read_text()}")
-            time.sleep(0.05)
+            time.sleep(between)
 
     def stop(self, seconds: float = 15) -> int:
         self.child.send_signal(signal.SIGINT)

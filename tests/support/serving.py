@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import httpx
 
 from shared import clock, ids
+from shared.appointments import Appointment
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
+from shared.models import Record
 from shared.organisations import Organisation
 from shared.provision import EVERYTHING, create_key, create_organisation, keep, load_coverage
 from shared.scheduling import Window
@@ -175,7 +177,15 @@ class Partner:
 
     def change_organisation(self, **changes: Any) -> None:
         """Change the organisation as Operations would."""
+        self._change(Organisation, self.organisation.id, changes, account=True)
 
+    def change_appointment(self, appointment_id: str, **changes: Any) -> None:
+        """Change an appointment as Operations would."""
+        self._change(Appointment, appointment_id, changes)
+
+    def _change(
+        self, model: type[Record], record_id: str, changes: Json, *, account: bool = False
+    ) -> None:
         async def change(service: Service) -> None:
             now = service.now()
             store = Store(
@@ -184,9 +194,9 @@ class Partner:
                 organisation=self.organisation.id,
                 now=now,
                 request_id=ids.mint("req", now),
-                account=True,
+                account=account,
             )
-            found = await store.get(Organisation, self.organisation.id)
+            found = await store.get(model, record_id)
             store.put(found.model_copy(update=changes))
             await store.commit(200, b"")
 

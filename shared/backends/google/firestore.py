@@ -5,7 +5,7 @@ client costs more than twice the CPU (docs/decisions/0007-firestore-without-its-
 here retries a commit blindly (docs/decisions/0003-three-storage-verbs.md).
 
 A document lies at `<root>/<owner>/<collection>/<id>` of its space's database. Its fields are the
-data's members; `expireAt` beside them is what the TTL policy reads.
+data's members; beside them are `expireAt`, which the TTL policy reads, and `terms`.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from google.cloud.firestore_v1 import types
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcAsyncIOTransport
 
 from shared.backends import (
+    TERMS,
     ConflictError,
     Delete,
     Document,
@@ -270,6 +271,8 @@ class FirestoreStorage:
             message.update.name = name
             for field, value in write.data.items():
                 _encode(value, message.update.fields[field])
+            if write.terms:
+                _encode(list(write.terms), message.update.fields[TERMS])
             if write.expires is not None:
                 message.update.fields[EXPIRY_FIELD].timestamp_value.FromDatetime(write.expires)
         elif isinstance(write, Delete) or write.version is None:
@@ -302,7 +305,7 @@ async def _pause() -> None:
 
 
 def _document(key: Key, message: Any) -> Document:
-    data = {name: _decode(value) for name, value in message.fields.items()}
+    data = {name: _decode(value) for name, value in message.fields.items() if name != TERMS}
     expires: datetime | None = data.pop(EXPIRY_FIELD, None)
     version: Version = message.update_time
     return Document(key, data, version, expires)
