@@ -272,8 +272,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     if route.permission == PUBLIC:
         return await _publish(exchange, route)
     caller = await _admit(exchange)
-    if not caller.may(route.permission):
-        raise ApiError("permission_missing", permission=route.permission)
+    caller.require(route.permission)
     replay_key = _idempotency_key(exchange) if route.writes else None
     query_tree, body_tree = await _decode(exchange, route)
 

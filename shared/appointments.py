@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 from shared import ids
+from shared.auth import Caller
 from shared.backends import TERMS
 from shared.clock import TIMEZONE, isoformat
 from shared.errors import ApiError
@@ -137,11 +138,15 @@ class AppointmentQuery(ListQuery):
     }
 
 
-async def find_appointments(store: Store, query: AppointmentQuery) -> Page[Appointment]:
-    """Return a page of appointments; patients' names are sought first, for theirs."""
+async def find_appointments(
+    store: Store, caller: Caller, query: AppointmentQuery
+) -> Page[Appointment]:
+    """Return a page of appointments; patients' names are sought first, by who may see them."""
+    query.cursor(Appointment.prefix)  # a wrong one is refused before anything is sought
     where = query.conditions(Appointment.prefix, livemode=store.livemode)
     named = [condition for condition in where if condition[0] == TERMS]
     if named:
+        caller.require(f"{Patient.collection}:read")
         patients = await store.select(Patient, named, limit=MOST_NAMED + 1)
         if len(patients) > MOST_NAMED:
             raise refuse(f"finds more than {MOST_NAMED} patients by their name")

@@ -86,6 +86,11 @@ class Caller:
             self.answered[permission] = allowed
         return allowed
 
+    def require(self, permission: str) -> None:
+        """Refuse a caller who has not a permission."""
+        if not self.may(permission):
+            raise ApiError("permission_missing", permission=permission)
+
     def check(self, now: datetime, address: Callable[[], str]) -> None:
         """Refuse a key that is not valid now, or not from this address, or not in live mode."""
         self.key.check(now)

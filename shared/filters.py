@@ -13,6 +13,8 @@ from shared.fields import iso_moment
 from shared.forms import wrong
 
 MILLISECOND = timedelta(milliseconds=1)
+LONGEST_VALUE = 255
+"""The characters of the longest value: no field that can be filtered by is longer."""
 
 _TERM = re.compile(r'([A-Za-z.]{1,40})\s*(>=|<=|[:<>~])\s*"((?:[^"\\]|\\["\\])*)"')
 _AND = re.compile(r"\s+and\s+")
@@ -48,6 +50,8 @@ class Term(NamedTuple):
         """Return what the term asks of a store; `prefix` is that of the ids of the list."""
         if self.operator not in known.operators.split():
             raise refuse(f"compares {self.name} by one of {known.operators}")
+        if len(self.value) > LONGEST_VALUE:
+            raise refuse(f"compares {self.name} with more than {LONGEST_VALUE} characters")
         if known.kind == "exact":
             return [(known.field, "==", self.value)]
         if known.kind == "words":

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import StringConstraints
-
 from shared.backends import TERMS, Condition
 from shared.errors import ApiError
 from shared.fields import (
@@ -33,12 +31,12 @@ from shared.words import LONGEST, beginnings, normalise
 
 
 def _findable(value: str, _: Intake) -> str:
-    if not normalise(value):
-        raise ValueError("must have letters or digits")
+    if not 1 <= len(normalise(value)) <= LONGEST:
+        raise ValueError(f"must have 1 to {LONGEST} letters or digits")
     return value
 
 
-Findable = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), checked(_findable)]
+Findable = Annotated[Line, checked(_findable)]
 """The beginning of a name, from any of its words on."""
 
 

@@ -43,8 +43,7 @@ def plan(paths: Sequence[str], route: Route, caller: Caller) -> Plan:
             if expansion is None:
                 choice = f"knows only {', '.join(known)} here" if known else "is not possible here"
                 raise _unknown(choice)
-            if not caller.may(expansion.permission):
-                raise ApiError("permission_missing", permission=expansion.permission)
+            caller.require(expansion.permission)
             branch = branch.setdefault(name, {})
             model = expansion.model
     return whole
@@ -99,10 +98,11 @@ def links(page: Page[Any], url: str, query: bytes) -> str:
     pairs = quote(query, safe=SAFE).split("&")
     given = {pair: unquote_plus(pair.partition("=")[0]) for pair in pairs}
     kept = "".join(f"{pair}&" for pair, name in given.items() if pair and name not in CURSORS)
-    backwards = "ending_before" in given.values()
+    cursors = {name for pair, name in given.items() if pair.partition("=")[2]}  # empty is none
+    backwards = "ending_before" in cursors
     found = []
     if backwards or page.has_more:
         found.append(f'<{url}?{kept}starting_after={page.data[-1].id}>; rel="next"')
-    if page.has_more if backwards else "starting_after" in given.values():
+    if page.has_more if backwards else "starting_after" in cursors:
         found.append(f'<{url}?{kept}ending_before={page.data[0].id}>; rel="prev"')
     return ", ".join(found)

@@ -160,7 +160,11 @@ class Store:
         return found
 
     async def related(self, model: type[R], record_ids: Iterable[str]) -> dict[str, R]:
-        """Return those records that exist, in one read, as this request has changed them."""
+        """Return those records that exist, in one read, as this request has changed them.
+
+        What a replay record is to hold of them must still be so when it is stored: it would
+        otherwise outlive a patient who is erased meanwhile.
+        """
         found: dict[str, R] = {}
         unread = []
         for record_id in record_ids:
@@ -173,6 +177,8 @@ class Store:
             for ref, record in zip(unread, await self._load(unread), strict=True):
                 if record is not None:
                     found[ref.id] = record
+                    if self._replay is not None:
+                        self.guard(record)
         return found
 
     async def page(

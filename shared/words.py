@@ -11,7 +11,21 @@ LONGEST = 24
 """The characters of the longest beginning that is kept."""
 MOST_WORDS = 8
 
-_APOSTROPHES = re.compile("['`\u2019\u02bc]")
+_APOSTROPHES = re.compile("['`\u00b4\u2018\u2019\u02bb\u02bc\u2032\uff07]")
+_PLAIN = str.maketrans(
+    {
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ħ": "h",
+        "\u0131": "i",
+    }
+)
+"""Letters that Unicode does not take apart into a plain one and an accent."""
 _BETWEEN_WORDS = re.compile(r"[\W_]+")
 
 
@@ -20,7 +34,9 @@ def normalise(text: str) -> str:
     letters = _APOSTROPHES.sub("", text).casefold()
     if not letters.isascii():
         apart = unicodedata.normalize("NFKD", letters).casefold()
-        letters = "".join(each for each in apart if not unicodedata.combining(each))
+        # Every kind of mark: vowel signs of Indic scripts do not combine, and part no words either.
+        plain = "".join(each for each in apart if unicodedata.category(each)[0] != "M")
+        letters = plain.translate(_PLAIN)
     return _BETWEEN_WORDS.sub(" ", letters).strip()
 
 

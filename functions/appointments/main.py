@@ -36,7 +36,7 @@ async def create(call: Call, body: AppointmentIn) -> Appointment:
 @api.get("/v1/appointments", permission="appointments:read")
 async def index(call: Call, query: AppointmentQuery) -> Page[Appointment]:
     """List appointments, newest first."""
-    return await find_appointments(call.store, query)
+    return await find_appointments(call.store, call.caller, query)
 
 
 @api.get("/v1/appointments/{appointment}", permission="appointments:read")
