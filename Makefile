@@ -13,8 +13,11 @@ run: $(VENV)/run  ## Serve the whole API on https://localhost:8443 (ARGS="--port
 test: $(VENV)/dev  ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-soak: $(VENV)/dev  ## Run the destructive tests and the oracles at full size (half an hour)
-	@ALLY_KILLS=$${ALLY_KILLS:-100} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-20} $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_races.py tests/test_lost_answers.py tests/test_paging_oracle.py tests/test_queries.py $(ARGS)
+soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns at full size (half an hour)
+	@ALLY_KILLS=$${ALLY_KILLS:-100} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-5} ALLY_HOSTILE=$${ALLY_HOSTILE:-20000} \
+	  ALLY_PROGRAMS=$${ALLY_PROGRAMS:-300} $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py \
+	  tests/test_races.py tests/test_lost_answers.py tests/test_paging_oracle.py tests/test_queries.py \
+	  tests/test_hostile.py tests/test_isolation.py $(ARGS)
 
 check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does
 	@$(BIN)/ruff format --check .
