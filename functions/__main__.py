@@ -89,6 +89,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
                 ssl_certfile=certificate.chain,
                 ssl_keyfile=certificate.key,
                 lifespan="off",
+                ws="none",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # the door reads X-Forwarded-For, as ALLY_PROXIES says

@@ -20,6 +20,9 @@ from shared.models import Model
 
 M = TypeVar("M", bound=Model)
 
+MOST_SUGGESTIONS = 10
+"""How many unknown names of one request are told which known one is near."""
+
 
 def receive(model: type[M], tree: Tree, intake: Intake, problems: list[ApiError]) -> M | None:
     """Validate what a caller sent; None where something is wrong, which joins the problems."""
@@ -69,7 +72,8 @@ def _arrange_object(
         inner = f"{path}[{name}]" if path else name
         info = model.model_fields.get(name)
         if info is None:
-            problems.append(_unknown(inner, path, name, model))
+            suggesting = len(problems) < MOST_SUGGESTIONS
+            problems.append(_unknown(inner, path, name, model, suggesting=suggesting))
             continue
         arranged[name] = arrange(info.annotation, member, inner, problems)
         if arranged[name] is None and info.default is not None and not info.is_required():
@@ -123,9 +127,10 @@ def _refuse(problems: list[ApiError], path: str, reason: str) -> None:
     problems.append(wrong(path, reason))
 
 
-def _unknown(inner: str, path: str, name: str, model: type[Model]) -> ApiError:
+def _unknown(inner: str, path: str, name: str, model: type[Model], *, suggesting: bool) -> ApiError:
     known = speakable(inner)
-    near = get_close_matches(name, model.model_fields, n=1)
+    # Looking for near names takes the longer, the more and the longer names there are.
+    near = get_close_matches(name, model.model_fields, n=1) if known and suggesting else []
     meant = (f"{path}[{near[0]}]" if path else near[0]) if near else None
     return ApiError(
         "parameter_unknown",
