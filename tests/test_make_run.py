@@ -86,6 +86,7 @@ def test_a_newcomer_runs_pastes_stops_and_finds_everything_again(clone: Clone) -
     first = clone.output.read_text()
     assert "Stopped." in first
     assert "Traceback" not in first
+    assert list((clone.folder / "shared" / "__pycache__").glob("api.*.pyc"))  # for the next start
     made = {str(answer["id"]) for answer in answers if "id" in answer}
 
     clone.output.write_text("")
