@@ -16,15 +16,17 @@ api = Api("docs", audience="browser")
 
 STYLE = """
 :root { color-scheme: light dark }
-body { font: 1rem/1.6 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }
-h1 { line-height: 1.2 }
-h2 { margin-top: 2.5rem }
-h2 a { color: inherit; text-decoration: none }
-h2 a:hover, h2 a:focus-visible { text-decoration: underline }
+body { font: 1rem/1.6 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem }
+h1, h2 { line-height: 1.2 }
+h2 { margin: 3rem 0 1rem; border-bottom: 1px solid; padding-bottom: .3rem }
+h3 { margin: 0; font-size: 1rem }
+h3 a { color: inherit; text-decoration: none }
+h3 a:hover, h3 a:focus-visible { text-decoration: underline }
+p { margin: .2rem 0 }
 code { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
-var { opacity: .75 }
-dl { margin: 0 } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
-:target { background: light-dark(#fff3c4, #4a3b00); scroll-margin-top: 1rem }
+nav ul { columns: 16rem; list-style: none; padding: 0 }
+section { padding: .6rem .8rem; border-radius: .4rem; scroll-margin-top: 1rem }
+:target { background: light-dark(#fff3c4, #4a3b00) }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _SAFETY = (
@@ -55,6 +57,10 @@ async def errors() -> Content:
 @cache
 def _page() -> str:
     codes = sorted(CATALOGUE.values(), key=lambda code: (code.status, code.name))
+    groups = {
+        status: [code for code in codes if code.status == status]
+        for status in dict.fromkeys(code.status for code in codes)
+    }
     return f"""<!DOCTYPE html>
 <html lang="en-GB">
 <head>
@@ -72,25 +78,29 @@ what kind of error it is, its <code>code</code> is for programs, its <code>messa
 <code>request_id</code> finds the request in our logs. What stands in <var>italics</var> below
 differs from case to case. With <code>Accept: application/problem+json</code> the same facts come in
 the form of RFC 9457.</p>
-{"".join(_section(code) for code in codes)}
+<nav aria-label="Codes"><ul>
+{"".join(f'<li><a href="#{code.name}"><code>{code.name}</code></a></li>' for code in codes)}
+</ul></nav>
+{"".join(_group(status, members) for status, members in groups.items())}
 </main>
 </body>
 </html>
 """
 
 
+def _group(status: int, codes: list[Code]) -> str:
+    again = ""
+    if status in (409, 429, 503):
+        again = "<p>Send the same request again, after the seconds of <code>Retry-After</code>.</p>"
+    return f"""<h2>{status}: {_TITLES[status]}</h2>
+{again}{"".join(_section(code) for code in codes)}"""
+
+
 def _section(code: Code) -> str:
-    retry = code.status in (409, 429, 503)
-    again = "yes, unchanged, after the seconds of <code>Retry-After</code>" if retry else "no"
     return f"""<section id="{code.name}">
-<h2><a href="#{code.name}"><code>{code.name}</code></a></h2>
-<p>{_sentence(code.message)}</p>
-<dl>
-<dt>What to do</dt><dd>{_sentence(code.fix)}</dd>
-<dt>Status</dt><dd>{code.status}: {_TITLES[code.status]}</dd>
-<dt>Type</dt><dd><code>{code.type}</code></dd>
-<dt>Worth repeating</dt><dd>{again}</dd>
-</dl>
+<h3><a href="#{code.name}"><code>{code.name}</code></a></h3>
+<p>{_sentence(code.message)} {_sentence(code.fix)}</p>
+<p><small>Type <code>{code.type}</code></small></p>
 </section>
 """
 
