@@ -226,12 +226,13 @@ def test_an_id_of_anothers_or_of_the_other_mode_is_like_one_of_nothing(
             ):
                 theirs = sight(world, wish, seconds, object_id)
                 assert theirs == sight(world, other, seconds, nothing), wish
-                assert theirs.status in (200, 404)
+                # 402: the observer's own appointment, cancelled before, goes to no window at all.
+                assert theirs.status in (200, 402, 404)
                 statuses[theirs.status] += 1
 
     present()
     print(f"{mode}: {dict(statuses)}")
-    assert statuses.keys() == {200, 404}
+    assert {200, 404} <= statuses.keys()
 
 
 def sight(world: World, wish: Wish, seconds: float, object_id: str) -> Seen:
