@@ -296,8 +296,10 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     if "body" in route.takes:
         work.arguments["body"] = Changes(body) if route.changes else body
     if replay_key is not None:
-        asked_for = f"{scope['path']} {paths} {body.model_dump_json(exclude_unset=True)}"
-        work.replay = _replay(exchange, caller, replay_key, asked_for)
+        # In one order, for the members of an object have none.
+        sent = body.model_dump(mode="json", exclude_unset=True)
+        written = orjson.dumps([sorted(paths), sent], option=orjson.OPT_SORT_KEYS).decode()
+        work.replay = _replay(exchange, caller, replay_key, f"{scope['path']} {written}")
     return await _run(exchange, work)
 
 
