@@ -267,11 +267,11 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     exchange.route = route
     if route.retiring is not None:
         exchange.add(route.retiring.headers)
-    if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
-        raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     if route.permission == PUBLIC:
         return await _publish(exchange, route)
     caller = await _admit(exchange)
+    if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
+        raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     caller.require(route.permission)
     replay_key = _idempotency_key(exchange) if route.writes else None
     query_tree, body_tree = await _decode(exchange, route)
