@@ -93,7 +93,11 @@ def _arrange_map(value: Any, path: str, problems: list[ApiError]) -> Tree | None
                 problems.append(ApiError("metadata_nested", param=known, name=known or "a value"))
             else:
                 _refuse(problems, inner, "must be one value")
-    return {name: None if member == "" else member for name, member in value.items()}
+    return {name: None if _is_blank(member) else member for name, member in value.items()}
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _arrange_array(item: Any, value: Any, path: str, problems: list[ApiError]) -> list[Any]:

@@ -367,6 +367,13 @@ def test_metadata_can_be_removed_as_a_whole(partner: Partner) -> None:
     assert partner.call("POST", path, data={"metadata": ""})["metadata"] == {}
 
 
+def test_metadata_that_is_white_space_alone_is_empty_and_so_removed(partner: Partner) -> None:
+    patient = partner.create_patient(metadata={"ward": "7", "bed": " "})
+    assert patient["metadata"] == {"ward": "7"}
+    changed = partner.post(f"/v1/patients/{patient['id']}", {"metadata": {"ward": " "}})
+    assert changed["metadata"] == {}
+
+
 def test_old_and_new_metadata_together_keep_the_limit(partner: Partner) -> None:
     patient = partner.create_patient(metadata={f"old{n}": "v" for n in range(40)})
     more = {f"new{n}": "v" for n in range(11)}
