@@ -169,6 +169,10 @@ def _problem(detail: Any) -> ApiError:
     """Turn what pydantic found into a refusal that repeats no value."""
     location = [str(step) for step in detail["loc"] if step != "[key]"]
     path = "".join([*location[:1], *(f"[{step}]" for step in location[1:])])
+    whose = ""
+    if speakable(path) is None:  # what holds it has a name that we know
+        path = location[0]
+        whose = "" if detail["loc"][-1] == "[key]" else "has a value that "
     name = speakable(path)
     if detail["type"] == "missing" or detail["input"] is None:
         return ApiError("parameter_missing", param=name, name=name or "A parameter")
@@ -179,4 +183,4 @@ def _problem(detail: Any) -> ApiError:
         reason = "must be a date such as 2026-11-22"
     else:
         reason = _SENTENCES[detail["type"]].format(**facts)
-    return wrong(path, reason)
+    return wrong(path, whose + reason)

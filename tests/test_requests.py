@@ -338,6 +338,17 @@ def test_metadata_that_is_too_large_or_nested_is_refused(
 ) -> None:
     error = refuse(partner, json={**PATIENT, "metadata": metadata})
     assert {each["code"] for each in error["errors"]} == {code}
+    assert all(each["param"].startswith("metadata") for each in error["errors"])
+
+
+def test_a_key_of_metadata_that_is_wrong_is_told_what_keys_may_be(partner: Partner) -> None:
+    for key in ("k" * 41, "\u00e9" * 41, "a[b]", ""):
+        error = refuse(partner, json={**PATIENT, "metadata": {key: "v"}})
+        assert "takes keys of 1 to 40 characters, without brackets" in error["message"]
+        assert key not in error["message"] or not key
+    long = refuse(partner, json={**PATIENT, "metadata": {"\u00e9": "v" * 501}})
+    assert long["message"] == "metadata has a value that must have at most 500 characters."
+    assert problems(long) == {"metadata": "parameter_invalid"}
 
 
 def test_metadata_may_have_any_printable_key(partner: Partner) -> None:
