@@ -23,6 +23,9 @@ M = TypeVar("M", bound=Model)
 MOST_SUGGESTIONS = 10
 """How many unknown names of one request are told which known one is near."""
 
+EXPAND = "expand"
+"""The parameter that every route has, beside those of its models."""
+
 
 def receive(model: type[M], tree: Tree, intake: Intake, problems: list[ApiError]) -> M | None:
     """Validate what a caller sent; None where something is wrong, which joins the problems."""
@@ -134,8 +137,9 @@ def _refuse(problems: list[ApiError], path: str, reason: str) -> None:
 def _unknown(inner: str, path: str, name: str, model: type[Model], *, suggesting: bool) -> ApiError:
     known = speakable(inner)
     # Looking for near names takes the longer, the more and the longer names there are.
-    near = get_close_matches(name, model.model_fields, n=1) if known and suggesting else []
-    meant = (f"{path}[{near[0]}]" if path else near[0]) if near else None
+    names = {each.lower(): each for each in (*model.model_fields, *(() if path else (EXPAND,)))}
+    near = get_close_matches(name.lower(), names, n=1) if known and suggesting else []
+    meant = (f"{path}[{names[near[0]]}]" if path else names[near[0]]) if near else None
     return ApiError(
         "parameter_unknown",
         param=known,

@@ -289,6 +289,21 @@ def test_a_value_that_is_given_twice_is_refused(partner: Partner) -> None:
     assert problems(error) == {"note": "parameter_invalid"}
 
 
+def test_the_nearest_name_is_near_in_any_case_and_may_be_that_of_every_route(
+    partner: Partner,
+) -> None:
+    sent = {"NOTE": "x", "nhs_number": "x", "address[POSTCODE]": "x", "expnd[]": "x"}
+    error = refuse(partner, data={**PATIENT, **sent})
+    fixes = {each["param"]: each["fix"] for each in error["errors"]}
+    for param, meant in (
+        ("NOTE", "note"),
+        ("nhs_number", "nhsNumber"),
+        ("address[POSTCODE]", "address[postcode]"),
+        ("expnd", "expand"),
+    ):
+        assert fixes[param] == f"Did you mean {meant}?"
+
+
 def test_a_name_that_does_not_look_like_one_is_not_repeated(partner: Partner) -> None:
     error = refuse(partner, data={**PATIENT, f"<{SECRET_VALUE}>": "x"})
     (unknown,) = error["errors"]
