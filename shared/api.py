@@ -282,15 +282,10 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     paths = _expand(asked.pop("expand"), intake, problems) if "expand" in asked else []
     query = _received(route.query, query_tree, intake, problems)
     body = _received(route.body, body_tree, intake, problems)
+    expansions = plan(paths, route, caller, problems) if paths else {}
     if problems or query is None or body is None:
         raise invalid(problems)
-    work = Work(
-        route,
-        caller,
-        dict(path_arguments),
-        plan(paths, route, caller) if paths else {},
-        api.account,
-    )
+    work = Work(route, caller, dict(path_arguments), expansions, api.account)
     if "query" in route.takes:
         work.arguments["query"] = query
     if "body" in route.takes:
