@@ -215,7 +215,8 @@ class Exchange:
 
     def complain(self, status: int, written: Json) -> Answer:
         """Make the answer that an envelope is, in the form that the caller reads."""
-        if PROBLEM.encode() in self.headers.get(b"accept", b""):
+        accepted = ",".join(self.request.headers.getlist("accept")).lower()
+        if PROBLEM in accepted:
             return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
         return self.reply(status, orjson.dumps(written))
 

@@ -377,6 +377,24 @@ def test_problem_details_tell_the_same_facts(partner: Partner) -> None:
     assert problem["request_id"] == answer.headers["Request-Id"]
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        ["application/problem+json", "*/*"],
+        ["*/*", "application/problem+json"],
+        ["Application/Problem+JSON"],
+    ],
+)
+def test_problem_details_can_be_asked_for_in_several_lines_and_any_case(
+    partner: Partner, accept: list[str]
+) -> None:
+    headers = [("Authorization", partner.key), *(("Accept", each) for each in accept)]
+    with httpx.Client(base_url=partner.server.url, verify=partner.server.tls()) as client:
+        client.headers.clear()
+        answer = client.get("/v1/nothing", headers=headers)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
 def test_a_replayed_402_is_told_in_the_form_that_is_asked_for(partner: Partner) -> None:
     path = f"{cancelled(partner)}/cancel"
     sent: Json = {"json": {"cancellingEntity": "patient", "reasonCode": "other"}}
