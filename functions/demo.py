@@ -16,7 +16,13 @@ from shared.errors import ApiError
 from shared.keys import Access
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
-from shared.provision import EVERYTHING, create_organisation, keep, load_coverage
+from shared.provision import (
+    EVERYTHING,
+    create_key,
+    create_organisation,
+    keep,
+    load_coverage,
+)
 from shared.scheduling import AvailabilityQuery, OpenWindow, find_windows
 from shared.service import Service
 from shared.store import Store
@@ -109,16 +115,22 @@ async def open_demo(service: Service) -> Demo:
     """Return the demo organisation; the first start makes it, its key, and coverage.
 
     A start that finds the key without the organisation, or the other way round, is a first one too.
+    Where the key was rolled, revoked or has expired, the organisation gets another one.
     """
     state = Path(service.settings.state)
     kept = kept_key(state)
+    key = None
     if kept:
         with contextlib.suppress(ApiError):  # the key is of another state
-            demo = await _demo(service, kept)
+            caller = await service.keyring.authenticate(kept)
+            demo = Demo(service, caller, kept)
             if await demo.tasks():
-                return demo
-    await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
-    _, key = await create_organisation(service, "Demo Health", SCOPES)
+                if caller.key.standing(service.now()) == "active" and not caller.key.replacedBy:
+                    return demo
+                key = await create_key(service, "test", caller.organisation, SCOPES, "Another key")
+    if key is None:
+        await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
+        _, key = await create_organisation(service, "Demo Health", SCOPES)
     keep_key(state, str(key.secret))
     return await _demo(service, str(key.secret))
 

@@ -215,7 +215,8 @@ class Exchange:
 
     def complain(self, status: int, written: Json) -> Answer:
         """Make the answer that an envelope is, in the form that the caller reads."""
-        if PROBLEM.encode() in self.headers.get(b"accept", b""):
+        accepted = ",".join(self.request.headers.getlist("accept")).lower()
+        if PROBLEM in accepted:
             return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
         return self.reply(status, orjson.dumps(written))
 
@@ -267,11 +268,11 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     exchange.route = route
     if route.retiring is not None:
         exchange.add(route.retiring.headers)
-    if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
-        raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     if route.permission == PUBLIC:
         return await _publish(exchange, route)
     caller = await _admit(exchange)
+    if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
+        raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     caller.require(route.permission)
     replay_key = _idempotency_key(exchange) if route.writes else None
     query_tree, body_tree = await _decode(exchange, route)
@@ -282,22 +283,19 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     paths = _expand(asked.pop("expand"), intake, problems) if "expand" in asked else []
     query = _received(route.query, query_tree, intake, problems)
     body = _received(route.body, body_tree, intake, problems)
+    expansions = plan(paths, route, caller, problems) if paths else {}
     if problems or query is None or body is None:
         raise invalid(problems)
-    work = Work(
-        route,
-        caller,
-        dict(path_arguments),
-        plan(paths, route, caller) if paths else {},
-        api.account,
-    )
+    work = Work(route, caller, dict(path_arguments), expansions, api.account)
     if "query" in route.takes:
         work.arguments["query"] = query
     if "body" in route.takes:
         work.arguments["body"] = Changes(body) if route.changes else body
     if replay_key is not None:
-        asked_for = f"{scope['path']} {paths} {body.model_dump_json(exclude_unset=True)}"
-        work.replay = _replay(exchange, caller, replay_key, asked_for)
+        # In one order, for the members of an object have none.
+        sent = body.model_dump(mode="json", exclude_unset=True)
+        written = orjson.dumps([sorted(paths), sent], option=orjson.OPT_SORT_KEYS).decode()
+        work.replay = _replay(exchange, caller, replay_key, f"{scope['path']} {written}")
     return await _run(exchange, work)
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
+REASON = "key-lookups"
 _NO_HASH = "0" * 64
 _CACHE_SIZE = 10_000
 _BURST_SECONDS = 5
@@ -195,7 +196,8 @@ class Keyring:
         self._budget = min(most, self._budget + (at - self._budget_at) * self._lookups)
         self._budget_at = at
         if self._budget < 1:
-            raise ApiError("authentication_busy", headers={"Retry-After": "1"})
+            headers = {"Retry-After": "1", "Ally-Rate-Limited-Reason": REASON}
+            raise ApiError("authentication_busy", headers=headers)
         self._budget -= 1
 
     async def _look_up(self, key: SecretKey, known: _Known | None) -> _Known | None:

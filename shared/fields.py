@@ -244,7 +244,16 @@ def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | N
 
 
 MOST_METADATA = 50
-MetadataKey = Annotated[str, StringConstraints(pattern=r"^[^\[\]]{1,40}$"), checked(one_line)]
+LONGEST_KEY = 40
+
+
+def _metadata_key(value: str, _: Intake) -> str:
+    if not 1 <= len(value) <= LONGEST_KEY or re.search(r"[\[\]]", value):
+        raise ValueError(f"takes keys of 1 to {LONGEST_KEY} characters, without brackets")
+    return value
+
+
+MetadataKey = Annotated[str, checked(one_line), checked(_metadata_key)]
 MetadataText = Annotated[str, StringConstraints(max_length=500), checked(_printable)]
 MetadataChanges = Annotated[dict[MetadataKey, MetadataText | None], checked(_metadata_size)]
 """The partner's own facts as they are sent: a value of null, or empty, removes its key."""

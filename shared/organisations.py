@@ -54,10 +54,13 @@ class Organisation(Resource):
         """Return the organisation as changed.
 
         Patients read the display name of an active one, so a new one waits for Operations' review.
+        Asking for the name that it has takes back one that waits.
         """
         changed = changes.apply(self, at)
-        if self.activation != "active" or changed.displayName == self.displayName:
+        if self.activation != "active" or "displayName" not in changes.values:
             return changed
+        if changed.displayName == self.displayName:
+            return changed.model_copy(update={"displayNameUnderReview": None})
         return changed.model_copy(
             update={
                 "displayName": self.displayName,

@@ -23,6 +23,9 @@ M = TypeVar("M", bound=Model)
 MOST_SUGGESTIONS = 10
 """How many unknown names of one request are told which known one is near."""
 
+EXPAND = "expand"
+"""The parameter that every route has, beside those of its models."""
+
 
 def receive(model: type[M], tree: Tree, intake: Intake, problems: list[ApiError]) -> M | None:
     """Validate what a caller sent; None where something is wrong, which joins the problems."""
@@ -93,7 +96,11 @@ def _arrange_map(value: Any, path: str, problems: list[ApiError]) -> Tree | None
                 problems.append(ApiError("metadata_nested", param=known, name=known or "a value"))
             else:
                 _refuse(problems, inner, "must be one value")
-    return {name: None if member == "" else member for name, member in value.items()}
+    return {name: None if _is_blank(member) else member for name, member in value.items()}
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _arrange_array(item: Any, value: Any, path: str, problems: list[ApiError]) -> list[Any]:
@@ -130,8 +137,9 @@ def _refuse(problems: list[ApiError], path: str, reason: str) -> None:
 def _unknown(inner: str, path: str, name: str, model: type[Model], *, suggesting: bool) -> ApiError:
     known = speakable(inner)
     # Looking for near names takes the longer, the more and the longer names there are.
-    near = get_close_matches(name, model.model_fields, n=1) if known and suggesting else []
-    meant = (f"{path}[{near[0]}]" if path else near[0]) if near else None
+    names = {each.lower(): each for each in (*model.model_fields, *(() if path else (EXPAND,)))}
+    near = get_close_matches(name.lower(), names, n=1) if known and suggesting else []
+    meant = (f"{path}[{names[near[0]]}]" if path else names[near[0]]) if near else None
     return ApiError(
         "parameter_unknown",
         param=known,
@@ -165,6 +173,10 @@ def _problem(detail: Any) -> ApiError:
     """Turn what pydantic found into a refusal that repeats no value."""
     location = [str(step) for step in detail["loc"] if step != "[key]"]
     path = "".join([*location[:1], *(f"[{step}]" for step in location[1:])])
+    whose = ""
+    if speakable(path) is None:  # what holds it has a name that we know
+        path = location[0]
+        whose = "" if detail["loc"][-1] == "[key]" else "has a value that "
     name = speakable(path)
     if detail["type"] == "missing" or detail["input"] is None:
         return ApiError("parameter_missing", param=name, name=name or "A parameter")
@@ -175,4 +187,4 @@ def _problem(detail: Any) -> ApiError:
         reason = "must be a date such as 2026-11-22"
     else:
         reason = _SENTENCES[detail["type"]].format(**facts)
-    return wrong(path, reason)
+    return wrong(path, whose + reason)

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_plus
 import orjson
 
 from shared.auth import Caller
-from shared.errors import ApiError, invalid
+from shared.errors import ApiError
 from shared.forms import wrong
 from shared.models import Model, Resource
 from shared.pages import Page
@@ -23,34 +23,35 @@ Plan = Mapping[str, "Plan"]
 """What is to be shown in full: the names of expansions, and within each those of its own."""
 
 
-def plan(paths: Sequence[str], route: Route, caller: Caller) -> Plan:
+def plan(paths: Sequence[str], route: Route, caller: Caller, problems: list[ApiError]) -> Plan:
     """Read `expand`: each a path such as `patient`, or `data.patient` for the members of a list.
 
-    Refuses with 400 what is not known, and with 403 what the caller may not see.
+    What is not known joins the problems; what the caller may not see is refused with 403.
     """
     whole: dict[str, Any] = {}
     for path in paths:
-        names = path.split(".")
-        if len(names) > MOST_LEVELS:
-            raise _unknown(f"can go at most {MOST_LEVELS} levels deep")
-        if route.listed and names.pop(0) != "data":
-            raise _unknown("begins with data. in a list, such as data.patient")
-        branch: dict[str, Any] = whole
-        model = route.shows
-        for name in names:
-            known = model.expands if issubclass(model, Resource) else {}
-            expansion = known.get(name)
-            if expansion is None:
-                choice = f"knows only {', '.join(known)} here" if known else "is not possible here"
-                raise _unknown(choice)
-            caller.require(expansion.permission)
-            branch = branch.setdefault(name, {})
-            model = expansion.model
+        reason = _follow(path.split("."), route, caller, whole)
+        if reason:
+            problems.append(wrong("expand", reason))
     return whole
 
 
-def _unknown(reason: str) -> ApiError:
-    return invalid([wrong("expand", reason)])
+def _follow(names: list[str], route: Route, caller: Caller, branch: dict[str, Any]) -> str:
+    """Add one path to a plan, or return what is wrong with it."""
+    if len(names) > MOST_LEVELS:
+        return f"can go at most {MOST_LEVELS} levels deep"
+    if route.listed and names.pop(0) != "data":
+        return "begins with data. in a list, such as data.patient"
+    model = route.shows
+    for name in names:
+        known = model.expands if issubclass(model, Resource) else {}
+        expansion = known.get(name)
+        if expansion is None:
+            return f"knows only {', '.join(known)} here" if known else "is not possible here"
+        caller.require(expansion.permission)
+        branch = branch.setdefault(name, {})
+        model = expansion.model
+    return ""
 
 
 async def show(result: Model | Page[Any], wanted: Plan, store: Store, path: str) -> bytes:

@@ -15,6 +15,7 @@ from shared.tasks import Task
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
 from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, Json, Partner, tomorrow
+from tests.support.wire import BELOW, Line
 
 ELSEWHERE = "LS1 1AA"
 NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
@@ -363,6 +364,25 @@ def test_the_page_of_errors_asks_nothing_of_any_other_host(partner: Partner) -> 
     assert "://" not in page.text.replace("https://; if the request", "")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"FOO /v1/tasks HTTP/1.1\r\n\r\n",
+        b"GET /v1/tasks?limit=%b HTTP/1.1\r\n\r\n" % (b"1" * 70_000),
+        b"GET /v1/t\xc3\xa4sks HTTP/1.1\r\n\r\n",
+        b"POST /v1/patients HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+    ],
+)
+def test_the_page_of_errors_lists_what_the_server_answers_without_the_door(
+    partner: Partner, sent: bytes
+) -> None:
+    line = Line(partner.server)
+    assert line.exchange(sent).below
+    line.close()
+    page = " ".join(partner.server.send("GET", "/docs/errors").text.split())
+    assert f"<code>{BELOW.decode()}</code>" in page
+
+
 def test_problem_details_tell_the_same_facts(partner: Partner) -> None:
     options: Json = {"headers": {"Accept": "application/problem+json, application/json;q=0.5"}}
     answer = partner.send("POST", "/v1/patients", json={"firstName": "A"}, **options)
@@ -375,6 +395,24 @@ def test_problem_details_tell_the_same_facts(partner: Partner) -> None:
     for name in ("code", "param", "errors", "fix"):
         assert problem[name] == plain[name]
     assert problem["request_id"] == answer.headers["Request-Id"]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        ["application/problem+json", "*/*"],
+        ["*/*", "application/problem+json"],
+        ["Application/Problem+JSON"],
+    ],
+)
+def test_problem_details_can_be_asked_for_in_several_lines_and_any_case(
+    partner: Partner, accept: list[str]
+) -> None:
+    headers = [("Authorization", partner.key), *(("Accept", each) for each in accept)]
+    with httpx.Client(base_url=partner.server.url, verify=partner.server.tls()) as client:
+        client.headers.clear()
+        answer = client.get("/v1/nothing", headers=headers)
+    assert answer.headers["Content-Type"] == "application/problem+json"
 
 
 def test_a_replayed_402_is_told_in_the_form_that_is_asked_for(partner: Partner) -> None:

@@ -143,6 +143,14 @@ def test_what_cannot_be_expanded_is_refused_by_the_name_of_the_parameter(
     assert "Zanzibar" not in str(error)
 
 
+def test_all_that_cannot_be_expanded_is_told_with_all_else_that_is_wrong(scene: Scene) -> None:
+    query = "limit=0&expand[]=patient&expand[]=data.nothing&expand[]=data.patient"
+    error = scene.partner.call("GET", f"/v1/appointments?{query}", 400)["error"]
+    assert [each["param"] for each in error["errors"]] == ["limit", "expand", "expand"]
+    assert "data." in error["errors"][1]["message"]
+    assert "patient, task" in error["errors"][2]["message"]
+
+
 def test_expand_is_a_bounded_array_of_texts_given_in_one_place(scene: Scene) -> None:
     wrong: list[Any] = [{"a": "patient"}, ["patient"] * 21, [["patient"]], [1], "x" * 256, [None]]
     for expand in wrong:

@@ -35,6 +35,21 @@ def test_a_form_and_a_json_body_of_the_same_meaning_are_the_same_request(partner
     assert partner.call("POST", "/v1/patients", data=PATIENT, **options) == first
 
 
+def test_the_order_of_parameters_makes_no_other_request(partner: Partner) -> None:
+    options = keyed()
+    body = {**PATIENT, "metadata": {"ward": "7", "bed": "2"}}
+    turned = {**dict(reversed(PATIENT.items())), "metadata": {"bed": "2", "ward": "7"}}
+    first = partner.post("/v1/patients", body, **options)
+    assert partner.post("/v1/patients", turned, **options) == first
+
+    options = keyed()
+    task = partner.task()
+    booking = partner.request(partner.create_patient(), task, partner.windows(task)[0])
+    for expand in (["patient", "task"], ["task", "patient"]):
+        booked = partner.post("/v1/appointments", {**booking, "expand": expand}, **options)
+        assert (booked["patient"]["object"], booked["task"]["object"]) == ("patient", "task")
+
+
 def test_a_quoted_key_is_the_same_as_a_bare_one(partner: Partner) -> None:
     first = partner.post("/v1/patients", PATIENT, **keyed("abc"))
     assert partner.post("/v1/patients", PATIENT, **keyed('"abc"')) == first

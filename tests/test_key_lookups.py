@@ -360,6 +360,7 @@ def test_a_flood_of_unknown_keys_is_held_to_a_budget_and_known_keys_go_on(
     assert (refused.status_code, code(refused)) == (429, "authentication_busy")
     assert refused.headers["Retry-After"] == "1"
     assert refused.headers["Stripe-Should-Retry"] == "true"
+    assert refused.headers["Ally-Rate-Limited-Reason"] == "key-lookups"
     api.call("GET", "/v1/tasks")
     assert lookups(api) == (0, [])
     api.elapsed = 1.0

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -251,6 +252,40 @@ def test_a_start_makes_up_for_a_file_that_was_moved_away(tmp_path: Path, lost: s
         output.write_text("")
         for file in (tmp_path / "state").glob(f"{lost}*"):
             file.unlink()
+
+
+@pytest.mark.parametrize(("action", "body"), [("roll", {"overlap": "0"}), ("revoke", {})])
+def test_a_start_after_the_printed_key_has_ended_prints_another_of_the_same_organisation(
+    tmp_path: Path, action: str, body: dict[str, str]
+) -> None:
+    output, state = tmp_path / "server.log", tmp_path / "state"
+    seen: list[str] = []
+    for _ in range(2):
+        output.write_text("")
+        port = free_port()
+        process = Process(
+            [
+                *(sys.executable, "-m", "functions"),
+                *("--port", str(port), "--http-port", str(free_port())),
+            ],
+            output,
+            {"ALLY_STATE": str(state)},
+        )
+        process.wait_until(lambda: "Serving" in output.read_text(), "The server")
+        key = re.search(r"test_\w+\.\w+", output.read_text())
+        assert key is not None
+        with httpx.Client(
+            base_url=f"https://localhost:{port}",
+            verify=ssl.create_default_context(cafile=state / "localhost-ca.pem"),
+            headers={"Authorization": key[0]},
+        ) as client:
+            (organisation,) = client.get("/v1/organisations").json()["data"]
+            seen.append(organisation["id"])
+            newest = client.get("/v1/api_keys").json()["data"][0]["id"]
+            ended = client.post(f"/v1/api_keys/{newest}/{action}", json=body)
+            assert ended.status_code == 200
+        assert process.stop() == 0
+    assert seen[0] == seen[1]
 
 
 @pytest.fixture

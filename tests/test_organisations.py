@@ -30,6 +30,17 @@ def test_a_new_name_of_an_active_organisation_waits_for_review(partner: Partner)
     assert partner.get(path(partner)) == {**changed, "livemode": False}
 
 
+def test_a_name_that_waits_for_review_is_taken_back_by_asking_for_the_one_there_is(
+    partner: Partner,
+) -> None:
+    live = partner.live()
+    live.post(path(live), {"displayName": "Ward Seven"})
+    waiting = live.post(path(live), {"messaging": {"signature": "Your ward"}})
+    assert waiting["displayNameUnderReview"] == "Ward Seven"
+    name = partner.organisation.displayName
+    assert live.post(path(live), {"displayName": name})["displayNameUnderReview"] is None
+
+
 @pytest.mark.parametrize(
     ("sent", "wrong"),
     [

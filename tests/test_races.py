@@ -110,3 +110,81 @@ def test_a_booking_and_a_deletion_of_the_patient_never_both_succeed(partner: Par
             deletion = pool.submit(partner.send, "DELETE", f"/v1/patients/{patient['id']}")
         statuses = (booking.result().status_code, deletion.result().status_code)
         assert statuses in {(200, 402), (404, 200)}
+
+
+def claimed(partner: Partner, windows: list[Json]) -> Counter[str]:
+    """Count the places that each claimant has in some windows."""
+    stored = [partner.stored_window(window["id"]) for window in windows]
+    return Counter(claimant for window in stored if window for claimant in window.claims)
+
+
+def test_moves_and_cancellations_of_one_appointment_leave_it_one_place_or_none(
+    booker: Partner,
+) -> None:
+    if booker.mode == "live":
+        windows = [{"id": booker.live_window(hour=hour).id} for hour in (8, 11, 14)]
+    else:
+        windows = booker.windows(booker.task())[:3]
+    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
+    for cancellations in (0, 2):
+        booked = booker.book(windows[0])
+        path = f"/v1/appointments/{booked['id']}"
+        moves = [
+            {"path": f"{path}/reschedule", "json": {"windowId": window["id"]}}
+            for window in windows * 2
+        ]
+        cancels = [{"path": f"{path}/cancel", "json": reason}] * cancellations
+        answers = at_once(booker, [*moves, *cancels])
+        counted = outcomes(answers[: len(moves)])
+        assert set(counted) <= {(200, ""), (402, "appointment_not_reschedulable")}
+        held = claimed(booker, windows)[booked["id"]]
+        now = booker.get(path)
+        if cancellations:
+            ended = {(200, ""): 1, (402, "appointment_already_cancelled"): 1}
+            assert outcomes(answers[len(moves) :]) == ended
+            assert (held, now["status"]) == (0, "cancelled")
+            booker.call("DELETE", f"/v1/patients/{booked['patientId']}")  # no time is kept
+        else:
+            assert counted == {(200, ""): len(moves)}
+            assert held == 1
+            at = [each for each in windows if each["id"] == now["windowId"]]
+            assert claimed(booker, at)[booked["id"]] == 1
+            booker.cancel(booked)
+
+
+def test_of_many_who_move_to_the_last_places_exactly_as_many_succeed(partner: Partner) -> None:
+    windows = partner.windows(partner.task())
+    target = next(each for each in windows if each["remaining"] == 1)
+    old = next(each for each in windows if each["remaining"] == PLACES)
+    booked = [partner.book(old) for _ in range(PLACES)]
+    answers = at_once(
+        partner,
+        [
+            {
+                "path": f"/v1/appointments/{each['id']}/reschedule",
+                "json": {"windowId": target["id"]},
+            }
+            for each in booked
+        ],
+    )
+    assert outcomes(answers) == {(200, ""): 1, (402, "window_unavailable"): PLACES - 1}
+    assert set(claimed(partner, [old, target]).values()) == {1}
+    assert len(claimed(partner, [target])) == 1
+
+
+def test_of_two_appointments_of_a_patient_that_move_to_one_time_one_succeeds(
+    partner: Partner,
+) -> None:
+    task = partner.task()
+    first, second, target = [w for w in partner.windows(task) if w["remaining"] > 1][:3]
+    patient = partner.create_patient()
+    booked = [
+        partner.post("/v1/appointments", partner.request(patient, task, window))
+        for window in (first, second)
+    ]
+    calls = [
+        {"path": f"/v1/appointments/{each['id']}/reschedule", "json": {"windowId": target["id"]}}
+        for each in booked
+    ]
+    assert outcomes(at_once(partner, calls)) == {(200, ""): 1, (402, "appointment_overlaps"): 1}
+    assert set(claimed(partner, [first, second, target]).values()) == {1}

@@ -289,6 +289,21 @@ def test_a_value_that_is_given_twice_is_refused(partner: Partner) -> None:
     assert problems(error) == {"note": "parameter_invalid"}
 
 
+def test_the_nearest_name_is_near_in_any_case_and_may_be_that_of_every_route(
+    partner: Partner,
+) -> None:
+    sent = {"NOTE": "x", "nhs_number": "x", "address[POSTCODE]": "x", "expnd[]": "x"}
+    error = refuse(partner, data={**PATIENT, **sent})
+    fixes = {each["param"]: each["fix"] for each in error["errors"]}
+    for param, meant in (
+        ("NOTE", "note"),
+        ("nhs_number", "nhsNumber"),
+        ("address[POSTCODE]", "address[postcode]"),
+        ("expnd", "expand"),
+    ):
+        assert fixes[param] == f"Did you mean {meant}?"
+
+
 def test_a_name_that_does_not_look_like_one_is_not_repeated(partner: Partner) -> None:
     error = refuse(partner, data={**PATIENT, f"<{SECRET_VALUE}>": "x"})
     (unknown,) = error["errors"]
@@ -338,6 +353,17 @@ def test_metadata_that_is_too_large_or_nested_is_refused(
 ) -> None:
     error = refuse(partner, json={**PATIENT, "metadata": metadata})
     assert {each["code"] for each in error["errors"]} == {code}
+    assert all(each["param"].startswith("metadata") for each in error["errors"])
+
+
+def test_a_key_of_metadata_that_is_wrong_is_told_what_keys_may_be(partner: Partner) -> None:
+    for key in ("k" * 41, "\u00e9" * 41, "a[b]", ""):
+        error = refuse(partner, json={**PATIENT, "metadata": {key: "v"}})
+        assert "takes keys of 1 to 40 characters, without brackets" in error["message"]
+        assert key not in error["message"] or not key
+    long = refuse(partner, json={**PATIENT, "metadata": {"\u00e9": "v" * 501}})
+    assert long["message"] == "metadata has a value that must have at most 500 characters."
+    assert problems(long) == {"metadata": "parameter_invalid"}
 
 
 def test_metadata_may_have_any_printable_key(partner: Partner) -> None:
@@ -365,6 +391,13 @@ def test_metadata_can_be_removed_as_a_whole(partner: Partner) -> None:
     path = f"/v1/patients/{patient['id']}"
     assert partner.call("POST", path, data={"metadata[ward]": ""})["metadata"] == {"bed": "2"}
     assert partner.call("POST", path, data={"metadata": ""})["metadata"] == {}
+
+
+def test_metadata_that_is_white_space_alone_is_empty_and_so_removed(partner: Partner) -> None:
+    patient = partner.create_patient(metadata={"ward": "7", "bed": " "})
+    assert patient["metadata"] == {"ward": "7"}
+    changed = partner.post(f"/v1/patients/{patient['id']}", {"metadata": {"ward": " "}})
+    assert changed["metadata"] == {}
 
 
 def test_old_and_new_metadata_together_keep_the_limit(partner: Partner) -> None:

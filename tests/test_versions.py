@@ -33,6 +33,15 @@ def test_an_unknown_version_is_refused_and_the_known_ones_are_named(
     assert VERSION in error["fix"]
 
 
+def test_who_asks_for_an_unknown_version_is_counted_as_who_asks_for_a_known_one(
+    partner: Partner,
+) -> None:
+    asked = {"Ally-Version": "2020-01-01"}
+    assert "RateLimit" in partner.send("GET", "/v1/tasks", headers=asked).headers
+    stranger = partner.server.send("GET", "/v1/tasks", headers=asked)
+    assert stranger.json()["error"]["code"] == "key_missing"
+
+
 def test_what_is_on_its_way_out_says_since_when_until_when_and_what_comes_instead(
     partner: Partner,
 ) -> None:

@@ -46,6 +46,14 @@ _TITLES = {
     500: "Our fault",
     503: "Our fault, and soon over",
 }
+_BELOW = """<section id="below">
+<h2>What is not HTTP</h2>
+<p>A request that cannot be read as HTTP never reaches the API: one with a method that HTTP does not
+know, an address of more than 64 KiB or with characters that are not percent-encoded, or a length
+that is no number. The server answers it with status 400 and the plain text <code>Invalid HTTP
+request received.</code>, without a <code>Request-Id</code>.</p>
+</section>
+"""
 
 
 @api.get("/docs/errors", permission=PUBLIC)
@@ -77,11 +85,12 @@ what kind of error it is, its <code>code</code> is for programs, its <code>messa
 <code>fix</code> for people; <code>errors</code> has all the wrong parameters of a request, and
 <code>request_id</code> finds the request in our logs. What stands in <var>italics</var> below
 differs from case to case. With <code>Accept: application/problem+json</code> the same facts come in
-the form of RFC 9457.</p>
+the form of RFC 9457. Only <a href="#below">what is not HTTP</a> is answered otherwise.</p>
 <nav aria-label="Codes"><ul>
 {"".join(f'<li><a href="#{code.name}"><code>{code.name}</code></a></li>' for code in codes)}
 </ul></nav>
 {"".join(_group(status, members) for status, members in groups.items())}
+{_BELOW}
 </main>
 </body>
 </html>
