@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -27,7 +27,6 @@ from shared.errors import ApiError
 from shared.keys import (
     CHALLENGE,
     CHECK_LENGTH,
-    Access,
     ApiKey,
     Network,
     SecretKey,
@@ -72,17 +71,12 @@ class Caller:
         """The id of the caller's organisation."""
         return self.account.id
 
-    @property
-    def scopes(self) -> Mapping[str, Access]:
-        """What the caller may do with each kind of object."""
-        return self.key.scopes
-
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a permission such as `patients:read`; write implies read."""
         allowed = self.answered.get(permission)
         if allowed is None:
             resource, _, wanted = permission.partition(":")
-            allowed = access(self.scopes, resource) in ("write", wanted)
+            allowed = access(self.key.scopes, resource) in ("write", wanted)
             self.answered[permission] = allowed
         return allowed
 

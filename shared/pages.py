@@ -44,10 +44,6 @@ class PageQuery(Model):
             raise invalid(problems)
         return self.starting_after or self.ending_before
 
-    def conditions(self, prefix: str, *, livemode: bool) -> list[Condition]:
-        """Return what the listed objects must be."""
-        return []
-
     @property
     def backwards(self) -> bool:
         """Whether the page ends before its cursor instead of starting after it."""

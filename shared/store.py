@@ -24,7 +24,7 @@ from shared.backends import (
 )
 from shared.errors import ApiError
 from shared.models import Record
-from shared.pages import Page, PageQuery, bound, narrowed
+from shared.pages import ListQuery, Page, bound, narrowed
 from shared.settings import Mode, Space
 
 OURS = "ally"
@@ -182,7 +182,7 @@ class Store:
         return found
 
     async def page(
-        self, model: type[R], query: PageQuery, where: Iterable[Condition] | None = None
+        self, model: type[R], query: ListQuery, where: Iterable[Condition] | None = None
     ) -> Page[R]:
         """Return one page of the caller's records, newest first, to be shown and not changed.
 
