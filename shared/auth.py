@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import orjson
 
 from shared import ids
-from shared.backends import ConflictError, Document, Put, Secrets, Storage, UnavailableError
+from shared.backends import (
+    ConflictError,
+    Document,
+    Put,
+    Secrets,
+    Storage,
+    UnavailableError,
+    new_marker,
+)
 from shared.backends import Key as Place
 from shared.errors import ApiError
 from shared.keys import (
@@ -48,7 +56,6 @@ _NO_HASH = "0" * 64
 _CACHE_SIZE = 10_000
 _BURST_SECONDS = 5
 _USE_NOTED_EVERY = timedelta(hours=1)
-_MARKER_LIFE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,18 +245,12 @@ class Keyring:
         known = self._known.get((caller.mode, self.key_id(caller.mode, caller.key.id)))
         if known is None or known.caller is not caller:  # looked up anew by somebody else
             return
-        used = known.caller.key.model_copy(update={"lastUsedAt": now})
+        caller.key.lastUsedAt = now
         place = known.document.key
-        marker = Place(place.space, place.owner, "commits", ids.mint("use", now))
-        known.caller.key.lastUsedAt = now
+        used = Put(place, caller.key.dump(), known.document.version)
+        marker = new_marker(place.space, place.owner, ids.mint("use", now), now)
         try:
-            await self._storage.commit(
-                [
-                    Put(place, used.dump(), known.document.version),
-                    Put(marker, {"id": marker.id}, None, now + _MARKER_LIFE),
-                ],
-                marker,
-            )
+            await self._storage.commit([used, marker], marker.key)
         except (ConflictError, UnavailableError):
             return
 

@@ -21,6 +21,7 @@ from shared.backends import (
     Query,
     Storage,
     Write,
+    new_marker,
 )
 from shared.errors import ApiError
 from shared.models import Record
@@ -31,7 +32,6 @@ OURS = "ally"
 """The owner of documents that are not one organisation's."""
 
 REPLAY_LIFE = timedelta(hours=24)
-MARKER_LIFE = timedelta(hours=1)
 MOST_FORGOTTEN = 400
 """Replay records that one commit can take away; what is beyond them expires by itself."""
 
@@ -299,8 +299,9 @@ class Store:
             raise RuntimeError("a commit stays within one space: declare the Api's `account`")
         marker = self._marker
         if marker is None:
-            marker = Key(self._ground, self.organisation, "commits", self._request_id)
-            writes.append(Put(marker, {"id": marker.id}, None, self.now + MARKER_LIFE))
+            made = new_marker(self._ground, self.organisation, self._request_id, self.now)
+            writes.append(made)
+            marker = made.key
         await self._storage.commit(writes, marker)
         self.touched |= changed
 
