@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from shared import ids
 from shared.auth import Caller
 from shared.backends import TERMS
-from shared.clock import TIMEZONE, isoformat
+from shared.clock import TIMEZONE
 from shared.errors import ApiError
 from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Phone
 from shared.filters import Filterable, refuse
@@ -216,15 +216,7 @@ async def reschedule(store: Store, appointment_id: str, window_id: str) -> Appoi
         store.put(old.release(appointment_id, now))
     window = store.put(window.claim(appointment_id, now))
     store.put(patient.book(appointment_id, window.startAt, window.endAt, now))
-    return store.put(
-        appointment.model_copy(
-            update={
-                "windowId": window.id,
-                "window": _as_committed(window),
-                "updatedAt": isoformat(now),
-            }
-        )
-    )
+    return store.put(appointment.changed(now, windowId=window.id, window=_as_committed(window)))
 
 
 async def change(

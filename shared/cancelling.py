@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from shared import ids
 from shared.appointments import NOT_BEGUN, Appointment
-from shared.clock import isoformat
 from shared.errors import ApiError
 from shared.fields import Note
 from shared.models import Expansion, Model, Resource
@@ -126,7 +125,7 @@ async def cancel(
         store.put(patient.release(appointment_id))
     if window is not None:
         store.put(window.release(appointment_id, now))
-    store.put(appointment.model_copy(update={"status": "cancelled", "updatedAt": isoformat(now)}))
+    store.put(appointment.changed(now, status="cancelled"))
     cancellation = Cancellation.new(
         at=now,
         livemode=appointment.livemode,

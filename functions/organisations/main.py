@@ -24,7 +24,7 @@ async def get(call: Call, organisation: str) -> Organisation:
 async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -> Organisation:
     """Change the display name, which is reviewed where patients read it already, and messaging."""
     found = await call.store.get(Organisation, organisation)
-    return call.store.put(found.changed(body, call.now))
+    return call.store.put(found.amended(body, call.now))
 
 
 @functions_framework.aio.http
