@@ -24,6 +24,7 @@ from shared import clock, forms, ids, service
 from shared.audit import Log
 from shared.auth import Caller, Keyring
 from shared.backends import ConflictError, UnavailableError
+from shared.catalogue import RETRYABLE
 from shared.errors import PROBLEM, ApiError, Json, envelope, invalid, problem
 from shared.fields import Intake, Line
 from shared.metering import Series
@@ -41,12 +42,11 @@ __all__ = ["Api", "Call", "Request", "Response", "application"]
 VERSION = "2026-11-22"
 VERSIONS = (VERSION,)
 """The versions of the API that are served; within one, changes only add."""
-
 LONGEST_PAUSE = 0.5
-_VERSIONS = frozenset(version.encode() for version in VERSIONS)
-RETRYABLE = frozenset({409, 429, 503})
+"""Seconds between two attempts of a contended change, at most."""
 NOTHING = Nothing()
 
+_VERSIONS = frozenset(version.encode() for version in VERSIONS)
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 

@@ -181,16 +181,15 @@ class Keyring:
                 return None
         task = self._asked.get(place)
         if task is None:
-            self._spend(known)
+            if known is None:
+                self._spend()
             task = asyncio.ensure_future(self._look_up(key, known))
             self._asked[place] = task
             task.add_done_callback(lambda _: self._asked.pop(place, None))
         return await asyncio.shield(task)
 
-    def _spend(self, known: _Known | None) -> None:
-        """Take one look-up of an unknown key from the budget, or refuse with 429."""
-        if known is not None:
-            return
+    def _spend(self) -> None:
+        """Take the look-up of an unknown key from the budget, or refuse with 429."""
         at = self._timer()
         most = self._lookups * _BURST_SECONDS
         self._budget = min(most, self._budget + (at - self._budget_at) * self._lookups)
