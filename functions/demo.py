@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,18 +12,21 @@ import trustme
 from shared.auth import Caller
 from shared.clock import london_day
 from shared.errors import ApiError
-from shared.keys import Access
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
-from shared.provision import EVERYTHING, create_organisation, keep, load_coverage
+from shared.provision import (
+    ADMINISTRATOR,
+    create_organisation,
+    keep,
+    load_coverage,
+    open_store,
+)
 from shared.scheduling import AvailabilityQuery, OpenWindow, find_windows
 from shared.service import Service
-from shared.store import Store
 from shared.tasks import Task
 
 COVERAGE = Path(__file__).parent.parent / "infra" / "coverage.json"
 KEY_FILE = "test-key"
-SCOPES: Mapping[str, Access] = {**EVERYTHING, "api_keys": "write"}
 DAYS_AHEAD = 3
 POSTCODE = "SW1A 1AA"
 ADDRESS = Address(line1="10 Example Street", city="London", postcode=POSTCODE)
@@ -65,13 +67,7 @@ class Demo:
     def __init__(self, service: Service, caller: Caller, key: str) -> None:
         self.service = service
         self.key = key
-        self.store = Store(
-            service.storage,
-            mode=caller.mode,
-            organisation=caller.organisation,
-            now=service.now(),
-            request_id="demo",
-        )
+        self.store = open_store(service, caller.mode, caller.organisation, at=service.now())
 
     async def tasks(self) -> list[Task]:
         """Return the organisation's tasks, the oldest last."""
@@ -118,7 +114,7 @@ async def open_demo(service: Service) -> Demo:
             if await demo.tasks():
                 return demo
     await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
-    _, key = await create_organisation(service, "Demo Health", SCOPES)
+    _, key = await create_organisation(service, "Demo Health", ADMINISTRATOR)
     keep_key(state, str(key.secret))
     return await _demo(service, str(key.secret))
 

@@ -268,11 +268,12 @@ class Store:
         self._marker = None
 
     async def commit(
-        self, status: int, body: bytes, *, subject: str | None = None, code: str = ""
+        self, status: int = 200, body: bytes = b"", *, subject: str | None = None, code: str = ""
     ) -> None:
         """Commit what was staged, and the replay record with the answer, as one.
 
-        `subject` is the id of the object that the answer shows, `code` that of a refusal.
+        `subject` is the id of the object that the answer shows, `code` that of a refusal. Outside a
+        request there is no answer.
         """
         writes = list(self._staged.values())
         changed = dict.fromkeys(

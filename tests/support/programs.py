@@ -10,9 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from shared import ids
 from shared.issuing import draw
-from shared.keys import Access
 from shared.organisations import Organisation
-from shared.provision import keep
+from shared.provision import ADMINISTRATOR, keep
 from shared.scheduling import Window
 from shared.service import Service
 from shared.settings import Mode
@@ -21,7 +20,6 @@ from shared.tasks import Task, standard_tasks
 from tests.support.inprocess import InProcess
 from tests.support.serving import ADDRESS, PATIENT, Backing, Json
 
-EVERYTHING: Mapping[str, Access] = {"*": "write", "api_keys": "write"}
 Who = Literal["observer", "sibling", "stranger", "far stranger"]
 """The observer; its organisation in the other mode; another organisation, in either mode."""
 PLACES: Mapping[bool, tuple[str, str]] = {
@@ -168,7 +166,7 @@ class World:
             await keep(service, actor.mode, owner, actor.tasks, at)
             made = at + timedelta(seconds=number)
             key = await draw(
-                service.keyring, actor.mode, owner, made, name="First", scopes=dict(EVERYTHING)
+                service.keyring, actor.mode, owner, made, name="First", scopes=dict(ADMINISTRATOR)
             )
             await keep(service, actor.mode, owner, [key], made)
             actor.key = str(key.secret)

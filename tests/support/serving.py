@@ -15,15 +15,24 @@ import httpx
 
 from shared import clock, ids
 from shared.appointments import Appointment
+from shared.backends import Query
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
-from shared.provision import EVERYTHING, create_key, create_organisation, keep, load_coverage
+from shared.provision import (
+    ADMINISTRATOR,
+    EVERYTHING,
+    create_key,
+    create_organisation,
+    keep,
+    load_coverage,
+    open_store,
+)
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
-from shared.store import OURS, Store
+from shared.store import OURS, Ref
 from shared.tasks import standard_tasks
 from tests.support.processes import ROOT, Process, free_port
 
@@ -159,7 +168,7 @@ class Partner:
 
     def administrator(self) -> "Partner":
         """Return the same partner with a key that manages keys too."""
-        return self.with_key({**EVERYTHING, "api_keys": "write"})
+        return self.with_key(ADMINISTRATOR)
 
     def live(self) -> "Partner":
         """Return the same organisation in live mode, activated, with tasks of its own there."""
@@ -187,18 +196,12 @@ class Partner:
         self, model: type[Record], record_id: str, changes: Json, *, account: bool = False
     ) -> None:
         async def change(service: Service) -> None:
-            now = service.now()
-            store = Store(
-                service.storage,
-                mode=self.mode,
-                organisation=self.organisation.id,
-                now=now,
-                request_id=ids.mint("req", now),
-                account=account,
+            store = open_store(
+                service, self.mode, self.organisation.id, at=service.now(), account=account
             )
             found = await store.get(model, record_id)
             store.put(found.model_copy(update=changes))
-            await store.commit(200, b"")
+            await store.commit()
 
         self.backing.run(change)
 
@@ -274,16 +277,9 @@ class Partner:
 
     def stored_window(self, window_id: str) -> Window | None:
         """Return a window as the store has it."""
-        from shared.store import Ref
 
         async def read(service: Service) -> Window | None:
-            store = Store(
-                service.storage,
-                mode=self.mode,
-                organisation=self.organisation.id,
-                now=service.now(),
-                request_id="test",
-            )
+            store = open_store(service, self.mode, self.organisation.id, at=service.now())
             (window,) = await store.find(Ref(Window, window_id))
             return window
 
@@ -291,7 +287,6 @@ class Partner:
 
     def documents(self) -> set[tuple[str, str]]:
         """Return what the organisation has stored in its mode: each collection and id."""
-        from shared.backends import Query
 
         async def read(service: Service) -> set[tuple[str, str]]:
             found = set()
