@@ -143,11 +143,24 @@ class Store:
     ) -> tuple[A | None, B | None, C | None, D | None, E | None]: ...
     async def find(self, *refs: Ref[Any]) -> tuple[Any, ...]:
         """Return several records in one read, each None where there is none."""
-        return tuple(await self._load(refs))
+        return tuple(await self.find_all(refs))
 
     async def find_all(self, refs: Sequence[Ref[R]]) -> list[R | None]:
-        """Return any number of records of one kind in one read, each None where there is none."""
-        return await self._load(refs)
+        """Return any number of records in one read, each None where there is none."""
+        keys = [self._key(ref.model, ref.id) if ref.model.accepts(ref.id) else None for ref in refs]
+        wanted = [key for key in keys if key is not None]
+        if not self._replay_checked and self._replay is not None:
+            wanted.append(self._replay_key(self._replay))
+        for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
+            self._read[key] = document
+            if document is not None and key.collection != Replay.collection and key.owner != OURS:
+                self.touched[key.id] = None
+        self._consider_replay()
+        found = [None if key is None else self._read[key] for key in keys]
+        return [
+            None if document is None else ref.model.load(document.data)
+            for ref, document in zip(refs, found, strict=True)
+        ]
 
     @staticmethod
     def required(found: R | None, ref: Ref[R]) -> R:
@@ -174,7 +187,7 @@ class Store:
             elif not isinstance(write, Delete):
                 unread.append(Ref(model, record_id))
         if unread:
-            for ref, record in zip(unread, await self._load(unread), strict=True):
+            for ref, record in zip(unread, await self.find_all(unread), strict=True):
                 if record is not None:
                     found[ref.id] = record
                     if self._replay is not None:
@@ -260,7 +273,7 @@ class Store:
     async def check_replay(self) -> None:
         """Read the replay record, unless that was done: raise Replayed or refuse, or go on."""
         if not self._replay_checked:
-            await self._load([])
+            await self.find_all([])
 
     def discard(self) -> None:
         """Forget what was staged, because the request is refused."""
@@ -317,22 +330,6 @@ class Store:
 
     def _replay_key(self, replay: Replay) -> Key:
         return Key(self._ground, self.organisation, Replay.collection, replay.id)
-
-    async def _load(self, refs: Sequence[Ref[Any]]) -> list[Any]:
-        keys = [self._key(ref.model, ref.id) if ref.model.accepts(ref.id) else None for ref in refs]
-        wanted = [key for key in keys if key is not None]
-        if not self._replay_checked and self._replay is not None:
-            wanted.append(self._replay_key(self._replay))
-        for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
-            self._read[key] = document
-            if document is not None and key.collection != Replay.collection and key.owner != OURS:
-                self.touched[key.id] = None
-        self._consider_replay()
-        found = [None if key is None else self._read[key] for key in keys]
-        return [
-            None if document is None else ref.model.load(document.data)
-            for ref, document in zip(refs, found, strict=True)
-        ]
 
     def _consider_replay(self) -> None:
         """Look at the replay record, once it was read, before anything else is decided."""
