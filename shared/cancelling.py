@@ -57,19 +57,19 @@ class CancellationReason(Resource):
 
 def reasons(*, livemode: bool) -> list[CancellationReason]:
     """Return all reasons, in the order of lists. They are the same for everyone."""
-    listed = [
-        CancellationReason.new(
-            at=_LISTED_SINCE,
-            livemode=livemode,
-            id=ids.place(
-                CancellationReason.prefix, _LISTED_SINCE + timedelta(seconds=place), "0" * 13
-            ),
-            code=code,
-            description=description,
-            charge=charge,
+    listed = []
+    for number, (code, (description, charge)) in enumerate(_REASONS.items()):
+        at = _LISTED_SINCE + timedelta(seconds=number)
+        listed.append(
+            CancellationReason.new(
+                at=at,
+                livemode=livemode,
+                id=ids.place(CancellationReason.prefix, at, "0" * ids.TAIL_LENGTH),
+                code=code,
+                description=description,
+                charge=charge,
+            )
         )
-        for place, (code, (description, charge)) in enumerate(_REASONS.items())
-    ]
     return listed[::-1]
 
 
