@@ -236,6 +236,8 @@ When = Annotated[Moment, BeforeValidator(_moment)]
 Timestamp = str
 """A moment that is only kept and shown: already written as clock.isoformat does."""
 
+MOST_METADATA = 50
+
 
 def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | None]:
     if sum(text is not None for text in value.values()) > MOST_METADATA:
@@ -243,7 +245,8 @@ def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | N
     return value
 
 
-MOST_METADATA = 50
+Metadata = dict[str, str]
+"""The partner's own facts as they are kept: texts by name."""
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[^\[\]]{1,40}$"), checked(one_line)]
 MetadataText = Annotated[str, StringConstraints(max_length=500), checked(_printable)]
 MetadataChanges = Annotated[dict[MetadataKey, MetadataText | None], checked(_metadata_size)]
@@ -260,7 +263,3 @@ def merge_metadata(
         reason = f"must have at most {MOST_METADATA} keys, old ones included"
         raise invalid([wrong("metadata", reason)])
     return kept
-
-
-Metadata = dict[str, str]
-"""The partner's own facts as they are kept: texts by name."""

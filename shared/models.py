@@ -154,6 +154,7 @@ class Changes(Generic[M]):
 @cache
 def changes_model(model: type[Model]) -> type[Model]:
     """Return the model of a request that changes a `model`: every field may be left out."""
+    # Annotated wants at least one thing beside the type, and a field may have no metadata.
     fields: dict[str, Any] = {
         name: (Annotated[(info.annotation, *info.metadata, "changed")], None)
         for name, info in model.model_fields.items()
