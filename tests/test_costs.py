@@ -9,7 +9,7 @@ from functions import discover
 from shared.metering import Series
 from shared.service import Service
 from tests.support.inprocess import InProcess
-from tests.support.serving import ADDRESS, PATIENT, POSTCODE, Json, Partner
+from tests.support.serving import ADDRESS, PATIENT, POSTCODE, REASON, Json, Partner
 
 PRICES: dict[str, dict[str, Any]] = {
     # documents of each get · documents of each query · documents written by each commit
@@ -74,16 +74,15 @@ class Scene:
         self.booked = partner.book(window)
         partner.create_patient()
         self.open = partner.windows(self.task)[-1]
-        reason = {"cancellingEntity": "patient", "reasonCode": "other"}
         self.cancelled = partner.book(window)
-        partner.post(f"/v1/appointments/{self.cancelled['id']}/cancel", reason)
+        partner.post(f"/v1/appointments/{self.cancelled['id']}/cancel", REASON)
         self.bodies: dict[str, Json] = {
             "POST /v1/patients": PATIENT,
             "POST /v1/patients/{patient}": {"note": "x"},
             "POST /v1/appointments": partner.request(
                 {"id": self.booked["patientId"]}, self.task, self.open
             ),
-            "POST /v1/appointments/{appointment}/cancel": reason,
+            "POST /v1/appointments/{appointment}/cancel": REASON,
             "POST /v1/appointments/{appointment}/reschedule": {"windowId": self.open["id"]},
             "POST /v1/patients/search": {"name": "love", "limit": 1},
             "POST /v1/api_keys": {"name": "x"},

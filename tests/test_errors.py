@@ -11,10 +11,9 @@ import pytest
 
 from shared.backends import ConflictError, UnavailableError
 from shared.catalogue import CATALOGUE, TYPES
-from shared.tasks import Task
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
-from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, Json, Partner, tomorrow
+from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, REASON, Json, Partner, tomorrow
 
 ELSEWHERE = "LS1 1AA"
 NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
@@ -201,17 +200,7 @@ def _(partner: Partner) -> httpx.Response:
 
 @provokes("task_inactive")
 def _(partner: Partner) -> httpx.Response:
-    task = Task.new(
-        at=NOW,
-        livemode=False,
-        name="Old",
-        description="-",
-        durationMinutes=5,
-        active=False,
-        steps=[],
-    )
-    partner.backing.keep("test", partner.organisation.id, [task])
-    return books(partner, taskId=task.id)
+    return books(partner, taskId=partner.inactive_task()["id"])
 
 
 @provokes("appointment_overlaps")
@@ -235,16 +224,14 @@ def cancelled(partner: Partner) -> str:
 
 @provokes("appointment_already_cancelled")
 def _(partner: Partner) -> httpx.Response:
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    return partner.send("POST", f"{cancelled(partner)}/cancel", json=reason)
+    return partner.send("POST", f"{cancelled(partner)}/cancel", json=REASON)
 
 
 @provokes("appointment_not_cancellable")
 def _(partner: Partner) -> httpx.Response:
     booked = partner.book()
     partner.change_appointment(booked["id"], status="completed")
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    return partner.send("POST", f"/v1/appointments/{booked['id']}/cancel", json=reason)
+    return partner.send("POST", f"/v1/appointments/{booked['id']}/cancel", json=REASON)
 
 
 @provokes("appointment_not_reschedulable")
@@ -379,7 +366,7 @@ def test_problem_details_tell_the_same_facts(partner: Partner) -> None:
 
 def test_a_replayed_402_is_told_in_the_form_that_is_asked_for(partner: Partner) -> None:
     path = f"{cancelled(partner)}/cancel"
-    sent: Json = {"json": {"cancellingEntity": "patient", "reasonCode": "other"}}
+    sent: Json = {"json": REASON}
     key = {"Idempotency-Key": "k"}
     first = partner.send("POST", path, headers=key, **sent)
     again = partner.send("POST", path, headers=key, **sent)

@@ -9,9 +9,8 @@ from shared.appointments import Appointment
 from shared.backends import Delete, Key, Storage, Write
 from shared.service import Service
 from tests.support.inprocess import InProcess, Watched
-from tests.support.serving import Json, Partner, problems
+from tests.support.serving import REASON, Json, Partner, problems
 
-REASON = {"cancellingEntity": "patient", "reasonCode": "other"}
 NOBODY = "p_" + "0" * 22
 
 

@@ -17,7 +17,7 @@ from shared.service import Service
 from shared.settings import SPACES
 from shared.store import OURS
 from tests.support.hostility import DIGITS, SILENT, SPOKEN, Scene
-from tests.support.serving import PATIENT, POSTCODE, Json, Partner, tomorrow
+from tests.support.serving import PATIENT, POSTCODE, REASON, Json, Partner, tomorrow
 from tests.support.wire import Answer, Attempt, Line
 
 COLLECTIONS = (
@@ -262,11 +262,7 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
             "/v1/appointments": request,
             "/v1/appointments/{appointment}": change,
             "/v1/appointments/{appointment}/reschedule": {"windowId": windows[-1]["id"]},
-            "/v1/appointments/{appointment}/cancel": {
-                "cancellingEntity": "patient",
-                "reasonCode": "other",
-                "note": SILENT,
-            },
+            "/v1/appointments/{appointment}/cancel": {**REASON, "note": SILENT},
             "/v1/organisations/{organisation}": {
                 "displayName": SILENT,
                 "messaging": {"signature": SILENT},

@@ -20,20 +20,12 @@ from hypothesis import strategies as st
 
 from shared.routes import Route
 from tests.support.form_clients import INDEXED, flatten
-from tests.support.serving import Json
+from tests.support.serving import PREFIXES, Json
 from tests.support.wire import Attempt
 
 SILENT, SPOKEN = ("".join(random.choices(string.ascii_letters, k=12)) for _ in range(2))
 DIGITS = "".join(random.choices("123456789", k=12))
 
-PREFIXES = {
-    "organisation": "org",
-    "patient": "p",
-    "task": "tsk",
-    "appointment": "apt",
-    "api_key": "key",
-    "window": "win",
-}
 NAMED = {
     "patientId": "patient",
     "taskId": "task",

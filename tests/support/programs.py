@@ -18,7 +18,7 @@ from shared.settings import Mode
 from shared.store import OURS
 from shared.tasks import Task, standard_tasks
 from tests.support.inprocess import InProcess
-from tests.support.serving import ADDRESS, PATIENT, Backing, Json
+from tests.support.serving import ADDRESS, PATIENT, PREFIXES, REASON, Backing, Json
 
 Who = Literal["observer", "sibling", "stranger", "far stranger"]
 """The observer; its organisation in the other mode; another organisation, in either mode."""
@@ -273,16 +273,7 @@ class Picker:
         return chosen
 
 
-PREFIXES = {
-    "organisation": "org",
-    "patient": "p",
-    "task": "tsk",
-    "appointment": "apt",
-    "api_key": "key",
-    "window": "win",
-}
 NAMES = ("Ada", "Adele", "Grace")
-REASON = {"cancellingEntity": "patient", "reasonCode": "other"}
 
 
 def wish_of(step: Step, pick: Picker) -> Wish:

@@ -42,6 +42,15 @@ Json = dict[str, Any]
 POSTCODE = "SW1A 1AA"
 AREA = "central-london"
 OUTSIDE = "KW17 2AA"
+PREFIXES = {
+    "organisation": "org",
+    "patient": "p",
+    "task": "tsk",
+    "appointment": "apt",
+    "api_key": "key",
+    "window": "win",
+}
+"""What ids begin with, by the noun that stands in paths."""
 ADDRESS = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
 PATIENT: Json = {
     "firstName": "Ada",
@@ -50,6 +59,7 @@ PATIENT: Json = {
     "email": "ada@example.com",
     "dateOfBirth": "1985-12-10",
 }
+REASON: Json = {"cancellingEntity": "patient", "reasonCode": "other"}
 
 
 class Backing:
@@ -232,6 +242,15 @@ class Partner:
         found: Json = task
         return found
 
+    def inactive_task(self) -> Json:
+        """Return a task that can no longer be requested."""
+        now = self.backing.run(_now)
+        task = next(standard_tasks(now)).model_copy(
+            update={"livemode": self.mode == "live", "active": False, "name": "Old"}
+        )
+        self.backing.keep(self.mode, self.organisation.id, [task])
+        return {"id": task.id}
+
     def windows(self, task: Json) -> list[Json]:
         """Return every open window from tomorrow on: none of them begins during a test."""
         query = {"taskId": task["id"], "postcode": POSTCODE, "limit": 100, "fromDate": tomorrow()}
@@ -248,8 +267,7 @@ class Partner:
 
     def cancel(self, appointment: Json, status: int = 200) -> Json:
         """Cancel an appointment for the patient."""
-        reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-        return self.post(f"/v1/appointments/{appointment['id']}/cancel", reason, status)
+        return self.post(f"/v1/appointments/{appointment['id']}/cancel", REASON, status)
 
     def lines(self) -> list[Json]:
         """Return what the log has of requests, on any server of the backing."""
