@@ -125,9 +125,6 @@ class Work:
     replay: Replay | None = None
 
 
-Headers = Iterable[tuple[str, str]]
-
-
 class Answer(Response):
     """An answer as it leaves, with the headers that every answer has."""
 
@@ -190,7 +187,7 @@ class Exchange:
         hops = [hop.strip() for line in sent for hop in line.split(",")]
         return hops[-proxies] if len(hops) >= proxies else ""
 
-    def add(self, headers: Headers) -> None:
+    def add(self, headers: Iterable[tuple[str, str]]) -> None:
         """Add headers to the answer, whatever it will be."""
         self.lines += [(name.lower().encode(), value.encode()) for name, value in headers]
 

@@ -32,9 +32,9 @@ def plan(paths: Sequence[str], route: Route, caller: Caller) -> Plan:
     for path in paths:
         names = path.split(".")
         if len(names) > MOST_LEVELS:
-            raise _unknown(f"can go at most {MOST_LEVELS} levels deep")
+            raise _wrong_expand(f"can go at most {MOST_LEVELS} levels deep")
         if route.listed and names.pop(0) != "data":
-            raise _unknown("begins with data. in a list, such as data.patient")
+            raise _wrong_expand("begins with data. in a list, such as data.patient")
         branch: dict[str, Any] = whole
         model = route.shows
         for name in names:
@@ -42,14 +42,14 @@ def plan(paths: Sequence[str], route: Route, caller: Caller) -> Plan:
             expansion = known.get(name)
             if expansion is None:
                 choice = f"knows only {', '.join(known)} here" if known else "is not possible here"
-                raise _unknown(choice)
+                raise _wrong_expand(choice)
             caller.require(expansion.permission)
             branch = branch.setdefault(name, {})
             model = expansion.model
     return whole
 
 
-def _unknown(reason: str) -> ApiError:
+def _wrong_expand(reason: str) -> ApiError:
     return invalid([wrong("expand", reason)])
 
 

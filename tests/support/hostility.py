@@ -177,17 +177,8 @@ BYTES = st.one_of(
 PIECES = st.sampled_from(
     [
         *("/v1", "/v1", "/patients", "/appointments", "/cancel", "/search", "/..", "/.", "//", "/"),
-        *(
-            "/%2e%2e",
-            "/%2F",
-            "/%00",
-            "/%ff",
-            "/%c3%28",
-            "%",
-            "/%zz",
-            "/%0d%0aX: 1",
-            "/%F0%9F%A7%91",
-        ),
+        *("/%2e%2e", "/%2F", "/%00", "/%ff", "/%c3%28", "%", "/%zz", "/%0d%0aX: 1"),
+        "/%F0%9F%A7%91",
         *(f"/{SILENT}", f"/p_{SILENT}", f"/p_{SPOKEN}0000000000", ";x=1", "#x", "/V1", "/~", "/*"),
         *("/docs/errors", f"/{SILENT * 400}", f"/p_{SPOKEN}000000000%30", "/v1/tasks/", "/\\"),
     ]
