@@ -251,22 +251,20 @@ def _(partner: Partner) -> httpx.Response:
 
 @provokes("rate_limited")
 def _(partner: Partner) -> httpx.Response:
-    api = InProcess(partner.backing, partner.key)
-    api.at, api.settings["rate_test"] = NOW, 1
+    api = InProcess(partner.backing, partner.key, rate_test=1)
+    api.at = NOW
     api.send("GET", "/v1/tasks")
     return api.send("GET", "/v1/tasks")
 
 
 @provokes("authentication_busy")
 def _(partner: Partner) -> httpx.Response:
-    api = InProcess(partner.backing, partner.key)
-    api.settings["key_lookups"] = 0.1
+    api = InProcess(partner.backing, partner.key, key_lookups=0.1)
     return api.send("GET", "/v1/tasks")
 
 
 def in_trouble(partner: Partner, error: Exception) -> httpx.Response:
-    api = InProcess(partner.backing, partner.key)
-    api.settings["lock_timeout"] = 0.1
+    api = InProcess(partner.backing, partner.key, lock_timeout=0.1)
     api.fail("commit", error)
     return api.send("POST", "/v1/patients", json=PATIENT)
 

@@ -226,7 +226,6 @@ def test_each_kind_costs_one_read_however_many_members_there_are(scene: Scene) -
     api = InProcess(scene.partner.backing, scene.partner.key)
     api.call("GET", "/v1/organisations")
     watched = api.watched
-    assert watched is not None
 
     def cost(method: str, path: str, *expand: str, **body: Any) -> list[int]:
         watched.forget()

@@ -145,8 +145,7 @@ class World:
 
     def __init__(self, backing: Backing, setting: Setting, **settings: Any) -> None:
         self.setting = setting
-        self._api = InProcess(backing, "")
-        self._api.settings = settings
+        self._api = InProcess(backing, "", **settings)
         self.actors = {
             who: Actor(who, setting.organisation(who), mode, setting.tasks[who])
             for who, mode in setting.modes.items()
@@ -176,9 +175,8 @@ class World:
         actor, api = self.actors[who], self._api
         api.at = self.setting.at + timedelta(hours=1, seconds=seconds)
         api.elapsed = seconds
-        if api.watched is not None and api.secrets is not None:
-            api.watched.forget()
-            api.secrets.reads = 0
+        api.watched.forget()
+        api.secrets.reads = 0
         api.key = actor.key
         answer = api.send(
             wish.method,
@@ -189,8 +187,6 @@ class World:
         )
         if answer.status_code == 200:
             actor.learn(wish, answer.json())
-        assert api.watched is not None
-        assert api.secrets is not None
         verbs: dict[str, list[Any]] = {
             "gets": list(api.watched.gets),
             "queries": [(query.collection, count) for query, count in api.watched.queries],
