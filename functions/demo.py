@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,24 +12,22 @@ import trustme
 from shared.auth import Caller
 from shared.clock import london_day
 from shared.errors import ApiError
-from shared.keys import Access
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
 from shared.provision import (
-    EVERYTHING,
+    ADMINISTRATOR,
     create_key,
     create_organisation,
     keep,
     load_coverage,
+    open_store,
 )
 from shared.scheduling import AvailabilityQuery, OpenWindow, find_windows
 from shared.service import Service
-from shared.store import Store
 from shared.tasks import Task
 
 COVERAGE = Path(__file__).parent.parent / "infra" / "coverage.json"
 KEY_FILE = "test-key"
-SCOPES: Mapping[str, Access] = {**EVERYTHING, "api_keys": "write"}
 DAYS_AHEAD = 3
 POSTCODE = "SW1A 1AA"
 ADDRESS = Address(line1="10 Example Street", city="London", postcode=POSTCODE)
@@ -70,14 +67,14 @@ class Demo:
 
     def __init__(self, service: Service, caller: Caller, key: str) -> None:
         self.service = service
+        self.caller = caller
         self.key = key
-        self.store = Store(
-            service.storage,
-            mode=caller.mode,
-            organisation=caller.organisation,
-            now=service.now(),
-            request_id="demo",
-        )
+        self.store = open_store(service, caller.mode, caller.organisation, at=service.now())
+
+    def key_stands(self) -> bool:
+        """Tell whether the key has neither ended nor been replaced."""
+        key = self.caller.key
+        return key.standing(self.store.now) == "active" and not key.replacedBy
 
     async def tasks(self) -> list[Task]:
         """Return the organisation's tasks, the oldest last."""
@@ -118,21 +115,27 @@ async def open_demo(service: Service) -> Demo:
     Where the key was rolled, revoked or has expired, the organisation gets another one.
     """
     state = Path(service.settings.state)
-    kept = kept_key(state)
-    key = None
-    if kept:
-        with contextlib.suppress(ApiError):  # the key is of another state
-            caller = await service.keyring.authenticate(kept)
-            demo = Demo(service, caller, kept)
-            if await demo.tasks():
-                if caller.key.standing(service.now()) == "active" and not caller.key.replacedBy:
-                    return demo
-                key = await create_key(service, "test", caller.organisation, SCOPES, "Another key")
-    if key is None:
+    demo = await _reopened(service, kept_key(state))
+    if demo is None:
         await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
-        _, key = await create_organisation(service, "Demo Health", SCOPES)
-    keep_key(state, str(key.secret))
-    return await _demo(service, str(key.secret))
+        _, made = await create_organisation(service, "Demo Health", ADMINISTRATOR)
+    elif demo.key_stands():
+        return demo
+    else:
+        organisation = demo.store.organisation
+        made = await create_key(service, "test", organisation, ADMINISTRATOR, "Another key")
+    key = str(made.secret)
+    keep_key(state, key)
+    return Demo(service, await service.keyring.authenticate(key), key)
+
+
+async def _reopened(service: Service, key: str) -> Demo | None:
+    """Return the demo organisation of a key, if the key is of this state and it is complete."""
+    with contextlib.suppress(ApiError):
+        demo = Demo(service, await service.keyring.authenticate(key), key)
+        if await demo.tasks():
+            return demo
+    return None
 
 
 def kept_key(state: Path) -> str:
@@ -147,10 +150,6 @@ def keep_key(state: Path, key: str) -> None:
     draft.touch(0o600)
     draft.write_text(f"{key}\n")
     draft.replace(state / KEY_FILE)
-
-
-async def _demo(service: Service, key: str) -> Demo:
-    return Demo(service, await service.keyring.authenticate(key), key)
 
 
 async def first_calls(service: Service, url: str, files: Certificate) -> str:

@@ -24,6 +24,7 @@ from shared import clock, forms, ids, service
 from shared.audit import Log
 from shared.auth import Caller, Keyring
 from shared.backends import ConflictError, UnavailableError
+from shared.catalogue import RETRYABLE
 from shared.errors import PROBLEM, ApiError, Json, envelope, invalid, problem
 from shared.fields import Intake, Line
 from shared.metering import Series
@@ -41,12 +42,11 @@ __all__ = ["Api", "Call", "Request", "Response", "application"]
 VERSION = "2026-11-22"
 VERSIONS = (VERSION,)
 """The versions of the API that are served; within one, changes only add."""
-
 LONGEST_PAUSE = 0.5
-_VERSIONS = frozenset(version.encode() for version in VERSIONS)
-RETRYABLE = frozenset({409, 429, 503})
+"""Seconds between two attempts of a contended change, at most."""
 NOTHING = Nothing()
 
+_VERSIONS = frozenset(version.encode() for version in VERSIONS)
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
@@ -125,9 +125,6 @@ class Work:
     replay: Replay | None = None
 
 
-Headers = Iterable[tuple[str, str]]
-
-
 class Answer(Response):
     """An answer as it leaves, with the headers that every answer has."""
 
@@ -190,7 +187,7 @@ class Exchange:
         hops = [hop.strip() for line in sent for hop in line.split(",")]
         return hops[-proxies] if len(hops) >= proxies else ""
 
-    def add(self, headers: Headers) -> None:
+    def add(self, headers: Iterable[tuple[str, str]]) -> None:
         """Add headers to the answer, whatever it will be."""
         self.lines += [(name.lower().encode(), value.encode()) for name, value in headers]
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal, Self
 from shared import ids
 from shared.auth import Caller
 from shared.backends import TERMS
-from shared.clock import TIMEZONE, isoformat
+from shared.clock import TIMEZONE
 from shared.errors import ApiError
 from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Phone
-from shared.filters import Filterable, refuse
+from shared.filters import Filterable, wrong_filter
 from shared.models import Changes, Expansion, Model, Resource
 from shared.pages import ListQuery, Page
 from shared.patients import Address, AddressIn, Patient
@@ -149,7 +149,7 @@ async def find_appointments(
         caller.require(f"{Patient.collection}:read")
         patients = await store.select(Patient, named, limit=MOST_NAMED + 1)
         if len(patients) > MOST_NAMED:
-            raise refuse(f"finds more than {MOST_NAMED} patients by their name")
+            raise wrong_filter(f"finds more than {MOST_NAMED} patients by their name")
         if not patients:
             return Page([], has_more=False)
         others = [condition for condition in where if condition not in named]
@@ -216,15 +216,7 @@ async def reschedule(store: Store, appointment_id: str, window_id: str) -> Appoi
         store.put(old.release(appointment_id, now))
     window = store.put(window.claim(appointment_id, now))
     store.put(patient.book(appointment_id, window.startAt, window.endAt, now))
-    return store.put(
-        appointment.model_copy(
-            update={
-                "windowId": window.id,
-                "window": _as_committed(window),
-                "updatedAt": isoformat(now),
-            }
-        )
-    )
+    return store.put(appointment.changed(now, windowId=window.id, window=_as_committed(window)))
 
 
 async def change(

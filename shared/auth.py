@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -21,13 +21,20 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import orjson
 
 from shared import ids
-from shared.backends import ConflictError, Document, Put, Secrets, Storage, UnavailableError
+from shared.backends import (
+    ConflictError,
+    Document,
+    Put,
+    Secrets,
+    Storage,
+    UnavailableError,
+    new_marker,
+)
 from shared.backends import Key as Place
 from shared.errors import ApiError
 from shared.keys import (
     CHALLENGE,
     CHECK_LENGTH,
-    Access,
     ApiKey,
     Network,
     SecretKey,
@@ -50,7 +57,6 @@ _NO_HASH = "0" * 64
 _CACHE_SIZE = 10_000
 _BURST_SECONDS = 5
 _USE_NOTED_EVERY = timedelta(hours=1)
-_MARKER_LIFE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +79,12 @@ class Caller:
         """The id of the caller's organisation."""
         return self.account.id
 
-    @property
-    def scopes(self) -> Mapping[str, Access]:
-        """What the caller may do with each kind of object."""
-        return self.key.scopes
-
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a permission such as `patients:read`; write implies read."""
         allowed = self.answered.get(permission)
         if allowed is None:
             resource, _, wanted = permission.partition(":")
-            allowed = access(self.scopes, resource) in ("write", wanted)
+            allowed = access(self.key.scopes, resource) in ("write", wanted)
             self.answered[permission] = allowed
         return allowed
 
@@ -181,16 +182,15 @@ class Keyring:
                 return None
         task = self._asked.get(place)
         if task is None:
-            self._spend(known)
+            if known is None:
+                self._spend()
             task = asyncio.ensure_future(self._look_up(key, known))
             self._asked[place] = task
             task.add_done_callback(lambda _: self._asked.pop(place, None))
         return await asyncio.shield(task)
 
-    def _spend(self, known: _Known | None) -> None:
-        """Take one look-up of an unknown key from the budget, or refuse with 429."""
-        if known is not None:
-            return
+    def _spend(self) -> None:
+        """Take the look-up of an unknown key from the budget, or refuse with 429."""
         at = self._timer()
         most = self._lookups * _BURST_SECONDS
         self._budget = min(most, self._budget + (at - self._budget_at) * self._lookups)
@@ -246,18 +246,12 @@ class Keyring:
         known = self._known.get((caller.mode, self.key_id(caller.mode, caller.key.id)))
         if known is None or known.caller is not caller:  # looked up anew by somebody else
             return
-        used = known.caller.key.model_copy(update={"lastUsedAt": now})
+        caller.key.lastUsedAt = now
         place = known.document.key
-        marker = Place(place.space, place.owner, "commits", ids.mint("use", now))
-        known.caller.key.lastUsedAt = now
+        used = Put(place, caller.key.dump(), known.document.version)
+        marker = new_marker(place.space, place.owner, ids.mint("use", now), now)
         try:
-            await self._storage.commit(
-                [
-                    Put(place, used.dump(), known.document.version),
-                    Put(marker, {"id": marker.id}, None, now + _MARKER_LIFE),
-                ],
-                marker,
-            )
+            await self._storage.commit([used, marker], marker.key)
         except (ConflictError, UnavailableError):
             return
 

@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 from shared import ids
 from shared.appointments import NOT_BEGUN, Appointment
-from shared.clock import isoformat
 from shared.errors import ApiError
 from shared.fields import Note
 from shared.models import Expansion, Model, Resource
@@ -58,19 +57,19 @@ class CancellationReason(Resource):
 
 def reasons(*, livemode: bool) -> list[CancellationReason]:
     """Return all reasons, in the order of lists. They are the same for everyone."""
-    listed = [
-        CancellationReason.new(
-            at=_LISTED_SINCE,
-            livemode=livemode,
-            id=ids.place(
-                CancellationReason.prefix, _LISTED_SINCE + timedelta(seconds=place), "0" * 13
-            ),
-            code=code,
-            description=description,
-            charge=charge,
+    listed = []
+    for number, (code, (description, charge)) in enumerate(_REASONS.items()):
+        at = _LISTED_SINCE + timedelta(seconds=number)
+        listed.append(
+            CancellationReason.new(
+                at=at,
+                livemode=livemode,
+                id=ids.place(CancellationReason.prefix, at, "0" * ids.TAIL_LENGTH),
+                code=code,
+                description=description,
+                charge=charge,
+            )
         )
-        for place, (code, (description, charge)) in enumerate(_REASONS.items())
-    ]
     return listed[::-1]
 
 
@@ -126,7 +125,7 @@ async def cancel(
         store.put(patient.release(appointment_id))
     if window is not None:
         store.put(window.release(appointment_id, now))
-    store.put(appointment.model_copy(update={"status": "cancelled", "updatedAt": isoformat(now)}))
+    store.put(appointment.changed(now, status="cancelled"))
     cancellation = Cancellation.new(
         at=now,
         livemode=appointment.livemode,

@@ -22,6 +22,8 @@ TYPES = {
     500: "api_error",
     503: "api_error",
 }
+RETRYABLE = frozenset({409, 429, 503})
+"""The statuses after which the same request is worth sending again."""
 
 
 @dataclass(frozen=True, slots=True)

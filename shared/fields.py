@@ -236,15 +236,14 @@ When = Annotated[Moment, BeforeValidator(_moment)]
 Timestamp = str
 """A moment that is only kept and shown: already written as clock.isoformat does."""
 
+MOST_METADATA = 50
+LONGEST_KEY = 40
+
 
 def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | None]:
     if sum(text is not None for text in value.values()) > MOST_METADATA:
         raise ValueError(f"must have at most {MOST_METADATA} keys")
     return value
-
-
-MOST_METADATA = 50
-LONGEST_KEY = 40
 
 
 def _metadata_key(value: str, _: Intake) -> str:
@@ -253,6 +252,8 @@ def _metadata_key(value: str, _: Intake) -> str:
     return value
 
 
+Metadata = dict[str, str]
+"""The partner's own facts as they are kept: texts by name."""
 MetadataKey = Annotated[str, checked(one_line), checked(_metadata_key)]
 MetadataText = Annotated[str, StringConstraints(max_length=500), checked(_printable)]
 MetadataChanges = Annotated[dict[MetadataKey, MetadataText | None], checked(_metadata_size)]
@@ -269,7 +270,3 @@ def merge_metadata(
         reason = f"must have at most {MOST_METADATA} keys, old ones included"
         raise invalid([wrong("metadata", reason)])
     return kept
-
-
-Metadata = dict[str, str]
-"""The partner's own facts as they are kept: texts by name."""

@@ -49,9 +49,9 @@ class Term(NamedTuple):
     def conditions(self, known: Filterable, prefix: str) -> list[Condition]:
         """Return what the term asks of a store; `prefix` is that of the ids of the list."""
         if self.operator not in known.operators.split():
-            raise refuse(f"compares {self.name} by one of {known.operators}")
+            raise wrong_filter(f"compares {self.name} by one of {known.operators}")
         if len(self.value) > LONGEST_VALUE:
-            raise refuse(f"compares {self.name} with more than {LONGEST_VALUE} characters")
+            raise wrong_filter(f"compares {self.name} with more than {LONGEST_VALUE} characters")
         if known.kind == "exact":
             return [(known.field, "==", self.value)]
         if known.kind == "words":
@@ -59,7 +59,7 @@ class Term(NamedTuple):
         try:
             moment = iso_moment(self.value)
         except ValueError as error:
-            raise refuse(f"has a value of {self.name} that {error}") from None
+            raise wrong_filter(f"has a value of {self.name} that {error}") from None
         operators = [">=", "<="] if self.operator == ":" else [self.operator]
         compare = created if known.field == "createdAt" else _changed
         return [compare(prefix, _RANGES[operator], moment) for operator in operators]
@@ -67,39 +67,44 @@ class Term(NamedTuple):
     def _sought(self) -> str:
         plain = words.normalise(self.value)
         if not plain or (self.operator == "~" and len(plain) > words.LONGEST):
-            raise refuse(f"seeks {self.name} by 1 to {words.LONGEST} letters or digits")
+            raise wrong_filter(f"seeks {self.name} by 1 to {words.LONGEST} letters or digits")
         return words.whole(self.value) if self.operator == ":" else plain
 
 
-def parse(text: str) -> Iterator[Term]:
-    """Read the terms of a filter, or refuse it with 400."""
+def read_filter(
+    text: str, filterable: Mapping[str, Filterable], prefix: str, *, personal: bool
+) -> Iterator[Condition]:
+    """Yield what a filter asks of a store, or refuse it with 400.
+
+    `prefix` is that of the ids of the list, `personal` says whether personal data may be named.
+    """
+    for term in _parse(text):
+        known = filterable.get(term.name)
+        if known is None:
+            raise wrong_filter(f"names a field that is not one of {', '.join(filterable)}")
+        if known.personal and not personal:
+            raise ApiError("filter_personal", param="filter", field=term.name)
+        yield from term.conditions(known, prefix)
+
+
+def _parse(text: str) -> Iterator[Term]:
     position = 0
     text = text.strip()
     while True:
         matched = _TERM.match(text, position)
         if matched is None:
-            raise refuse(f"must be terms such as {_EXAMPLE}")
+            raise wrong_filter(f"must be terms such as {_EXAMPLE}")
         name, operator, quoted = matched.groups()
         yield Term(name, operator, re.sub(r"\\(.)", r"\1", quoted))
         if matched.end() == len(text):
             return
         joint = _AND.match(text, matched.end())
         if joint is None:
-            raise refuse("must have its terms joined by and")
+            raise wrong_filter("must have its terms joined by and")
         position = joint.end()
 
 
-def known(term: Term, filterable: Mapping[str, Filterable], *, personal: bool) -> Filterable:
-    """Return the field that a term names, unless it is unknown, or personal where that is not."""
-    found = filterable.get(term.name)
-    if found is None:
-        raise refuse(f"names a field that is not one of {', '.join(filterable)}")
-    if found.personal and not personal:
-        raise ApiError("filter_personal", param="filter", field=term.name)
-    return found
-
-
-def refuse(reason: str) -> ApiError:
+def wrong_filter(reason: str) -> ApiError:
     """Say what is wrong with a filter."""
     return invalid([wrong("filter", reason)])
 
@@ -109,7 +114,7 @@ def created(prefix: str, operator: Operator, moment: datetime) -> Condition:
 
     What is shown of a creation is its millisecond, what the id holds its microsecond.
     """
-    floor = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    floor = _millisecond(moment)
     ceiling = floor if floor == moment else floor + MILLISECOND
     edge = {">": floor + MILLISECOND, ">=": ceiling, "<": ceiling, "<=": floor + MILLISECOND}
     return ("id", ">" if operator in (">", ">=") else "<", ids.place(prefix, edge[operator]))
@@ -117,8 +122,11 @@ def created(prefix: str, operator: Operator, moment: datetime) -> Condition:
 
 def _changed(_: str, operator: Operator, moment: datetime) -> Condition:
     """Return the condition on updatedAt, which is kept as it is shown: to the millisecond."""
-    floor = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    between = floor != moment
+    floor = _millisecond(moment)
     # No millisecond is equal to a moment between two of them.
-    sharp: Mapping[str, Operator] = {">=": ">", "<": "<="} if between else {}
+    sharp: Mapping[str, Operator] = {">=": ">", "<": "<="} if floor != moment else {}
     return ("updatedAt", sharp.get(operator, operator), isoformat(floor))
+
+
+def _millisecond(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

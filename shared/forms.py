@@ -2,7 +2,7 @@
 
 `a[b]=c` makes an object, `a[0]=x` and `a[]=x` make arrays, in any mixture. A tree holds objects,
 arrays and scalars; whether `a[0]=x` is an array or an object with the member `0` is not known here,
-so it stays an object until a model says (models.arrange).
+so it stays an object until a model says (receiving.arrange).
 
 The brackets are those of PHP, Rack and Stripe; percent and plus are the URL Standard's
 application/x-www-form-urlencoded.

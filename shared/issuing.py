@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from shared import ids
 from shared.auth import Caller, Keyring
-from shared.clock import isoformat
 from shared.errors import ApiError, invalid
 from shared.forms import wrong
 from shared.keys import (
@@ -115,7 +114,7 @@ async def roll(
         predecessors={**valid, old.id: end},
         **{name: getattr(old, name) for name in kept},
     )
-    store.put(_changed(old, now, expiresAt=end, replacedBy=new.id))
+    store.put(old.changed(now, expiresAt=end, replacedBy=new.id))
     return store.insert(new)
 
 
@@ -127,8 +126,8 @@ async def revoke(store: Store, caller: Caller, key_id: str) -> ApiKey:
         return key
     for predecessor in (await store.related(ApiKey, key.predecessors)).values():
         if predecessor.revokedAt is None:
-            store.put(_changed(predecessor, now, revokedAt=now))
-    return store.put(_changed(key, now, revokedAt=now))
+            store.put(predecessor.changed(now, revokedAt=now))
+    return store.put(key.changed(now, revokedAt=now))
 
 
 async def reveal(store: Store, keyring: Keyring, caller: Caller, key_id: str) -> ApiKey:
@@ -156,10 +155,6 @@ async def _as_they_are(store: Store, caller: Caller, *key_ids: str) -> list[ApiK
         raise ApiError("permission_missing", permission=f"{ApiKey.collection}:write")
     store.guard(maker)
     return [maker, *others]
-
-
-def _changed(key: ApiKey, at: datetime, **changes: Any) -> ApiKey:
-    return key.model_copy(update={**changes, "updatedAt": isoformat(at)})
 
 
 def _check_usable(key: ApiKey, now: datetime) -> None:

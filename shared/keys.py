@@ -29,8 +29,8 @@ Status = Literal["active", "expired", "revoked"]
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ally"'}
 SECRET_LENGTH = 30
 CHECK_LENGTH = 2
-MOST_CIDRS = 50
-MOST_SCOPES = 50
+MOST_ENTRIES = 50
+"""The scopes, the networks or the origins of one key, at most."""
 ADMINISTRATION = frozenset({"api_keys"})
 """Permissions that `*` does not include: they have to be given by name."""
 
@@ -145,7 +145,7 @@ Origin = Annotated[Line, checked(_origin)]
 """An origin of a browser (RFC 6454)."""
 Resources = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40})$")]
 """The name of a kind of object as it stands in URLs, or `*` for all but api_keys."""
-Scopes = Annotated[dict[Resources, Access], Field(max_length=MOST_SCOPES)]
+Scopes = Annotated[dict[Resources, Access], Field(max_length=MOST_ENTRIES)]
 
 
 class ApiKeyChanges(Model):
@@ -153,8 +153,8 @@ class ApiKeyChanges(Model):
 
     name: Line
     scopes: Scopes | None = None
-    allowedCidrs: Annotated[list[Cidr], Field(max_length=MOST_CIDRS)] | None = None
-    origins: Annotated[list[Origin], Field(max_length=MOST_CIDRS)] | None = None
+    allowedCidrs: Annotated[list[Cidr], Field(max_length=MOST_ENTRIES)] | None = None
+    origins: Annotated[list[Origin], Field(max_length=MOST_ENTRIES)] | None = None
     expiresAt: When | None = None
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from shared import ids
 from shared.auth import Caller
-from shared.backends import ConflictError, Key, Put, Storage
+from shared.backends import ConflictError, Key, Put, Storage, new_marker
 from shared.errors import ApiError
 from shared.settings import Mode
 
@@ -114,16 +114,12 @@ class Limiter:
             if part <= 0:
                 use.taken = quota
                 return
-            marker = Key(caller.mode, caller.organisation, "commits", ids.mint("use", now))
             taken = before + use.own + part
             version = None if document is None else document.version
-            expires = now + LIFE
-            writes = [
-                Put(key, {"taken": taken}, version, expires),
-                Put(marker, {"id": marker.id}, None, expires),
-            ]
+            slice_taken = Put(key, {"taken": taken}, version, now + LIFE)
+            marker = new_marker(key.space, key.owner, ids.mint("use", now), now)
             try:
-                await self._storage.commit(writes, marker)
+                await self._storage.commit([slice_taken, marker], marker.key)
             except ConflictError:
                 await asyncio.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - jitter is no secret
                 continue

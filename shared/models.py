@@ -91,6 +91,10 @@ class Resource(Record):
             fields["metadata"] = merge_metadata({}, fields["metadata"])
         return cls.model_validate({**common, **fields})
 
+    def changed(self, at: datetime, **values: Any) -> Self:
+        """Return the resource with new values of some fields, changed at the moment `at`."""
+        return self.model_copy(update={**values, "updatedAt": clock.isoformat(at)})
+
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the resource as it is shown at a moment, in a mode."""
         return self
@@ -140,17 +144,17 @@ class Changes(Generic[M]):
             name: fields[name].get_default() if value is None else value
             for name, value in self.values.items()
         }
-        values["updatedAt"] = clock.isoformat(at)
         if "metadata" in values:
             values["metadata"] = merge_metadata(
                 getattr(resource, "metadata", {}), self.values["metadata"]
             )
-        return resource.model_copy(update=values)
+        return resource.changed(at, **values)
 
 
 @cache
 def changes_model(model: type[Model]) -> type[Model]:
     """Return the model of a request that changes a `model`: every field may be left out."""
+    # Annotated wants at least one thing beside the type, and a field may have no metadata.
     fields: dict[str, Any] = {
         name: (Annotated[(info.annotation, *info.metadata, "changed")], None)
         for name, info in model.model_fields.items()

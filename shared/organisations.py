@@ -50,8 +50,8 @@ class Organisation(Resource):
         """Return the organisation, which belongs to both modes, as a mode sees it."""
         return self.model_copy(update={"livemode": livemode})
 
-    def changed(self, changes: Changes[OrganisationIn], at: datetime) -> "Organisation":
-        """Return the organisation as changed.
+    def amended(self, changes: Changes[OrganisationIn], at: datetime) -> Self:
+        """Return the organisation with what it asked to be changed.
 
         Patients read the display name of an active one, so a new one waits for Operations' review.
         Asking for the name that it has takes back one that waits.

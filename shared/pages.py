@@ -15,7 +15,7 @@ from shared import ids
 from shared.backends import Condition, Operator
 from shared.errors import invalid
 from shared.fields import Line, When, Whole
-from shared.filters import Filterable, Term, created, known, parse, refuse
+from shared.filters import Filterable, created, read_filter, wrong_filter
 from shared.forms import wrong
 from shared.models import Model, Record
 
@@ -43,10 +43,6 @@ class PageQuery(Model):
         if problems:
             raise invalid(problems)
         return self.starting_after or self.ending_before
-
-    def conditions(self, prefix: str, *, livemode: bool) -> list[Condition]:
-        """Return what the listed objects must be."""
-        return []
 
     @property
     def backwards(self) -> bool:
@@ -89,21 +85,17 @@ class ListQuery(PageQuery):
             moment = getattr(self.createdAt, name, None)
             if moment is not None:
                 conditions.append(created(prefix, operator, moment))
-        for term in self.terms():
-            field = known(term, self.filterable, personal=self.personal or not livemode)
-            conditions += term.conditions(field, prefix)
+        if self.filter is not None:
+            personal = self.personal or not livemode
+            conditions += read_filter(self.filter, self.filterable, prefix, personal=personal)
         if sum(operator == "contains" for _, operator, _ in conditions) > 1:
-            raise refuse("can seek by the beginnings of words once")
+            raise wrong_filter("can seek by the beginnings of words once")
         return conditions
 
     def equalities(self) -> list[Condition]:
         """Return what a subclass's fields ask for."""
         asked = self.model_dump(mode="json", exclude=set(ListQuery.model_fields), exclude_none=True)
         return [(name, "==", value) for name, value in asked.items()]
-
-    def terms(self) -> Iterable[Term]:
-        """Return the terms of the filter."""
-        return () if self.filter is None else parse(self.filter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,21 @@ from shared.store import OURS, Ref, Store
 from shared.tasks import standard_tasks
 
 EVERYTHING: Mapping[str, Access] = {"*": "write"}
+ADMINISTRATOR: Mapping[str, Access] = {**EVERYTHING, "api_keys": "write"}
+
+
+def open_store(
+    service: Service, mode: Mode, organisation: str, *, at: datetime, account: bool = False
+) -> Store:
+    """Open a store outside a request, at a moment."""
+    return Store(
+        service.storage,
+        mode=mode,
+        organisation=organisation,
+        now=at,
+        request_id=ids.mint("req", at),
+        account=account,
+    )
 
 
 async def keep(
@@ -28,30 +43,20 @@ async def keep(
     account: bool = False,
 ) -> None:
     """Store new records in one commit."""
-    store = Store(
-        service.storage,
-        mode=mode,
-        organisation=organisation,
-        now=at,
-        request_id=ids.mint("req", at),
-        account=account,
-    )
+    store = open_store(service, mode, organisation, at=at, account=account)
     for record in records:
         store.insert(record)
-    await store.commit(200, b"")
+    await store.commit()
 
 
 async def load_coverage(service: Service, mode: Mode, areas: Mapping[str, list[str]]) -> None:
     """Store which outward codes are served, area by area, over what was stored before."""
     records = [Coverage(id=code, area=area) for area, codes in areas.items() for code in codes]
-    at = service.now()
-    store = Store(
-        service.storage, mode=mode, organisation=OURS, now=at, request_id=ids.mint("req", at)
-    )
+    store = open_store(service, mode, OURS, at=service.now())
     await store.find(*(Ref(Coverage, record.id) for record in records))
     for record in records:
         store.put(record)
-    await store.commit(200, b"")
+    await store.commit()
 
 
 async def create_organisation(

@@ -120,7 +120,7 @@ class OpenWindow(Resource):
 
 
 class CoverageQuery(Model):
-    """A place to ask about; with a task, whether that task is done there."""
+    """A place to ask about and, perhaps, a task to be done there."""
 
     postcode: Postcode
     taskId: Line | None = None

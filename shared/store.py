@@ -21,17 +21,17 @@ from shared.backends import (
     Query,
     Storage,
     Write,
+    new_marker,
 )
 from shared.errors import ApiError
 from shared.models import Record
-from shared.pages import Page, PageQuery, bound, narrowed
+from shared.pages import ListQuery, Page, bound, narrowed
 from shared.settings import Mode, Space
 
 OURS = "ally"
 """The owner of documents that are not one organisation's."""
 
 REPLAY_LIFE = timedelta(hours=24)
-MARKER_LIFE = timedelta(hours=1)
 MOST_FORGOTTEN = 400
 """Replay records that one commit can take away; what is beyond them expires by itself."""
 
@@ -143,11 +143,24 @@ class Store:
     ) -> tuple[A | None, B | None, C | None, D | None, E | None]: ...
     async def find(self, *refs: Ref[Any]) -> tuple[Any, ...]:
         """Return several records in one read, each None where there is none."""
-        return tuple(await self._load(refs))
+        return tuple(await self.find_all(refs))
 
     async def find_all(self, refs: Sequence[Ref[R]]) -> list[R | None]:
-        """Return any number of records of one kind in one read, each None where there is none."""
-        return await self._load(refs)
+        """Return any number of records in one read, each None where there is none."""
+        keys = [self._key(ref.model, ref.id) if ref.model.accepts(ref.id) else None for ref in refs]
+        wanted = [key for key in keys if key is not None]
+        if not self._replay_checked and self._replay is not None:
+            wanted.append(self._replay_key(self._replay))
+        for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
+            self._read[key] = document
+            if document is not None and key.collection != Replay.collection and key.owner != OURS:
+                self.touched[key.id] = None
+        self._consider_replay()
+        found = [None if key is None else self._read[key] for key in keys]
+        return [
+            None if document is None else ref.model.load(document.data)
+            for ref, document in zip(refs, found, strict=True)
+        ]
 
     @staticmethod
     def required(found: R | None, ref: Ref[R]) -> R:
@@ -174,7 +187,7 @@ class Store:
             elif not isinstance(write, Delete):
                 unread.append(Ref(model, record_id))
         if unread:
-            for ref, record in zip(unread, await self._load(unread), strict=True):
+            for ref, record in zip(unread, await self.find_all(unread), strict=True):
                 if record is not None:
                     found[ref.id] = record
                     if self._replay is not None:
@@ -182,7 +195,7 @@ class Store:
         return found
 
     async def page(
-        self, model: type[R], query: PageQuery, where: Iterable[Condition] | None = None
+        self, model: type[R], query: ListQuery, where: Iterable[Condition] | None = None
     ) -> Page[R]:
         """Return one page of the caller's records, newest first, to be shown and not changed.
 
@@ -260,7 +273,7 @@ class Store:
     async def check_replay(self) -> None:
         """Read the replay record, unless that was done: raise Replayed or refuse, or go on."""
         if not self._replay_checked:
-            await self._load([])
+            await self.find_all([])
 
     def discard(self) -> None:
         """Forget what was staged, because the request is refused."""
@@ -268,11 +281,12 @@ class Store:
         self._marker = None
 
     async def commit(
-        self, status: int, body: bytes, *, subject: str | None = None, code: str = ""
+        self, status: int = 200, body: bytes = b"", *, subject: str | None = None, code: str = ""
     ) -> None:
         """Commit what was staged, and the replay record with the answer, as one.
 
-        `subject` is the id of the object that the answer shows, `code` that of a refusal.
+        `subject` is the id of the object that the answer shows, `code` that of a refusal. Outside a
+        request there is no answer.
         """
         writes = list(self._staged.values())
         changed = dict.fromkeys(
@@ -299,8 +313,9 @@ class Store:
             raise RuntimeError("a commit stays within one space: declare the Api's `account`")
         marker = self._marker
         if marker is None:
-            marker = Key(self._ground, self.organisation, "commits", self._request_id)
-            writes.append(Put(marker, {"id": marker.id}, None, self.now + MARKER_LIFE))
+            made = new_marker(self._ground, self.organisation, self._request_id, self.now)
+            writes.append(made)
+            marker = made.key
         await self._storage.commit(writes, marker)
         self.touched |= changed
 
@@ -315,22 +330,6 @@ class Store:
 
     def _replay_key(self, replay: Replay) -> Key:
         return Key(self._ground, self.organisation, Replay.collection, replay.id)
-
-    async def _load(self, refs: Sequence[Ref[Any]]) -> list[Any]:
-        keys = [self._key(ref.model, ref.id) if ref.model.accepts(ref.id) else None for ref in refs]
-        wanted = [key for key in keys if key is not None]
-        if not self._replay_checked and self._replay is not None:
-            wanted.append(self._replay_key(self._replay))
-        for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
-            self._read[key] = document
-            if document is not None and key.collection != Replay.collection and key.owner != OURS:
-                self.touched[key.id] = None
-        self._consider_replay()
-        found = [None if key is None else self._read[key] for key in keys]
-        return [
-            None if document is None else ref.model.load(document.data)
-            for ref, document in zip(refs, found, strict=True)
-        ]
 
     def _consider_replay(self) -> None:
         """Look at the replay record, once it was read, before anything else is decided."""

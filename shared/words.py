@@ -10,6 +10,7 @@ import unicodedata
 LONGEST = 24
 """The characters of the longest beginning that is kept."""
 MOST_WORDS = 8
+"""The words of a name from which beginnings are read, at most."""
 
 _APOSTROPHES = re.compile("['`\u00b4\u2018\u2019\u02bb\u02bc\u2032\uff07]")
 _PLAIN = str.maketrans(

@@ -11,10 +11,9 @@ import pytest
 
 from shared.backends import ConflictError, UnavailableError
 from shared.catalogue import CATALOGUE, TYPES
-from shared.tasks import Task
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
-from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, Json, Partner, tomorrow
+from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, REASON, Json, Partner, tomorrow
 from tests.support.wire import BELOW, Line
 
 ELSEWHERE = "LS1 1AA"
@@ -202,17 +201,7 @@ def _(partner: Partner) -> httpx.Response:
 
 @provokes("task_inactive")
 def _(partner: Partner) -> httpx.Response:
-    task = Task.new(
-        at=NOW,
-        livemode=False,
-        name="Old",
-        description="-",
-        durationMinutes=5,
-        active=False,
-        steps=[],
-    )
-    partner.backing.keep("test", partner.organisation.id, [task])
-    return books(partner, taskId=task.id)
+    return books(partner, taskId=partner.inactive_task()["id"])
 
 
 @provokes("appointment_overlaps")
@@ -236,16 +225,14 @@ def cancelled(partner: Partner) -> str:
 
 @provokes("appointment_already_cancelled")
 def _(partner: Partner) -> httpx.Response:
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    return partner.send("POST", f"{cancelled(partner)}/cancel", json=reason)
+    return partner.send("POST", f"{cancelled(partner)}/cancel", json=REASON)
 
 
 @provokes("appointment_not_cancellable")
 def _(partner: Partner) -> httpx.Response:
     booked = partner.book()
     partner.change_appointment(booked["id"], status="completed")
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    return partner.send("POST", f"/v1/appointments/{booked['id']}/cancel", json=reason)
+    return partner.send("POST", f"/v1/appointments/{booked['id']}/cancel", json=REASON)
 
 
 @provokes("appointment_not_reschedulable")
@@ -265,22 +252,20 @@ def _(partner: Partner) -> httpx.Response:
 
 @provokes("rate_limited")
 def _(partner: Partner) -> httpx.Response:
-    api = InProcess(partner.backing, partner.key)
-    api.at, api.settings["rate_test"] = NOW, 1
+    api = InProcess(partner.backing, partner.key, rate_test=1)
+    api.at = NOW
     api.send("GET", "/v1/tasks")
     return api.send("GET", "/v1/tasks")
 
 
 @provokes("authentication_busy")
 def _(partner: Partner) -> httpx.Response:
-    api = InProcess(partner.backing, partner.key)
-    api.settings["key_lookups"] = 0.1
+    api = InProcess(partner.backing, partner.key, key_lookups=0.1)
     return api.send("GET", "/v1/tasks")
 
 
 def in_trouble(partner: Partner, error: Exception) -> httpx.Response:
-    api = InProcess(partner.backing, partner.key)
-    api.settings["lock_timeout"] = 0.1
+    api = InProcess(partner.backing, partner.key, lock_timeout=0.1)
     api.fail("commit", error)
     return api.send("POST", "/v1/patients", json=PATIENT)
 
@@ -417,7 +402,7 @@ def test_problem_details_can_be_asked_for_in_several_lines_and_any_case(
 
 def test_a_replayed_402_is_told_in_the_form_that_is_asked_for(partner: Partner) -> None:
     path = f"{cancelled(partner)}/cancel"
-    sent: Json = {"json": {"cancellingEntity": "patient", "reasonCode": "other"}}
+    sent: Json = {"json": REASON}
     key = {"Idempotency-Key": "k"}
     first = partner.send("POST", path, headers=key, **sent)
     again = partner.send("POST", path, headers=key, **sent)

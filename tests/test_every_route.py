@@ -10,7 +10,7 @@ from functions import discover
 from shared.api import Api
 from shared.keys import Access
 from shared.routes import PUBLIC, Route
-from tests.support.serving import Json, Partner
+from tests.support.serving import PREFIXES, REASON, Json, Partner
 
 APIS = discover()
 ROUTES = [(api, route) for api in APIS for route in api.routes if route.permission != PUBLIC]
@@ -46,16 +46,8 @@ def some_path(route: Route) -> str:
 
 
 def missing_id(noun: str) -> str:
-    prefixes = {
-        "patient": "p",
-        "task": "tsk",
-        "organisation": "org",
-        "appointment": "apt",
-        "api_key": "key",
-        "window": "win",
-    }
-    assert noun in prefixes, f"say here what the ids of a {noun} begin with"
-    return f"{prefixes[noun]}_{'0' * 22}"
+    assert noun in PREFIXES, f"say in PREFIXES what the ids of a {noun} begin with"
+    return f"{PREFIXES[noun]}_{'0' * 22}"
 
 
 def existing_id(noun: str, partner: Partner) -> str:
@@ -82,7 +74,7 @@ def cancelled(partner: Partner) -> Json:
 def valid_body(route: Route) -> dict[str, Any] | None:
     """Return a body that a route would take, for it to get as far as looking for the object."""
     if route.template.endswith("/cancel"):
-        return {"cancellingEntity": "patient", "reasonCode": "other"}
+        return REASON
     if route.template.endswith("/reschedule"):
         return {"windowId": missing_id("window")}
     return {} if route.method in ("POST", "PATCH") else None

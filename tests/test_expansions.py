@@ -9,9 +9,8 @@ from shared.appointments import Appointment
 from shared.backends import Delete, Key, Storage, Write
 from shared.service import Service
 from tests.support.inprocess import InProcess, Watched
-from tests.support.serving import Json, Partner, problems
+from tests.support.serving import REASON, Json, Partner, problems
 
-REASON = {"cancellingEntity": "patient", "reasonCode": "other"}
 NOBODY = "p_" + "0" * 22
 
 
@@ -235,7 +234,6 @@ def test_each_kind_costs_one_read_however_many_members_there_are(scene: Scene) -
     api = InProcess(scene.partner.backing, scene.partner.key)
     api.call("GET", "/v1/organisations")
     watched = api.watched
-    assert watched is not None
 
     def cost(method: str, path: str, *expand: str, **body: Any) -> list[int]:
         watched.forget()

@@ -9,10 +9,9 @@ import pytest
 
 from shared.filters import LONGEST_VALUE
 from tests.support.inprocess import InProcess
-from tests.support.serving import PATIENT, Json, Partner, problems
+from tests.support.serving import PATIENT, REASON, Json, Partner, problems
 
 NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
-REASON = {"cancellingEntity": "patient", "reasonCode": "other"}
 
 
 def ids_of(listed: Json) -> list[str]:

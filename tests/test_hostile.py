@@ -21,7 +21,7 @@ from schemathesis.generation import GenerationMode
 from functions import discover
 from shared.routes import PUBLIC
 from tests.conftest import BACKENDS, environment_of
-from tests.support.campaign import EVERYTHING, Campaign
+from tests.support.campaign import Campaign
 from tests.support.hostility import (
     NAMED,
     SILENT,
@@ -73,8 +73,8 @@ def begin(stronghold: Server, request: pytest.FixtureRequest) -> Iterator[Callab
         return len(json.loads(Path(backing.environment["ALLY_STATE"], "secrets.json").read_text()))
 
     def start() -> Campaign:
-        ours = backing.partner(stronghold).with_key(EVERYTHING)
-        theirs = backing.partner(stronghold, "Other Health").with_key(EVERYTHING)
+        ours = backing.partner(stronghold).administrator()
+        theirs = backing.partner(stronghold, "Other Health").administrator()
         campaigns.append(Campaign(ours, theirs, secrets))
         return campaigns[-1]
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.auth import Caller, Keyring
 from tests.support.inprocess import InProcess
-from tests.support.serving import PATIENT, Partner
+from tests.support.serving import PATIENT, REASON, Partner
 
 NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
 
@@ -112,10 +112,9 @@ def test_the_booking_that_took_the_last_place_succeeds_again(partner: Partner) -
 
 def test_an_update_and_a_cancellation_replay_too(partner: Partner) -> None:
     booked, options = partner.book(), keyed()
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
     path = f"/v1/appointments/{booked['id']}/cancel"
-    first = partner.post(path, reason, **options)
-    assert partner.post(path, reason, **options) == first
+    first = partner.post(path, REASON, **options)
+    assert partner.post(path, REASON, **options) == first
 
     patient, options = f"/v1/patients/{booked['patientId']}", keyed()
     changed = partner.post(patient, {"note": "one"}, **options)

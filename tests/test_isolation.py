@@ -24,9 +24,7 @@ from shared.settings import Mode
 from tests.conftest import BACKENDS, environment_of
 from tests.support.programs import (
     DEEDS,
-    PREFIXES,
     PRELUDE,
-    REASON,
     Actor,
     Blind,
     Picker,
@@ -39,7 +37,7 @@ from tests.support.programs import (
     twin,
     wish_of,
 )
-from tests.support.serving import PATIENT, Backing
+from tests.support.serving import PATIENT, PREFIXES, REASON, Backing
 
 PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "32"))
 """Random programs for each test, over both backends and both modes."""

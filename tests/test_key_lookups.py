@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -55,17 +56,14 @@ def plausible(partner: Partner, count: int) -> list[str]:
     return [f"test_{each}.{secret_of()}" for each in partner.backing.run(compute)]
 
 
-def instance(partner: Partner) -> InProcess:
+def instance(partner: Partner, **settings: Any) -> InProcess:
     """Return an instance that has heard of no key yet, with the budget that is the default."""
-    api = InProcess(partner.backing, partner.key)
-    api.settings["key_lookups"] = Settings.key_lookups
-    return api
+    budget = Settings.key_lookups
+    return InProcess(partner.backing, partner.key, key_lookups=budget, **settings)
 
 
 def lookups(api: InProcess) -> tuple[int, list[int]]:
     """Return how many secrets and which documents were read, and forget that."""
-    assert api.secrets is not None
-    assert api.watched is not None
     found = (api.secrets.reads, list(api.watched.gets))
     api.secrets.reads = 0
     api.watched.forget()
@@ -169,8 +167,7 @@ def test_the_callers_address_is_counted_from_the_right(
     partner: Partner, proxies: int, forwarded: list[str], allowed: bool
 ) -> None:
     bound = partner.with_key({"*": "read"}, allowedCidrs=["203.0.113.0/24", "2001:db8::/32"])
-    api = instance(bound)
-    api.settings["proxies"] = proxies
+    api = instance(bound, proxies=proxies)
     headers = [("X-Forwarded-For", line) for line in forwarded]
     answer = api.send("GET", "/v1/tasks", headers=headers)
     assert code(answer) == ("" if allowed else "address_not_allowed")
@@ -250,7 +247,7 @@ def test_the_last_use_is_noted_once_an_hour_by_all_instances_together(partner: P
             api.elapsed += BELIEVED + 1
             api.call("GET", "/v1/tasks")
             api.call("GET", "/v1/tasks")
-        commits = sum(len(api.watched.commits) for api in instances if api.watched)
+        commits = sum(len(api.watched.commits) for api in instances)
         return admin.get(path)["lastUsedAt"], commits
 
     assert use(0) == ("2027-03-01T09:00:00.000Z", 1)
@@ -273,7 +270,6 @@ def test_the_note_of_a_use_never_brings_back_a_revoked_key(partner: Partner) -> 
     assert api.authenticate([reader.key]) == [""]  # looked up, and not yet noted
     revoked = admin.post(f"{KEYS}/{reader.api_key.id}/revoke")
     api.call("GET", "/v1/tasks")  # still believed; its note comes too late
-    assert api.watched is not None
     assert len(api.watched.commits) == 1
     assert admin.get(f"{KEYS}/{reader.api_key.id}") == revoked
     api.elapsed = BELIEVED + 0.1
@@ -381,8 +377,7 @@ def test_an_unknown_key_is_remembered_for_a_while_and_no_more_than_so_many(
         assert lookups(api) == (reads, [])
     api.authenticate(rest)
     assert lookups(api) == (len(rest), [])
-    assert api._keyring is not None
-    assert len(api._keyring._unknown) == 100
+    assert len(api.keyring._unknown) == 100
     for shown, reads in ((last, 1), (last, 0), (first, 1)):  # the oldest is forgotten first
         assert api.authenticate([shown]) == ["key_invalid"]
         assert lookups(api) == (reads, [])
@@ -402,16 +397,13 @@ def test_many_who_show_one_key_at_the_same_time_share_one_look_up(partner: Partn
 def test_who_leaves_while_a_key_is_looked_up_takes_nobody_along(partner: Partner) -> None:
     api = instance(partner)
 
-    async def act(service: Service) -> str:
-        async with api._served(service):
-            keyring = api._keyring
-            assert keyring is not None
-            first, second = (
-                asyncio.ensure_future(keyring.authenticate(partner.key)) for _ in range(2)
-            )
-            await asyncio.sleep(0)
-            first.cancel()
-            return (await second).key.id
+    async def act(_: Service) -> str:
+        first, second = (
+            asyncio.ensure_future(api.keyring.authenticate(partner.key)) for _ in range(2)
+        )
+        await asyncio.sleep(0)
+        first.cancel()
+        return (await second).key.id
 
     assert partner.backing.run(act) == partner.api_key.id
     assert lookups(api) == (1, [2])

@@ -22,9 +22,8 @@ NOW = datetime(2027, 3, 1, 9, 0, 2, tzinfo=UTC)
 
 def instance(partner: Partner, quota: int) -> InProcess:
     """Return an instance of the service with a quota for test keys, its clock standing still."""
-    api = InProcess(partner.backing, partner.key)
+    api = InProcess(partner.backing, partner.key, rate_test=quota)
     api.at = NOW
-    api.settings["rate_test"] = quota
     return api
 
 
@@ -80,7 +79,6 @@ def test_a_refused_request_does_nothing(partner: Partner) -> None:
 def test_no_request_below_the_free_part_costs_an_operation(partner: Partner) -> None:
     api = instance(partner, 2000)
     ask(api)  # the key is known from here on
-    assert api.watched is not None
     api.watched.forget()
     for _ in range(math.ceil(2000 * FREE) - 1):
         assert ask(api).status_code == 200
@@ -93,7 +91,6 @@ def test_no_request_below_the_free_part_costs_an_operation(partner: Partner) -> 
 def test_where_the_quota_cannot_be_read_the_caller_is_told_to_come_back(partner: Partner) -> None:
     api = instance(partner, 20)
     ask(api)
-    assert api.watched is not None
     api.watched.failing = {"get": UnavailableError("away")}
     answer = ask(api)
     assert answer.status_code == 503

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.serving import Json, Partner
+from tests.support.serving import REASON, Json, Partner
 
 CALLERS = 50
 PLACES = 5
@@ -91,8 +91,7 @@ def test_of_many_cancellations_one_takes_effect_and_one_place_comes_back(partner
         partner.post("/v1/appointments", partner.request(partner.create_patient(), task, window))
         for _ in range(2)
     )
-    reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-    call = {"path": f"/v1/appointments/{first['id']}/cancel", "json": reason}
+    call = {"path": f"/v1/appointments/{first['id']}/cancel", "json": REASON}
     counted = outcomes(at_once(partner, [call] * 10))
     assert counted == {(200, ""): 1, (402, "appointment_already_cancelled"): 9}
     stored = partner.stored_window(window["id"])

@@ -130,8 +130,8 @@ def test_storage_that_does_not_answer_is_a_503_that_says_to_try_again(
     assert partner.get(f"/v1/patients/{patient}")["note"] is None
 
 
-def test_contention_without_end_is_a_409_and_never_a_500(api: InProcess, partner: Partner) -> None:
-    api.settings["lock_timeout"] = 0.3
+def test_contention_without_end_is_a_409_and_never_a_500(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key, lock_timeout=0.3)
     api.fail("commit", ConflictError("told to"))
     began = time.monotonic()
     answer = api.send("POST", "/v1/patients", json=PATIENT, headers={"Idempotency-Key": "k"})
@@ -144,10 +144,8 @@ def test_contention_without_end_is_a_409_and_never_a_500(api: InProcess, partner
     api.call("POST", "/v1/patients", json=PATIENT, headers={"Idempotency-Key": "k"})
 
 
-def test_behind_the_gateway_the_key_is_in_the_forwarded_header_alone(
-    api: InProcess, partner: Partner
-) -> None:
-    api.settings["behind_gateway"] = True
+def test_behind_the_gateway_the_key_is_in_the_forwarded_header_alone(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key, behind_gateway=True)
     key = str(partner.key)
     assert api.send("GET", "/v1/tasks").status_code == 401  # its Authorization is the gateway's own
     forwarded = {"X-Forwarded-Authorization": f"Bearer {key}", "Authorization": "Bearer google.jwt"}

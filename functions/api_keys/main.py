@@ -35,7 +35,7 @@ async def update(call: Call, api_key: str, body: Changes[ApiKeyChanges]) -> ApiK
 
 @api.post("/v1/api_keys/{api_key}/roll", permission="api_keys:write")
 async def roll(call: Call, api_key: str, body: RollIn) -> ApiKey:
-    """Replace a key by a new one; the old one stays valid for the overlap."""
+    """Replace a key by a new one, shown with its secret; the old one is valid for the overlap."""
     return await issuing.roll(call.store, call.keyring, call.caller, api_key, body)
 
 

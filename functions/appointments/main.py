@@ -47,7 +47,7 @@ async def get(call: Call, appointment: str) -> Appointment:
 
 @api.update("/v1/appointments/{appointment}", permission="appointments:write")
 async def update(call: Call, appointment: str, body: Changes[AppointmentChanges]) -> Appointment:
-    """Change what is known of an appointment: what is left out stays, what is empty is unset."""
+    """Change an appointment: what is left out stays, what is sent empty is unset."""
     return await change(call.store, appointment, body)
 
 

@@ -25,7 +25,7 @@ async def index(call: Call, query: AvailabilityQuery) -> Page[OpenWindow]:
 
 @api.get("/v1/coverage", permission="availability:read")
 async def coverage(call: Call, query: CoverageQuery) -> CoverageAnswer:
-    """Tell whether a postcode is served, and with a taskId, that the task exists and is active."""
+    """Tell whether a postcode is served and, with a taskId, whether that task is still offered."""
     place = Ref(Coverage, outward(query.postcode))
     active = True
     if query.taskId is None:

@@ -9,7 +9,7 @@ from html import escape
 import functions_framework.aio
 
 from shared import Api, Content, Request, Response
-from shared.catalogue import CATALOGUE, Code
+from shared.catalogue import CATALOGUE, RETRYABLE, Code
 from shared.routes import PUBLIC
 
 api = Api("docs", audience="browser")
@@ -99,7 +99,7 @@ the form of RFC 9457. Only <a href="#below">what is not HTTP</a> is answered oth
 
 def _group(status: int, codes: list[Code]) -> str:
     again = ""
-    if status in (409, 429, 503):
+    if status in RETRYABLE:
         again = "<p>Send the same request again, after the seconds of <code>Retry-After</code>.</p>"
     return f"""<h2>{status}: {_TITLES[status]}</h2>
 {again}{"".join(_section(code) for code in codes)}"""

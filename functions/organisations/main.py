@@ -22,9 +22,9 @@ async def get(call: Call, organisation: str) -> Organisation:
 
 @api.update("/v1/organisations/{organisation}", permission="organisations:write")
 async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -> Organisation:
-    """Change the display name, which is reviewed where patients read it already, and messaging."""
+    """Change the display name and messaging; the new name of an active one waits for review."""
     found = await call.store.get(Organisation, organisation)
-    return call.store.put(found.changed(body, call.now))
+    return call.store.put(found.amended(body, call.now))
 
 
 @functions_framework.aio.http

@@ -6,7 +6,7 @@ key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
 from shared.settings import Settings, Space
@@ -66,6 +66,15 @@ class Guard:
 
 
 Write = Put | Delete | Guard
+
+MARKER_LIFE = timedelta(hours=1)
+
+
+def new_marker(space: Space, owner: str, marker_id: str, at: datetime) -> Put:
+    """Make a marker, for a commit that creates nothing that could serve as one."""
+    key = Key(space, owner, "commits", marker_id)
+    return Put(key, {"id": marker_id}, expires=at + MARKER_LIFE)
+
 
 Operator = Literal["==", "<", "<=", ">", ">=", "in", "contains"]
 """`in` asks for one of several values, `contains` for one of the terms of a document."""

@@ -50,11 +50,8 @@ CREATE INDEX IF NOT EXISTS expiring ON documents (expires) WHERE expires IS NOT 
 CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
 INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 """
-GET = (
-    "SELECT version, expires, data FROM documents"
-    " WHERE space = ? AND owner = ? AND collection = ? AND id = ?"
-)
 HOME = "space = ? AND owner = ? AND collection = ? AND id = ?"
+GET = f"SELECT version, expires, data FROM documents WHERE {HOME}"  # noqa: S608 - ours
 DELETE = f"DELETE FROM documents WHERE {HOME}"  # noqa: S608 - ours
 PUT_TERMS = "INSERT OR REPLACE INTO terms VALUES (?, ?, ?, ?, ?)"
 DELETE_TERMS = f"DELETE FROM terms WHERE {HOME}"  # noqa: S608 - ours

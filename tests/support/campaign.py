@@ -11,16 +11,15 @@ from typing import Any
 from shared.backends import Document, Key, Query
 from shared.catalogue import CATALOGUE
 from shared.errors import PROBLEM
-from shared.keys import Access
+from shared.provision import ADMINISTRATOR
 from shared.scheduling import Window
 from shared.service import Service
 from shared.settings import SPACES
 from shared.store import OURS
 from tests.support.hostility import DIGITS, SILENT, SPOKEN, Scene
-from tests.support.serving import PATIENT, POSTCODE, Json, Partner, tomorrow
+from tests.support.serving import PATIENT, POSTCODE, REASON, Json, Partner, tomorrow
 from tests.support.wire import Answer, Attempt, Line
 
-EVERYTHING: Mapping[str, Access] = {"*": "write", "api_keys": "write"}
 COLLECTIONS = (
     *("organisations", "tasks", "patients", "appointments", "cancellations", "windows"),
     *("api_keys", "quotas", "replays", "commits"),
@@ -213,7 +212,7 @@ def _code(answer: Answer, request_id: str) -> str:
 
 def _set_scene(partner: Partner, other: Partner) -> Scene:
     """Make objects of two organisations and both modes, keys that open something, sound bodies."""
-    live = partner.live().with_key(EVERYTHING)
+    live = partner.live().administrator()
     owners = (partner, other, live)
     task = partner.task()
     windows = partner.windows(task)
@@ -224,11 +223,11 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
     keys = [
         partner,
         live,
-        partner.with_key(EVERYTHING, allowedCidrs=["203.0.113.7/32"]),
+        partner.with_key(ADMINISTRATOR, allowedCidrs=["203.0.113.7/32"]),
         partner.with_key({"*": "read"}),
         partner.with_key({}),
-        partner.with_key(EVERYTHING, expiresAt=PAST),
-        partner.with_key(EVERYTHING, revokedAt=PAST),
+        partner.with_key(ADMINISTRATOR, expiresAt=PAST),
+        partner.with_key(ADMINISTRATOR, revokedAt=PAST),
     ]
     for each in keys:
         each.send("GET", "/v1/tasks")  # that a key is in use is noted once an hour
@@ -263,11 +262,7 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
             "/v1/appointments": request,
             "/v1/appointments/{appointment}": change,
             "/v1/appointments/{appointment}/reschedule": {"windowId": windows[-1]["id"]},
-            "/v1/appointments/{appointment}/cancel": {
-                "cancellingEntity": "patient",
-                "reasonCode": "other",
-                "note": SILENT,
-            },
+            "/v1/appointments/{appointment}/cancel": {**REASON, "note": SILENT},
             "/v1/organisations/{organisation}": {
                 "displayName": SILENT,
                 "messaging": {"signature": SILENT},

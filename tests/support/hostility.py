@@ -20,20 +20,12 @@ from hypothesis import strategies as st
 
 from shared.routes import Route
 from tests.support.form_clients import INDEXED, flatten
-from tests.support.serving import Json
+from tests.support.serving import PREFIXES, Json
 from tests.support.wire import Attempt
 
 SILENT, SPOKEN = ("".join(random.choices(string.ascii_letters, k=12)) for _ in range(2))
 DIGITS = "".join(random.choices("123456789", k=12))
 
-PREFIXES = {
-    "organisation": "org",
-    "patient": "p",
-    "task": "tsk",
-    "appointment": "apt",
-    "api_key": "key",
-    "window": "win",
-}
 NAMED = {
     "patientId": "patient",
     "taskId": "task",
@@ -185,17 +177,8 @@ BYTES = st.one_of(
 PIECES = st.sampled_from(
     [
         *("/v1", "/v1", "/patients", "/appointments", "/cancel", "/search", "/..", "/.", "//", "/"),
-        *(
-            "/%2e%2e",
-            "/%2F",
-            "/%00",
-            "/%ff",
-            "/%c3%28",
-            "%",
-            "/%zz",
-            "/%0d%0aX: 1",
-            "/%F0%9F%A7%91",
-        ),
+        *("/%2e%2e", "/%2F", "/%00", "/%ff", "/%c3%28", "%", "/%zz", "/%0d%0aX: 1"),
+        "/%F0%9F%A7%91",
         *(f"/{SILENT}", f"/p_{SILENT}", f"/p_{SPOKEN}0000000000", ";x=1", "#x", "/V1", "/~", "/*"),
         *("/docs/errors", f"/{SILENT * 400}", f"/p_{SPOKEN}000000000%30", "/v1/tasks/", "/\\"),
     ]

@@ -1,8 +1,8 @@
 """The API in the test's own process, where its clock can be set and its storage watched."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -80,28 +80,50 @@ class WatchedSecrets:
 class InProcess:
     """A caller of the application in this process, on a backing, at a time of the test's choice."""
 
-    def __init__(self, backing: Backing, key: object, keyring: type[Keyring] = Keyring) -> None:
+    def __init__(
+        self, backing: Backing, key: object, keyring: type[Keyring] = Keyring, **settings: Any
+    ) -> None:
+        """Make an instance that has heard of no key yet; `settings` replace the backing's."""
         self._backing = backing
-        self._make_keyring = keyring
         self.key = key
-        self.watched: Watched | None = None
-        self.secrets: WatchedSecrets | None = None
-        self._keyring: Keyring | None = None
-        self._limiter: Limiter | None = None
         self.elapsed = 0.0
         """Seconds that have passed on the clock by which keys are remembered."""
         self.at: datetime | None = None
-        self.settings: dict[str, Any] = {}
+
+        async def opened(service: Service) -> Service:
+            return service
+
+        theirs = backing.run(opened)
+        chosen = replace(theirs.settings, **settings)
+        self.watched = Watched(theirs.storage)
+        self.secrets = WatchedSecrets(theirs.secrets)
+        self.keyring = keyring(
+            self.secrets,
+            self.watched,
+            chosen.pepper,
+            believe=chosen.key_cache,
+            lookups=chosen.key_lookups,
+            timer=lambda: self.elapsed,
+        )
+        self.keyring._pepper = theirs.keyring._pepper
+        quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
+        self._service = replace(
+            theirs,
+            settings=chosen,
+            storage=self.watched,
+            secrets=self.secrets,
+            keyring=self.keyring,
+            limiter=Limiter(self.watched, quotas, seconds=chosen.rate_window),
+        )
 
     def fail(self, verb: str, error: Exception | None) -> None:
         """Make a verb of storage fail from now on, or work again."""
-        self.call("GET", "/v1/tasks", 200)
-        assert self.watched is not None
+        self.call("GET", "/v1/tasks", 200)  # the key is known from here on
         self.watched.failing = {} if error is None else {verb: error}
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        async def act(service: Service) -> httpx.Response:
-            async with self._served(service):
+        async def act(_: Service) -> httpx.Response:
+            with self._served():
                 transport = httpx.ASGITransport(APPLICATION)
                 async with httpx.AsyncClient(
                     transport=transport, base_url="https://api.ally.test"
@@ -116,16 +138,14 @@ class InProcess:
         """Show keys to the keyring, all at once, and return the code of each refusal or nothing."""
 
         async def attempt(key: object) -> str:
-            assert self._keyring is not None
             try:
-                await self._keyring.authenticate(str(key))
+                await self.keyring.authenticate(str(key))
             except ApiError as refusal:
                 return refusal.code
             return ""
 
-        async def act(service: Service) -> list[str]:
-            async with self._served(service):
-                return await asyncio.gather(*map(attempt, keys))
+        async def act(_: Service) -> list[str]:
+            return await asyncio.gather(*map(attempt, keys))
 
         return self._backing.run(act)
 
@@ -135,37 +155,11 @@ class InProcess:
         body: Json = answer.json()
         return body
 
-    @asynccontextmanager
-    async def _served(self, service: Service) -> AsyncIterator[None]:
-        if self.watched is None:
-            self.watched = Watched(service.storage)
-        if self._keyring is None:
-            self.secrets = WatchedSecrets(service.secrets)
-            settings = replace(service.settings, **self.settings)
-            self._keyring = self._make_keyring(
-                self.secrets,
-                self.watched,
-                settings.pepper,
-                believe=settings.key_cache,
-                lookups=settings.key_lookups,
-                timer=lambda: self.elapsed,
-            )
-            self._keyring._pepper = service.keyring._pepper
-            quotas: dict[Mode, int] = {"test": settings.rate_test, "live": settings.rate_live}
-            self._limiter = Limiter(self.watched, quotas, seconds=settings.rate_window)
-        assert self._limiter is not None
+    @contextmanager
+    def _served(self) -> Iterator[None]:
         at = self.at
-        now = service.now if at is None else lambda: at
-        held.use(
-            replace(
-                service,
-                settings=replace(service.settings, **self.settings),
-                storage=self.watched,
-                keyring=self._keyring,
-                limiter=self._limiter,
-                now=now,
-            )
-        )
+        now = self._service.now if at is None else lambda: at
+        held.use(replace(self._service, now=now))
         try:
             yield
         finally:

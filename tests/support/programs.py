@@ -10,18 +10,16 @@ from typing import Any, Literal, NamedTuple
 
 from shared import ids
 from shared.issuing import draw
-from shared.keys import Access
 from shared.organisations import Organisation
-from shared.provision import keep
+from shared.provision import ADMINISTRATOR, keep
 from shared.scheduling import Window
 from shared.service import Service
 from shared.settings import Mode
 from shared.store import OURS
 from shared.tasks import Task, standard_tasks
 from tests.support.inprocess import InProcess
-from tests.support.serving import ADDRESS, PATIENT, Backing, Json
+from tests.support.serving import ADDRESS, PATIENT, PREFIXES, REASON, Backing, Json
 
-EVERYTHING: Mapping[str, Access] = {"*": "write", "api_keys": "write"}
 Who = Literal["observer", "sibling", "stranger", "far stranger"]
 """The observer; its organisation in the other mode; another organisation, in either mode."""
 PLACES: Mapping[bool, tuple[str, str]] = {
@@ -147,8 +145,7 @@ class World:
 
     def __init__(self, backing: Backing, setting: Setting, **settings: Any) -> None:
         self.setting = setting
-        self._api = InProcess(backing, "")
-        self._api.settings = settings
+        self._api = InProcess(backing, "", **settings)
         self.actors = {
             who: Actor(who, setting.organisation(who), mode, setting.tasks[who])
             for who, mode in setting.modes.items()
@@ -168,7 +165,7 @@ class World:
             await keep(service, actor.mode, owner, actor.tasks, at)
             made = at + timedelta(seconds=number)
             key = await draw(
-                service.keyring, actor.mode, owner, made, name="First", scopes=dict(EVERYTHING)
+                service.keyring, actor.mode, owner, made, name="First", scopes=dict(ADMINISTRATOR)
             )
             await keep(service, actor.mode, owner, [key], made)
             actor.key = str(key.secret)
@@ -178,9 +175,8 @@ class World:
         actor, api = self.actors[who], self._api
         api.at = self.setting.at + timedelta(hours=1, seconds=seconds)
         api.elapsed = seconds
-        if api.watched is not None and api.secrets is not None:
-            api.watched.forget()
-            api.secrets.reads = 0
+        api.watched.forget()
+        api.secrets.reads = 0
         api.key = actor.key
         answer = api.send(
             wish.method,
@@ -191,8 +187,6 @@ class World:
         )
         if answer.status_code == 200:
             actor.learn(wish, answer.json())
-        assert api.watched is not None
-        assert api.secrets is not None
         verbs: dict[str, list[Any]] = {
             "gets": list(api.watched.gets),
             "queries": [(query.collection, count) for query, count in api.watched.queries],
@@ -275,16 +269,7 @@ class Picker:
         return chosen
 
 
-PREFIXES = {
-    "organisation": "org",
-    "patient": "p",
-    "task": "tsk",
-    "appointment": "apt",
-    "api_key": "key",
-    "window": "win",
-}
 NAMES = ("Ada", "Adele", "Grace")
-REASON = {"cancellingEntity": "patient", "reasonCode": "other"}
 
 
 def wish_of(step: Step, pick: Picker) -> Wish:

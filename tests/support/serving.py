@@ -15,15 +15,24 @@ import httpx
 
 from shared import clock, ids
 from shared.appointments import Appointment
+from shared.backends import Query
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
-from shared.provision import EVERYTHING, create_key, create_organisation, keep, load_coverage
+from shared.provision import (
+    ADMINISTRATOR,
+    EVERYTHING,
+    create_key,
+    create_organisation,
+    keep,
+    load_coverage,
+    open_store,
+)
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
-from shared.store import OURS, Store
+from shared.store import OURS, Ref
 from shared.tasks import standard_tasks
 from tests.support.processes import ROOT, Process, free_port
 
@@ -33,6 +42,15 @@ Json = dict[str, Any]
 POSTCODE = "SW1A 1AA"
 AREA = "central-london"
 OUTSIDE = "KW17 2AA"
+PREFIXES = {
+    "organisation": "org",
+    "patient": "p",
+    "task": "tsk",
+    "appointment": "apt",
+    "api_key": "key",
+    "window": "win",
+}
+"""What ids begin with, by the noun that stands in paths."""
 ADDRESS = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
 PATIENT: Json = {
     "firstName": "Ada",
@@ -41,6 +59,7 @@ PATIENT: Json = {
     "email": "ada@example.com",
     "dateOfBirth": "1985-12-10",
 }
+REASON: Json = {"cancellingEntity": "patient", "reasonCode": "other"}
 
 
 class Backing:
@@ -159,7 +178,7 @@ class Partner:
 
     def administrator(self) -> "Partner":
         """Return the same partner with a key that manages keys too."""
-        return self.with_key({**EVERYTHING, "api_keys": "write"})
+        return self.with_key(ADMINISTRATOR)
 
     def live(self) -> "Partner":
         """Return the same organisation in live mode, activated, with tasks of its own there."""
@@ -187,18 +206,12 @@ class Partner:
         self, model: type[Record], record_id: str, changes: Json, *, account: bool = False
     ) -> None:
         async def change(service: Service) -> None:
-            now = service.now()
-            store = Store(
-                service.storage,
-                mode=self.mode,
-                organisation=self.organisation.id,
-                now=now,
-                request_id=ids.mint("req", now),
-                account=account,
+            store = open_store(
+                service, self.mode, self.organisation.id, at=service.now(), account=account
             )
             found = await store.get(model, record_id)
             store.put(found.model_copy(update=changes))
-            await store.commit(200, b"")
+            await store.commit()
 
         self.backing.run(change)
 
@@ -229,6 +242,15 @@ class Partner:
         found: Json = task
         return found
 
+    def inactive_task(self) -> Json:
+        """Return a task that can no longer be requested."""
+        now = self.backing.run(_now)
+        task = next(standard_tasks(now)).model_copy(
+            update={"livemode": self.mode == "live", "active": False, "name": "Old"}
+        )
+        self.backing.keep(self.mode, self.organisation.id, [task])
+        return {"id": task.id}
+
     def windows(self, task: Json) -> list[Json]:
         """Return every open window from tomorrow on: none of them begins during a test."""
         query = {"taskId": task["id"], "postcode": POSTCODE, "limit": 100, "fromDate": tomorrow()}
@@ -245,8 +267,7 @@ class Partner:
 
     def cancel(self, appointment: Json, status: int = 200) -> Json:
         """Cancel an appointment for the patient."""
-        reason = {"cancellingEntity": "patient", "reasonCode": "other"}
-        return self.post(f"/v1/appointments/{appointment['id']}/cancel", reason, status)
+        return self.post(f"/v1/appointments/{appointment['id']}/cancel", REASON, status)
 
     def lines(self) -> list[Json]:
         """Return what the log has of requests, on any server of the backing."""
@@ -274,16 +295,9 @@ class Partner:
 
     def stored_window(self, window_id: str) -> Window | None:
         """Return a window as the store has it."""
-        from shared.store import Ref
 
         async def read(service: Service) -> Window | None:
-            store = Store(
-                service.storage,
-                mode=self.mode,
-                organisation=self.organisation.id,
-                now=service.now(),
-                request_id="test",
-            )
+            store = open_store(service, self.mode, self.organisation.id, at=service.now())
             (window,) = await store.find(Ref(Window, window_id))
             return window
 
@@ -291,7 +305,6 @@ class Partner:
 
     def documents(self) -> set[tuple[str, str]]:
         """Return what the organisation has stored in its mode: each collection and id."""
-        from shared.backends import Query
 
         async def read(service: Service) -> set[tuple[str, str]]:
             found = set()

@@ -76,9 +76,6 @@ HOPELESS = frozenset(
 _BatchGet = types.BatchGetDocumentsRequest.pb()
 _Commit = types.CommitRequest.pb()
 _RunQuery = types.RunQueryRequest.pb()
-_Write = types.Write.pb()
-_Filter = types.StructuredQuery.Filter.pb()
-_FieldFilter = types.StructuredQuery.FieldFilter.pb()
 _OPERATORS = {
     "==": types.StructuredQuery.FieldFilter.Operator.EQUAL,
     "<": types.StructuredQuery.FieldFilter.Operator.LESS_THAN,
