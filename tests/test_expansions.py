@@ -1,14 +1,12 @@
 """Expansions: an object in full in the place of its id alone, for who may see it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from shared.appointments import Appointment
-from shared.backends import Delete, Key, Storage, Write
-from shared.service import Service
-from tests.support.inprocess import InProcess, Watched
+from shared.backends import Delete, Key
+from tests.support.inprocess import InProcess
 from tests.support.serving import REASON, Json, Partner, problems
 
 NOBODY = "p_" + "0" * 22
@@ -296,18 +294,6 @@ def test_what_retries_remember_of_a_patient_who_was_expanded_goes_with_the_patie
     assert "Idempotent-Replayed" not in again.headers
 
 
-class Meddling(Watched):
-    """A storage where somebody else is faster: another request is done before the next commit."""
-
-    rival: Sequence[Write] = ()
-
-    async def commit(self, writes: Sequence[Write], marker: Key) -> None:
-        rival, self.rival = self.rival, ()
-        if rival:
-            await self.storage.commit(rival, rival[0].key)
-        await super().commit(writes, marker)
-
-
 def test_a_patient_who_is_deleted_meanwhile_is_in_no_memory_of_an_expanded_answer(
     scene: Scene,
 ) -> None:
@@ -315,9 +301,7 @@ def test_a_patient_who_is_deleted_meanwhile_is_in_no_memory_of_an_expanded_answe
     place = Key("test", scene.partner.organisation.id, "patients", scene.patient["id"])
     (found,) = scene.partner.backing.run(lambda service: service.storage.get([place]))
     assert found is not None
-    storage = scene.partner.backing.run(_storage)
     api = InProcess(scene.partner.backing, scene.partner.key)
-    api.watched = Meddling(storage)
     api.call("GET", "/v1/organisations")  # the key is known from here on
     api.watched.rival = [Delete(place, found.version)]
     body = {"externalRef": "x", "expand": ["patient"]}
@@ -326,10 +310,6 @@ def test_a_patient_who_is_deleted_meanwhile_is_in_no_memory_of_an_expanded_answe
         shown = api.call("POST", scene.path, **options)
         assert (shown["externalRef"], shown["patient"]) == ("x", None)
     assert not api.watched.rival
-
-
-async def _storage(service: Service) -> Storage:
-    return service.storage
 
 
 def test_the_line_of_a_request_names_what_was_expanded(scene: Scene) -> None:

@@ -32,6 +32,8 @@ class Watched:
     queries: list[tuple[Query, int]] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
     failing: dict[str, Exception] = field(default_factory=dict)
+    rival: Sequence[Write] = ()
+    """What somebody else, who is faster, writes before the next commit."""
 
     async def get(self, keys: Sequence[Key]) -> list[Document | None]:
         self._fail("get")
@@ -46,6 +48,9 @@ class Watched:
 
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
         self._fail("commit")
+        rival, self.rival = self.rival, ()
+        if rival:
+            await self.storage.commit(rival, rival[0].key)
         self.commits.append(sum(not isinstance(write, Guard) for write in writes))
         await self.storage.commit(writes, marker)
 
