@@ -276,7 +276,8 @@ def shapeless(draw: st.DrawFn, scene: Scene, routes: Sequence[Route]) -> Attempt
     known = draw(st.sampled_from(routes))
     path = known.template.replace("{", SILENT).replace("}", "")
     odd = draw(st.lists(PIECES, min_size=1, max_size=5).map(lambda pieces: "/" + "".join(pieces)))
-    target = draw(st.sampled_from([path, path, odd]))
+    # What follows a question mark is a parameter's name, which may be repeated.
+    target = draw(st.sampled_from([path, path, odd.replace("?", "%3F")]))
     query = draw(QUERIES | st.just(""))
     method = draw(st.sampled_from([known.method]) | METHODS)
     return Attempt(
