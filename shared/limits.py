@@ -120,7 +120,7 @@ class Limiter:
             marker = new_marker(key.space, key.owner, ids.mint("use", now), now)
             try:
                 await self._storage.commit([slice_taken, marker], marker.key)
-            except ConflictError:
+            except ConflictError:  # somebody took a slice, and of those there are few
                 await asyncio.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - jitter is no secret
                 continue
             use.left, use.taken, use.own = part, taken, 0
