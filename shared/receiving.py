@@ -68,7 +68,8 @@ def _arrange_object(
     model: type[Model], value: Any, path: str, problems: list[ApiError]
 ) -> Tree | None:
     if not isinstance(value, dict):
-        _refuse(problems, path, "must be one object")
+        member = next(iter(model.model_fields))
+        _refuse(problems, path, f"must be one object, such as {path}[{member}]")
         return None
     arranged = {}
     for name, member in value.items():
