@@ -69,8 +69,7 @@ class Visit(Model):
 
 def understand(tree: Tree) -> tuple[Visit | None, list[ApiError]]:
     problems: list[ApiError] = []
-    intake = Intake(livemode=False, now=NOW, warnings=[])
-    return receive(Visit, tree, intake, problems), problems
+    return receive(Visit, tree, Intake(livemode=False, now=NOW, warnings=[]), problems), problems
 
 
 def meaning(tree: Tree) -> Json:
