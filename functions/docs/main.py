@@ -15,7 +15,7 @@ from shared.routes import PUBLIC
 api = Api("docs", audience="browser")
 
 STYLE = """
-:root { color-scheme: light dark }
+:root { color-scheme: light dark; background: Canvas; color: CanvasText }
 body { font: 1rem/1.6 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem }
 h1, h2 { line-height: 1.2 }
 h2 { margin: 3rem 0 1rem; border-bottom: 1px solid; padding-bottom: .3rem }
