@@ -31,7 +31,7 @@ from shared.metering import Series
 from shared.models import Changes, Model, Record
 from shared.pages import Page
 from shared.receiving import receive
-from shared.routes import PUBLIC, Audience, Content, Nothing, Route, Routes, claim
+from shared.routes import PUBLIC, Audience, Content, Nothing, Route, Routes, Site, claim
 from shared.service import Service
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
@@ -266,7 +266,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     if route.retiring is not None:
         exchange.add(route.retiring.headers)
     if route.permission == PUBLIC:
-        return await _publish(exchange, route)
+        return await _publish(exchange, route, path_arguments)
     caller = await _admit(exchange)
     if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
@@ -296,9 +296,10 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     return await _run(exchange, work)
 
 
-async def _publish(exchange: Exchange, route: Route) -> Answer:
+async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) -> Answer:
     """Answer what anybody may read."""
-    content = await route.handler()
+    settings = exchange.service.settings
+    content = await route.handler(Site(settings.url, settings.support), **arguments)
     if not isinstance(content, Content):
         raise TypeError(f"{route.template} is public and answers with an object")
     exchange.add(content.headers)

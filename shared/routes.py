@@ -31,6 +31,13 @@ class Content(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Site(NamedTuple):
+    """What documentation says of the deployment that shows it: where it is, whom to write to."""
+
+    url: str
+    support: str
+
+
 Handler = Callable[..., Awaitable[Model | Page[Any] | Content]]
 
 

@@ -10,7 +10,7 @@ import functions_framework.aio
 
 from shared import Api, Content, Request, Response
 from shared.catalogue import CATALOGUE, RETRYABLE, Code
-from shared.routes import PUBLIC
+from shared.routes import PUBLIC, Site
 
 api = Api("docs", audience="browser")
 
@@ -57,7 +57,7 @@ request received.</code>, without a <code>Request-Id</code>.</p>
 
 
 @api.get("/docs/errors", permission=PUBLIC)
-async def errors() -> Content:
+async def errors(_: Site) -> Content:
     """Show every code: what it means and what to do, each under an anchor of its name."""
     return Content("text/html; charset=utf-8", _page(), _SAFETY)
 
