@@ -9,13 +9,14 @@ from pathlib import Path
 
 import trustme
 
-from shared.auth import Caller
+from shared.callers import KeyCaller
 from shared.clock import london_day
 from shared.errors import ApiError
 from shared.pages import ListQuery
 from shared.patients import Address, Patient
 from shared.provision import (
     ADMINISTRATOR,
+    connect_tenant,
     create_key,
     create_organisation,
     keep,
@@ -65,7 +66,7 @@ def certificate(state: Path) -> Certificate:
 class Demo:
     """The demo organisation in test mode, and the key that calls as it."""
 
-    def __init__(self, service: Service, caller: Caller, key: str) -> None:
+    def __init__(self, service: Service, caller: KeyCaller, key: str) -> None:
         self.service = service
         self.caller = caller
         self.key = key
@@ -118,12 +119,15 @@ async def open_demo(service: Service) -> Demo:
     demo = await _reopened(service, kept_key(state))
     if demo is None:
         await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
-        _, made = await create_organisation(service, "Demo Health", ADMINISTRATOR)
+        organisation, made = await create_organisation(service, "Demo Health", ADMINISTRATOR)
+        tenant = f"demo-health-{organisation.id[-5:].lower()}"
+        await connect_tenant(service, "test", organisation.id, tenant)
     elif demo.key_stands():
         return demo
     else:
-        organisation = demo.store.organisation
-        made = await create_key(service, "test", organisation, ADMINISTRATOR, "Another key")
+        made = await create_key(
+            service, "test", demo.store.organisation, ADMINISTRATOR, "Another key"
+        )
     key = str(made.secret)
     keep_key(state, key)
     return Demo(service, await service.keyring.authenticate(key), key)

@@ -20,26 +20,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared import clock, forms, ids, service
+from shared import clock, forms, ids, origins, service
 from shared.audit import Log
-from shared.auth import Caller, Keyring
+from shared.auth import Keyring
 from shared.backends import ConflictError, UnavailableError
-from shared.catalogue import RETRYABLE
-from shared.errors import PROBLEM, ApiError, Json, envelope, invalid, problem
+from shared.callers import Caller, KeyCaller
+from shared.end_users import EndUsers, find_token
+from shared.errors import ApiError, envelope, invalid
+from shared.exchange import VERSION, Answer, Exchange
 from shared.fields import Intake, Line
-from shared.metering import Series
 from shared.models import Changes, Model, Record
 from shared.pages import Page
 from shared.receiving import receive
 from shared.routes import PUBLIC, Audience, Content, Nothing, Route, Routes, Site, claim
-from shared.service import Service
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
 from shared.store import Replay, Replayed, Store
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
 
-VERSION = "2026-11-22"
 VERSIONS = (VERSION,)
 """The versions of the API that are served; within one, changes only add."""
 LONGEST_PAUSE = 0.5
@@ -57,6 +56,14 @@ class Call:
     caller: Caller
     store: Store
     keyring: Keyring
+    end_users: EndUsers
+
+    @property
+    def key_caller(self) -> KeyCaller:
+        """Who calls a route that is not for end users."""
+        if not isinstance(self.caller, KeyCaller):
+            raise TypeError("a route for end users takes a key for granted")
+        return self.caller
 
     @property
     def now(self) -> datetime:
@@ -125,127 +132,6 @@ class Work:
     replay: Replay | None = None
 
 
-class Answer(Response):
-    """An answer as it leaves, with the headers that every answer has."""
-
-    def __init__(
-        self,
-        status: int,
-        body: bytes,
-        request_id: str,
-        lines: Iterable[tuple[bytes, bytes]] = (),
-        kind: str = "application/json",
-    ) -> None:
-        # The parent's own constructor would spend twice the time on working out these.
-        self.status_code = status
-        self.body = body
-        self.background = None
-        self.raw_headers = [
-            (b"content-type", kind.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
-            (b"request-id", request_id.encode()),
-            (b"ally-version", VERSION.encode()),
-            *lines,
-        ]
-
-
-class Exchange:
-    """One request and what became of it, as the log and the counts will tell it."""
-
-    def __init__(self, held: Service, request: Request, now: datetime) -> None:
-        self.service = held
-        self.request = request
-        self.headers: dict[bytes, bytes] = dict(request.scope["headers"])
-        self.now = now
-        self.request_id = ids.mint("req", now)
-        self.route: Route | None = None
-        self.caller: Caller | None = None
-        self.store: Store | None = None
-        self.code = ""
-        self.bytes_in = 0
-        self.warnings: list[str] = []
-        self.lines: list[tuple[bytes, bytes]] = []
-        """Headers that the answer will have, whatever it is."""
-
-    def header(self, name: bytes) -> str | None:
-        """Return a header of the request, by its name in small letters."""
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    def address(self) -> str:
-        """Return the caller's address, or nothing where it is not known.
-
-        Behind proxies it is in X-Forwarded-For, counted from the right: what is left of that the
-        caller may have written.
-        """
-        proxies = self.service.settings.proxies
-        if not proxies:
-            client = self.request.client
-            return client.host if client else ""
-        sent = self.request.headers.getlist("x-forwarded-for")
-        hops = [hop.strip() for line in sent for hop in line.split(",")]
-        return hops[-proxies] if len(hops) >= proxies else ""
-
-    def add(self, headers: Iterable[tuple[str, str]]) -> None:
-        """Add headers to the answer, whatever it will be."""
-        self.lines += [(name.lower().encode(), value.encode()) for name, value in headers]
-
-    def reply(self, status: int, body: bytes, kind: str = "application/json") -> Answer:
-        """Make the answer, with what the request was warned of."""
-        if self.warnings:
-            self.add(("Ally-Warning", warning) for warning in self.warnings)
-        return Answer(status, body, self.request_id, self.lines, kind)
-
-    def refuse(self, refusal: ApiError) -> Answer:
-        """Make the answer of a refusal."""
-        self.code = refusal.code
-        self.add(refusal.headers.items())
-        if refusal.status in RETRYABLE:
-            self.add([("Stripe-Should-Retry", "true")])
-        return self.complain(refusal.status, self.explain(refusal))
-
-    def explain(self, refusal: ApiError) -> Json:
-        """Return the envelope of a refusal."""
-        settings = self.service.settings
-        return envelope(refusal, self.request_id, settings.support, settings.url)
-
-    def complain(self, status: int, written: Json) -> Answer:
-        """Make the answer that an envelope is, in the form that the caller reads."""
-        accepted = ",".join(self.request.headers.getlist("accept")).lower()
-        if PROBLEM in accepted:
-            return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
-        return self.reply(status, orjson.dumps(written))
-
-    def record(self, answer: Response, seconds: float) -> None:
-        """Write the line of this request and count it, before the answer leaves."""
-        method = self.route.method if self.route else "-"
-        template = self.route.template if self.route else "-"
-        organisation = self.caller.organisation if self.caller else "-"
-        mode = self.caller.mode if self.caller else "-"
-        key_id = self.caller.key.id if self.caller else "-"
-        self.service.log.write(
-            self.now,
-            "request",
-            {
-                "requestId": self.request_id,
-                "organisation": organisation,
-                "mode": mode,
-                "key": key_id,
-                "method": method,
-                "route": template,
-                "status": answer.status_code,
-                "code": self.code,
-                "objects": list(self.store.touched) if self.store else [],
-                "milliseconds": round(seconds * 1000, 3),
-                "bytesIn": self.bytes_in,
-                "bytesOut": len(answer.body),
-            },
-        )
-        series = Series(organisation, mode, template, method, answer.status_code, self.code, key_id)
-        self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))
-
-
 def _unavailable() -> ApiError:
     return ApiError("temporarily_unavailable", headers={"Retry-After": "2"})
 
@@ -261,7 +147,11 @@ def _cannot_open(at: datetime, error: Exception) -> Answer:
 async def _answer(api: Api, exchange: Exchange) -> Answer:
     """Take a request through the door, to its answer or the ApiError that refuses it."""
     scope = exchange.request.scope
-    route, path_arguments = api.find(scope["method"], scope["path"])
+    await exchange.greet()
+    if scope["method"] == "OPTIONS":
+        return _tell_options(api, exchange)
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    route, path_arguments = api.find(method, scope["path"])
     exchange.route = route
     if route.retiring is not None:
         exchange.add(route.retiring.headers)
@@ -270,7 +160,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     caller = await _admit(exchange)
     if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
-    caller.require(route.permission)
+    caller.enter(route.permission, route.end_user)
     replay_key = _idempotency_key(exchange) if route.writes else None
     query_tree, body_tree = await _decode(exchange, route)
 
@@ -296,6 +186,21 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     return await _run(exchange, work)
 
 
+def _tell_options(api: Api, exchange: Exchange) -> Answer:
+    """Answer a browser that asks beforehand whether a page may call, or who asks what is possible.
+
+    The browser says nothing of who will call, so the answer is the same on every path.
+    """
+    if exchange.header(b"access-control-request-method") is None:
+        allowed = api.allowed(exchange.request.scope["path"])
+        exchange.add([("Allow", ", ".join(allowed))])
+    elif not exchange.origin or exchange.welcome:
+        exchange.lines += origins.permission()
+    else:
+        raise ApiError("origin_not_allowed")
+    return exchange.reply(200, b"{}")
+
+
 async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) -> Answer:
     """Answer what anybody may read."""
     settings = exchange.service.settings
@@ -307,16 +212,25 @@ async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) 
 
 
 async def _admit(exchange: Exchange) -> Caller:
-    """Return who is calling, unless the key is not valid or has made too many requests."""
+    """Return who is calling, unless they may not, from there, or have made too many requests."""
     held = exchange.service
-    credential = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
-    caller = await held.keyring.authenticate(exchange.header(credential))
+    place = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
+    credential = exchange.header(place)
+    token = find_token(credential)
+    caller: Caller
+    if token is None:
+        caller = await held.keyring.authenticate(credential)
+    else:
+        caller = await held.end_users.authenticate(token, exchange.now)
     exchange.caller = caller
     caller.check(exchange.now, exchange.address)
+    if exchange.origin and exchange.origin not in caller.account.frontEndOrigins:
+        raise ApiError("origin_not_allowed")
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()
-    await held.keyring.note_use(caller, exchange.now)
+    if isinstance(caller, KeyCaller):
+        await held.keyring.note_use(caller, exchange.now)
     return caller
 
 
@@ -404,6 +318,7 @@ async def _run(exchange: Exchange, work: Work) -> Answer:
             request_id=exchange.request_id,
             replay=work.replay,
             account=work.account,
+            end_user=work.caller.end_user,
         )
         exchange.store = store
         try:
@@ -429,7 +344,8 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
     """Run the handler once. A 2xx is committed with its effect, a 402 as the record alone."""
     scope = exchange.request.scope
     path = scope["path"]
-    call = Call(work.caller, store, exchange.service.keyring)
+    held = exchange.service
+    call = Call(work.caller, store, held.keyring, held.end_users)
     try:
         result = await work.route.handler(call, **work.arguments)
     except ApiError as refusal:

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 
 from shared import ids
-from shared.auth import Caller
 from shared.backends import TERMS
+from shared.callers import Caller
 from shared.clock import TIMEZONE
 from shared.errors import ApiError
-from shared.fields import Day, Line, Metadata, MetadataChanges, Moment, Note, Phone
+from shared.fields import Day, EndUserId, Line, Metadata, MetadataChanges, Moment, Note, Phone
 from shared.filters import Filterable, wrong_filter
 from shared.models import Changes, Expansion, Model, Resource
 from shared.pages import ListQuery, Page
@@ -87,6 +87,7 @@ class Appointment(Resource):
 
     collection: ClassVar[str] = "appointments"
     prefix: ClassVar[str] = "apt"
+    owned: ClassVar[bool] = True
     derived: ClassVar[set[str]] = {"canReschedule", "canCancel"}
     expands: ClassVar[Mapping[str, Expansion]] = {
         "patient": Expansion("patientId", Patient),
@@ -97,6 +98,7 @@ class Appointment(Resource):
     status: str
     patientId: str
     taskId: str
+    endUserId: str | None = None
     phone: str
     location: Location
     windowId: str
@@ -123,9 +125,10 @@ class Appointment(Resource):
 
 
 class AppointmentQuery(ListQuery):
-    """Appointments of one patient, in one status, or with one reference of the partner's."""
+    """Appointments of one patient or end user, in one status, or with one external reference."""
 
     patientId: Line | None = None
+    endUserId: EndUserId | None = None
     status: Status | None = None
     externalRef: Line | None = None
 
@@ -186,6 +189,7 @@ async def book(store: Store, request: AppointmentIn) -> Appointment:
             id=appointment_id,
             status="scheduled",
             window=_as_committed(window),
+            endUserId=patient.endUserId,
             **request.model_dump(exclude={"documentIds"}),
         )
     )

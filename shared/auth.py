@@ -13,10 +13,8 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -31,92 +29,34 @@ from shared.backends import (
     new_marker,
 )
 from shared.backends import Key as Place
+from shared.callers import KeyCaller
 from shared.errors import ApiError
 from shared.keys import (
     CHALLENGE,
     CHECK_LENGTH,
     ApiKey,
-    Network,
     SecretKey,
-    access,
     networks,
     new_secret,
     parse,
 )
+from shared.memory import Budget, remember
 from shared.organisations import Organisation
 from shared.settings import Mode
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 REASON = "key-lookups"
 _NO_HASH = "0" * 64
-_CACHE_SIZE = 10_000
-_BURST_SECONDS = 5
 _USE_NOTED_EVERY = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is calling: an organisation in one mode, through one key, with its permissions.
-
-    `principal` says who shares replays: all secret keys of an organisation are one.
-    """
-
-    mode: Mode
-    account: Organisation
-    key: ApiKey
-    networks: tuple[Network, ...] = ()
-    principal: str = "secret-keys"
-    answered: dict[str, bool] = field(default_factory=dict)
-    """Permissions that were asked for before, since most requests ask for the same."""
-
-    @property
-    def organisation(self) -> str:
-        """The id of the caller's organisation."""
-        return self.account.id
-
-    def may(self, permission: str) -> bool:
-        """Tell whether the caller has a permission such as `patients:read`; write implies read."""
-        allowed = self.answered.get(permission)
-        if allowed is None:
-            resource, _, wanted = permission.partition(":")
-            allowed = access(self.key.scopes, resource) in ("write", wanted)
-            self.answered[permission] = allowed
-        return allowed
-
-    def require(self, permission: str) -> None:
-        """Refuse a caller who has not a permission."""
-        if not self.may(permission):
-            raise ApiError("permission_missing", permission=permission)
-
-    def check(self, now: datetime, address: Callable[[], str]) -> None:
-        """Refuse a key that is not valid now, or not from this address, or not in live mode."""
-        self.key.check(now)
-        if self.networks and not _lies_in(address(), self.networks):
-            raise ApiError("address_not_allowed")
-        if self.mode == "live" and self.account.activation != "active":
-            raise ApiError("organisation_not_activated", activation=self.account.activation)
-
-
-def _lies_in(address: str, allowed: tuple[Network, ...]) -> bool:
-    try:
-        host = ip_address(address)
-    except ValueError:
-        return False
-    # A dual-stack socket shows an IPv4 caller as ::ffff:203.0.113.7 (RFC 4291, 2.5.5.2).
-    mapped = getattr(host, "ipv4_mapped", None) or host
-    return any(mapped in network for network in allowed)
 
 
 class _Known(NamedTuple):
     """A key as it was last looked up, and until when that is believed."""
 
     hash: str
-    caller: Caller
+    caller: KeyCaller
     document: Document
     until: float
 
@@ -142,10 +82,8 @@ class Keyring:
         self._storage = storage
         self._pepper = hashlib.sha512(pepper).digest()
         self._believe = believe
-        self._lookups = lookups
         self._timer = timer
-        self._budget = lookups * _BURST_SECONDS
-        self._budget_at = timer()
+        self._budget = Budget(lookups, timer)
         self._known: dict[tuple[Mode, str], _Known] = {}
         self._unknown: dict[tuple[Mode, str], float] = {}
         self._asked: dict[tuple[Mode, str], asyncio.Task[_Known | None]] = {}
@@ -156,7 +94,7 @@ class Keyring:
 
     # --- Checking --------------------------------------------------------------------------------
 
-    async def authenticate(self, header: str | None) -> Caller:
+    async def authenticate(self, header: str | None) -> KeyCaller:
         """Return who holds the key in a header, or refuse with 401.
 
         Whether that key is still valid is the caller's `check`: nobody but its holder learns it.
@@ -182,23 +120,13 @@ class Keyring:
                 return None
         task = self._asked.get(place)
         if task is None:
-            if known is None:
-                self._spend()
+            if known is None and not self._budget.spend():
+                headers = {"Retry-After": "1", "Ally-Rate-Limited-Reason": REASON}
+                raise ApiError("authentication_busy", headers=headers)
             task = asyncio.ensure_future(self._look_up(key, known))
             self._asked[place] = task
             task.add_done_callback(lambda _: self._asked.pop(place, None))
         return await asyncio.shield(task)
-
-    def _spend(self) -> None:
-        """Take the look-up of an unknown key from the budget, or refuse with 429."""
-        at = self._timer()
-        most = self._lookups * _BURST_SECONDS
-        self._budget = min(most, self._budget + (at - self._budget_at) * self._lookups)
-        self._budget_at = at
-        if self._budget < 1:
-            headers = {"Retry-After": "1", "Ally-Rate-Limited-Reason": REASON}
-            raise ApiError("authentication_busy", headers=headers)
-        self._budget -= 1
 
     async def _look_up(self, key: SecretKey, known: _Known | None) -> _Known | None:
         until = self._timer() + self._believe
@@ -213,12 +141,12 @@ class Keyring:
         found = await self._documents(key, organisation) if hashed else None
         if found is None:
             self._known.pop(place, None)
-            _remember(self._unknown, place, until)
+            remember(self._unknown, place, until)
             return None
         document, account = found
         record = ApiKey.load(document.data)
-        caller = Caller(key.mode, account, record, networks(record.allowedCidrs))
-        return _remember(self._known, place, _Known(hashed, caller, document, until))
+        caller = KeyCaller(key.mode, account, record, networks(record.allowedCidrs))
+        return remember(self._known, place, _Known(hashed, caller, document, until))
 
     async def _documents(
         self, key: SecretKey, organisation: str
@@ -235,7 +163,7 @@ class Keyring:
             return None
         return document, Organisation.load(account.data)
 
-    async def note_use(self, caller: Caller, now: datetime) -> None:
+    async def note_use(self, caller: KeyCaller, now: datetime) -> None:
         """Write into a key's document that it is in use: once an hour, and never over a change.
 
         A note that cannot be written is left to the next look-up: the request is not about it.
@@ -302,12 +230,3 @@ class Keyring:
 
 def _name(mode: Mode, key_id: str) -> str:
     return f"key-{mode}-{key_id}"
-
-
-def _remember(memory: dict[K, V], place: K, value: V) -> V:
-    """Keep a value, and of all of them the newest."""
-    memory.pop(place, None)
-    if len(memory) >= _CACHE_SIZE:
-        del memory[next(iter(memory))]
-    memory[place] = value
-    return value

@@ -89,6 +89,7 @@ class Cancellation(Resource):
 
     collection: ClassVar[str] = "cancellations"
     prefix: ClassVar[str] = "can"
+    owned: ClassVar[bool] = True
 
     expands: ClassVar[Mapping[str, Expansion]] = {
         "appointment": Expansion("appointmentId", Appointment)
@@ -96,6 +97,7 @@ class Cancellation(Resource):
 
     object: str = "cancellation"
     appointmentId: str
+    endUserId: str | None = None
     cancellingEntity: str
     reasonCode: str
     note: str | None = None
@@ -131,6 +133,7 @@ async def cancel(
         livemode=appointment.livemode,
         id=cancellation_id(appointment_id),
         appointmentId=appointment_id,
+        endUserId=appointment.endUserId,
         chargeable=_chargeable(request.reasonCode, appointment.window.startAt - now, account),
         **request.model_dump(),
     )

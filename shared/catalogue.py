@@ -161,6 +161,54 @@ _CODES = (
         "Use the key that replaced it, or create one in the dashboard.",
     ),
     Code(
+        "token_invalid",
+        401,
+        "This ID token is not valid here.",
+        "Sign in again, with the Firebase project and tenant of your organisation's mode.",
+    ),
+    Code(
+        "token_expired",
+        401,
+        "This ID token has expired.",
+        "Get a new one from Firebase Authentication (getIdToken) and send the request again.",
+    ),
+    Code(
+        "token_revoked",
+        401,
+        "The session of this end user was ended.",
+        "Let the end user sign in again.",
+    ),
+    Code(
+        "tenant_unknown",
+        403,
+        "The tenant of this ID token belongs to no organisation.",
+        "Sign in to the tenant that the organisation shows as firebaseTenants.",
+    ),
+    Code(
+        "origin_not_allowed",
+        403,
+        "Pages of this origin may not call the API for this organisation.",
+        "Add the origin of the page to the organisation's frontEndOrigins.",
+    ),
+    Code(
+        "end_users_not_served",
+        403,
+        "End users cannot do this.",
+        "Call it from your own server, with a secret key.",
+    ),
+    Code(
+        "end_user_permission_missing",
+        403,
+        "This organisation does not let its end users do this: {permission}.",
+        "Add {permission} to the organisation's endUserPermissions, or call from your own server.",
+    ),
+    Code(
+        "tokens_not_issued_here",
+        403,
+        "The API makes ID tokens only where it runs locally, for a mode that has a tenant.",
+        "Sign in with Firebase Authentication.",
+    ),
+    Code(
         "address_not_allowed",
         403,
         "This key may not be used from this network address.",
@@ -299,7 +347,7 @@ _CODES = (
     Code(
         "rate_limited",
         429,
-        "This key has made more than {limit} requests in {seconds} seconds.",
+        "There were more than {limit} requests in {seconds} seconds.",
         "Wait for the seconds of Retry-After, and spread requests over time.",
     ),
     Code(

@@ -64,9 +64,14 @@ def _printable(value: str, _: Intake) -> str:
     return text
 
 
+def is_one_line(text: str) -> bool:
+    """Tell whether a text is one line that can be printed."""
+    return _UNPRINTABLE.search(text) is None
+
+
 def one_line(value: str, _: Intake) -> str:
     """Refuse what is more than a line of printable text."""
-    if _UNPRINTABLE.search(value):
+    if not is_one_line(value):
         raise ValueError("must be one line without control characters")
     return value
 
@@ -161,6 +166,15 @@ def _regional(region_name: str, sentence: str) -> AfterValidator:
     return checked(check)
 
 
+_ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?")
+
+
+def _origin(value: str, _: object) -> str:
+    if _ORIGIN.fullmatch(value):
+        return value
+    raise ValueError("must be an origin such as https://www.example.org, without a path")
+
+
 def _digits(value: object) -> object:
     text = str(value) if type(value) is int else value
     if text is not None and not (isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,15}", text)):
@@ -205,6 +219,10 @@ Line = Annotated[str, _limits(1, 255), checked(one_line)]
 """One line of text."""
 Name = Annotated[str, _limits(2, 100), checked(one_line)]
 """A person's first or last name."""
+Origin = Annotated[Line, checked(_origin)]
+"""An origin of a browser (RFC 6454)."""
+EndUserId = Annotated[str, _limits(1, 128), checked(one_line)]
+"""Who an end user is to a front end: the uid of Firebase Authentication."""
 Note = Annotated[str, _limits(1, 1000), checked(_printable)]
 """Text of several lines."""
 Phone = Annotated[str, _limits(8, 16), checked(_phone)]

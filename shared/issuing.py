@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from shared import ids
-from shared.auth import Caller, Keyring
+from shared.auth import Keyring
+from shared.callers import KeyCaller
 from shared.errors import ApiError, invalid
 from shared.forms import wrong
 from shared.keys import (
@@ -52,7 +53,7 @@ async def draw(
     return ApiKey.new(at=at, livemode=mode == "live", **{"id": object_id, **shown, **fields})
 
 
-async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKeyIn) -> ApiKey:
+async def create(store: Store, keyring: Keyring, caller: KeyCaller, request: ApiKeyIn) -> ApiKey:
     """Stage a new key. What is not said of it is as in the key that makes it."""
     (maker,) = await _as_they_are(store, caller)
     inherited = {name: each for name, each in maker.scopes.items() if name not in ADMINISTRATION}
@@ -75,7 +76,7 @@ async def create(store: Store, keyring: Keyring, caller: Caller, request: ApiKey
 
 
 async def change(
-    store: Store, caller: Caller, key_id: str, changes: Changes[ApiKeyChanges]
+    store: Store, caller: KeyCaller, key_id: str, changes: Changes[ApiKeyChanges]
 ) -> ApiKey:
     """Stage a change of a key that is in use, neither beyond nor from beyond the caller's own."""
     maker, key = await _as_they_are(store, caller, key_id)
@@ -91,7 +92,7 @@ async def change(
 
 
 async def roll(
-    store: Store, keyring: Keyring, caller: Caller, key_id: str, request: RollIn
+    store: Store, keyring: Keyring, caller: KeyCaller, key_id: str, request: RollIn
 ) -> ApiKey:
     """Stage a new key like an old one, and the old one's end."""
     now = store.now
@@ -118,7 +119,7 @@ async def roll(
     return store.insert(new)
 
 
-async def revoke(store: Store, caller: Caller, key_id: str) -> ApiKey:
+async def revoke(store: Store, caller: KeyCaller, key_id: str) -> ApiKey:
     """Stage the end of a key, and of those that it replaced; one that has ended stays as it is."""
     now = store.now
     _, key = await _as_they_are(store, caller, key_id)
@@ -130,7 +131,7 @@ async def revoke(store: Store, caller: Caller, key_id: str) -> ApiKey:
     return store.put(key.changed(now, revokedAt=now))
 
 
-async def reveal(store: Store, keyring: Keyring, caller: Caller, key_id: str) -> ApiKey:
+async def reveal(store: Store, keyring: Keyring, caller: KeyCaller, key_id: str) -> ApiKey:
     """Return a test key with its secret."""
     maker, key = await _as_they_are(store, caller, key_id)
     _check_within(key, maker)
@@ -142,7 +143,7 @@ async def reveal(store: Store, keyring: Keyring, caller: Caller, key_id: str) ->
     return key.model_copy(update={"secret": secret})
 
 
-async def _as_they_are(store: Store, caller: Caller, *key_ids: str) -> list[ApiKey]:
+async def _as_they_are(store: Store, caller: KeyCaller, *key_ids: str) -> list[ApiKey]:
     """Return the caller's key and others as they are by now, and demand that the caller's stays so.
 
     What is known of a caller may be some seconds old, and what a key makes outlives them.

@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, StringConstraints
 
 from shared.errors import ApiError
-from shared.fields import Line, Moment, When, checked
+from shared.fields import Line, Moment, Origin, When, checked
 from shared.models import Model, Resource
 from shared.settings import Mode
 
@@ -39,7 +39,6 @@ _ALPHANUMERIC = string.digits + string.ascii_letters
 _BEARER = "(?:(?i:bearer) +)?"
 _PRESENTED = re.compile(_BEARER + r"(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})", re.ASCII)
 _PUBLISHABLE = re.compile(_BEARER + "(test|live)_pub_[0-9A-Za-z]{24}", re.ASCII)
-_ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?")
 
 
 # --- As it is sent -------------------------------------------------------------------------------
@@ -133,16 +132,8 @@ def _cidr(value: str, _: object) -> str:
     return str(network)
 
 
-def _origin(value: str, _: object) -> str:
-    if _ORIGIN.fullmatch(value):
-        return value
-    raise ValueError("must be an origin such as https://www.example.org, without a path")
-
-
 Cidr = Annotated[Line, checked(_cidr)]
 """A network in CIDR notation (RFC 4632, RFC 4291), kept without host bits."""
-Origin = Annotated[Line, checked(_origin)]
-"""An origin of a browser (RFC 6454)."""
 Resources = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40})$")]
 """The name of a kind of object as it stands in URLs, or `*` for all but api_keys."""
 Scopes = Annotated[dict[Resources, Access], Field(max_length=MOST_ENTRIES)]

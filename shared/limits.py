@@ -1,9 +1,9 @@
-"""How many requests a key may make: a quota for each window of time, shared by all instances.
+"""How many requests a key or an end user may make: a quota for each window of time.
 
-No request writes for it. An instance admits a first part of the quota (`FREE`) by itself; whoever
-goes on takes slices of the quota from a document that all instances share, one read and one commit
-for each slice. So an instance alone admits exactly the quota, and n instances together at most the
-quota and their n free parts: docs/decisions/0009-rate-limits.md.
+All instances share it, and no request writes for it. An instance admits a first part of the quota
+(`FREE`) by itself; whoever goes on takes slices of the quota from a document that all instances
+share, one read and one commit for each slice. So an instance alone admits exactly the quota, and n
+instances together at most the quota and their n free parts: docs/decisions/0009-rate-limits.md.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from shared import ids
-from shared.auth import Caller
 from shared.backends import ConflictError, Key, Put, Storage, new_marker
+from shared.callers import Caller
 from shared.errors import ApiError
 from shared.settings import Mode
 
@@ -27,12 +27,12 @@ SLICE = 0.1
 MOST_KEYS = 10_000
 LIFE = timedelta(hours=1)
 LONGEST_PAUSE = 0.05
-REASON = "key-rate"
 
 
 class Allowance(NamedTuple):
-    """Whether a request is admitted, and what its key has left: requests, seconds until more."""
+    """Whether a request is admitted, and what its caller has left: requests, seconds until more."""
 
+    whose: str
     admitted: bool
     quota: int
     seconds: int
@@ -42,15 +42,19 @@ class Allowance(NamedTuple):
     @property
     def lines(self) -> list[tuple[bytes, bytes]]:
         """The headers of the IETF's draft-ietf-httpapi-ratelimit-headers."""
+        whose = self.whose.encode()
         return [
-            (b"ratelimit-policy", b'"key";q=%d;w=%d' % (self.quota, self.seconds)),
-            (b"ratelimit", b'"key";r=%d;t=%d' % (self.remaining, self.reset)),
+            (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (whose, self.quota, self.seconds)),
+            (b"ratelimit", b'"%b";r=%d;t=%d' % (whose, self.remaining, self.reset)),
         ]
 
     def check(self) -> None:
         """Refuse what is not admitted."""
         if not self.admitted:
-            headers = {"Retry-After": str(self.reset), "Ally-Rate-Limited-Reason": REASON}
+            headers = {
+                "Retry-After": str(self.reset),
+                "Ally-Rate-Limited-Reason": f"{self.whose}-rate",
+            }
             raise ApiError("rate_limited", headers=headers, limit=self.quota, seconds=self.seconds)
 
 
@@ -72,18 +76,24 @@ class _Use:
 class Limiter:
     """Admits the requests of keys, up to a quota in each window of `seconds`."""
 
-    def __init__(self, storage: Storage, quotas: Mapping[Mode, int], *, seconds: int) -> None:
+    def __init__(
+        self, storage: Storage, keys: Mapping[Mode, int], *, end_user: int, seconds: int
+    ) -> None:
+        """Take the quotas of a key of each mode, and of an end user."""
         self._storage = storage
-        self._quotas = quotas
+        self._keys = keys
+        self._end_user = end_user
         self._seconds = seconds
         self._uses: dict[str, _Use] = {}
 
     async def admit(self, caller: Caller, now: datetime) -> Allowance:
         """Count one request of a caller, and say whether it is admitted."""
-        quota = self._quotas[caller.mode]
+        whose, quota = "key", self._keys[caller.mode]
+        if caller.end_user:
+            whose, quota = "end-user", self._end_user
         moment = now.timestamp()
         window = int(moment // self._seconds)
-        use = self._uses.get(caller.key.id)
+        use = self._uses.get(caller.id)
         if use is None or use.window != window:
             use = self._begin(caller, window, quota)
         if use.left <= 0:
@@ -94,19 +104,19 @@ class Limiter:
         use.left -= admitted
         reset = math.ceil((window + 1) * self._seconds - moment)
         remaining = use.left + quota - use.taken
-        return Allowance(admitted, quota, self._seconds, remaining, reset)
+        return Allowance(whose, admitted, quota, self._seconds, remaining, reset)
 
     def _begin(self, caller: Caller, window: int, quota: int) -> _Use:
-        self._uses.pop(caller.key.id, None)
+        self._uses.pop(caller.id, None)
         if len(self._uses) >= MOST_KEYS:
             del self._uses[next(iter(self._uses))]
         free = math.ceil(quota * FREE)
-        use = self._uses[caller.key.id] = _Use(window, left=free, taken=free, own=free)
+        use = self._uses[caller.id] = _Use(window, left=free, taken=free, own=free)
         return use
 
     async def _take(self, caller: Caller, use: _Use, quota: int, now: datetime) -> None:
         """Take a slice of what is left of the quota, if anything is."""
-        key = Key(caller.mode, caller.organisation, "quotas", f"{caller.key.id}-{use.window}")
+        key = Key(caller.mode, caller.organisation, "quotas", f"{caller.id}-{use.window}")
         while True:
             (document,) = await self._storage.get([key])
             before = 0 if document is None else int(document.data["taken"])

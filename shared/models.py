@@ -35,6 +35,8 @@ class Record(Model):
     prefix: ClassVar[str]
     account: ClassVar[bool] = False
     shared: ClassVar[frozenset[Mode]] = frozenset()
+    owned: ClassVar[bool] = False
+    """Whether one belongs to the end user whom its `endUserId` names, and no other may see it."""
     private: ClassVar[set[str]] = set()
     """Fields that are stored and never shown."""
     derived: ClassVar[set[str]] = set()

@@ -1,12 +1,39 @@
 """Organisations: the bodies that have an account, and how patients are written to in their name."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
-from shared.fields import Email, Line, Phone, checked, one_line
+from shared.fields import Email, Line, Origin, Phone, checked, one_line
 from shared.models import Changes, Model, Resource
+from shared.settings import Mode
+
+EndUserPermission = Literal[
+    "patients:create",
+    "patients:read",
+    "patients:update",
+    "patients:delete",
+    "appointments:create",
+    "appointments:read",
+    "appointments:update",
+    "appointments:reschedule",
+    "appointments:cancel",
+    "availability:read",
+    "tasks:read",
+]
+"""What end users may be let do, with what is theirs."""
+
+AT_FIRST: tuple[EndUserPermission, ...] = (
+    "patients:create",
+    "patients:read",
+    "appointments:create",
+    "appointments:read",
+    "availability:read",
+)
+"""What end users may do before an organisation says otherwise."""
+
+MOST_ORIGINS = 50
 
 DisplayName = Annotated[str, StringConstraints(min_length=2, max_length=40), checked(one_line)]
 """The name that patients read in an SMS: short."""
@@ -20,11 +47,26 @@ class Messaging(Model):
     signature: Line | None = None
 
 
+class Tenants(Model):
+    """The tenants of Firebase Authentication in which an organisation's end users are."""
+
+    test: str | None = None
+    live: str | None = None
+
+    def of(self, mode: Mode) -> str | None:
+        """Return the tenant of a mode, if there is one."""
+        return self.live if mode == "live" else self.test
+
+
 class OrganisationIn(Model):
     """What an organisation may change of itself."""
 
     displayName: DisplayName
     messaging: Messaging | None = None
+    frontEndOrigins: Annotated[list[Origin], Field(max_length=MOST_ORIGINS)] = []
+    endUserPermissions: Annotated[list[EndUserPermission], Field(max_length=MOST_ORIGINS)] = list(
+        AT_FIRST
+    )
 
 
 class Organisation(Resource):
@@ -32,7 +74,8 @@ class Organisation(Resource):
 
     It exists once for both modes. `activation` is how far it is on its way to live mode:
     `not_started`, `begun`, `under_review`, `active`, `rejected` or `suspended`. What its agreement
-    says stands here too: how many hours before a visit it may be cancelled free of charge.
+    says stands here too: how many hours before a visit it may be cancelled free of charge. Browsers
+    may call from pages of its `frontEndOrigins`, where its end users are signed in.
     """
 
     collection: ClassVar[str] = "organisations"
@@ -45,6 +88,9 @@ class Organisation(Resource):
     activation: str = "not_started"
     messaging: Messaging | None = None
     cancellationNoticeHours: int = 24
+    frontEndOrigins: list[str] = []
+    endUserPermissions: list[str] = list(AT_FIRST)
+    firebaseTenants: Tenants = Tenants()
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the organisation, which belongs to both modes, as a mode sees it."""

@@ -5,12 +5,13 @@ from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 
 from shared.backends import TERMS, Condition
-from shared.errors import ApiError
+from shared.errors import ApiError, invalid
 from shared.fields import (
     Birthday,
     ChiNumber,
     Day,
     Email,
+    EndUserId,
     HscNumber,
     Intake,
     Line,
@@ -25,8 +26,10 @@ from shared.fields import (
     checked,
 )
 from shared.filters import Filterable
+from shared.forms import wrong
 from shared.models import Model, Resource
 from shared.pages import ListQuery
+from shared.store import Store
 from shared.words import LONGEST, beginnings, normalise
 
 
@@ -62,8 +65,8 @@ class AddressIn(Address):
     accessNotes: Note | None = None
 
 
-class PatientIn(Model):
-    """What a partner may say of a patient.
+class PatientChanges(Model):
+    """What can be changed of a patient.
 
     `sex` is FHIR's administrative gender. `externalRef` is the partner's own reference and need not
     be unique. `note` is shown to the practitioner.
@@ -85,10 +88,21 @@ class PatientIn(Model):
     metadata: MetadataChanges | None = None
 
 
+class PatientIn(PatientChanges):
+    """What a partner may say of a new patient.
+
+    `endUserId` is the end user of the partner's front end whose patient it is, for ever: they see
+    the patient and the patient's appointments. Where an end user calls, it is they.
+    """
+
+    endUserId: EndUserId | None = None
+
+
 class PatientQuery(ListQuery):
-    """Patients with one reference of the partner's."""
+    """Patients with one reference of the partner's, or of one end user."""
 
     externalRef: Line | None = None
+    endUserId: EndUserId | None = None
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,
@@ -135,9 +149,11 @@ class Patient(Resource):
 
     collection: ClassVar[str] = "patients"
     prefix: ClassVar[str] = "p"
+    owned: ClassVar[bool] = True
     private: ClassVar[set[str]] = {"bookings"}
 
     object: str = "patient"
+    endUserId: str | None = None
     firstName: str
     lastName: str
     phone: str
@@ -153,6 +169,15 @@ class Patient(Resource):
     address: Address | None = None
     metadata: Metadata = {}
     bookings: dict[str, Booking] = {}
+
+    @classmethod
+    def of(cls, store: Store, request: PatientIn) -> "Patient":
+        """Make a patient: of the end user who calls, or of the one whom the partner names."""
+        theirs = store.end_user or request.endUserId
+        if request.endUserId not in (None, theirs):
+            raise invalid([wrong("endUserId", "must be your own, or left out")])
+        fields = {**request.model_dump(), "endUserId": theirs}
+        return cls.new(at=store.now, livemode=store.livemode, **fields)
 
     def terms(self) -> Sequence[str]:
         """Return everything that the name is found by."""

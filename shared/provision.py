@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from shared import ids
+from shared.backends import OURS
+from shared.end_users import Tenant
 from shared.issuing import draw
 from shared.keys import Access, ApiKey
 from shared.models import Record
@@ -12,7 +14,7 @@ from shared.organisations import Organisation
 from shared.scheduling import Coverage
 from shared.service import Service
 from shared.settings import Mode
-from shared.store import OURS, Ref, Store
+from shared.store import Ref, Store
 from shared.tasks import standard_tasks
 
 EVERYTHING: Mapping[str, Access] = {"*": "write"}
@@ -68,6 +70,23 @@ async def create_organisation(
     await keep(service, "test", organisation.id, [organisation], at, account=True)
     await keep(service, "test", organisation.id, standard_tasks(at), at)
     return organisation, await create_key(service, "test", organisation.id, scopes)
+
+
+async def connect_tenant(
+    service: Service, mode: Mode, organisation: str, tenant: str
+) -> Organisation:
+    """Give an organisation a tenant of Firebase Authentication, in which its end users are.
+
+    ConflictError where the tenant is taken.
+    """
+    at = service.now()
+    store = open_store(service, mode, organisation, at=at, account=True)
+    found = await store.get(Organisation, organisation)
+    tenants = found.firebaseTenants.model_copy(update={mode: tenant})
+    connected = store.put(found.changed(at, firebaseTenants=tenants))
+    store.insert(Tenant(id=f"{mode}-{tenant}", organisation=organisation))
+    await store.commit()
+    return connected
 
 
 async def create_key(

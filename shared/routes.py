@@ -6,10 +6,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    Required,
+    TypedDict,
+    Unpack,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from shared.errors import ApiError
 from shared.models import Changes, Model, changes_model
+from shared.organisations import EndUserPermission
 from shared.pages import Page
 
 Audience = Literal["partner", "browser", "internal", "staff"]
@@ -39,6 +50,7 @@ class Site(NamedTuple):
 
 
 Handler = Callable[..., Awaitable[Model | Page[Any] | Content]]
+Declare = Callable[[Handler], Handler]
 
 
 class Retiring(NamedTuple):
@@ -57,6 +69,18 @@ class Retiring(NamedTuple):
             ("Sunset", format_datetime(sunset, usegmt=True)),
             ("Link", f'<{self.successor}>; rel="successor-version"'),
         ]
+
+
+class Terms(TypedDict, total=False):
+    """On what terms a route is served.
+
+    `permission` is what a key needs, such as `patients:read`; `end_user` the permission by which an
+    organisation opens it to its end users, without which it is not for them.
+    """
+
+    permission: Required[str]
+    end_user: str
+    retiring: Retiring | None
 
 
 class Nothing(Model):
@@ -82,6 +106,8 @@ class Route:
     pattern: re.Pattern[str]
     takes: frozenset[str]
     retiring: Retiring | None
+    end_user: str
+    """The permission by which end users may use it; empty, it is not for them."""
 
     @property
     def writes(self) -> bool:
@@ -115,40 +141,26 @@ class Routes:
         """The beginnings of paths that the routes claim."""
         return {route.segment for route in self.routes}
 
-    def get(
-        self, template: str, *, permission: str, retiring: Retiring | None = None
-    ) -> Callable[[Handler], Handler]:
+    def get(self, template: str, **terms: Unpack[Terms]) -> Declare:
         """Declare what reads: `GET /v1/…`."""
-        return self._declare(("GET",), template, permission, retiring)
+        return self._declare(("GET",), template, terms)
 
-    def post(
-        self, template: str, *, permission: str, retiring: Retiring | None = None
-    ) -> Callable[[Handler], Handler]:
+    def post(self, template: str, **terms: Unpack[Terms]) -> Declare:
         """Declare what creates, or acts: `POST /v1/…`."""
-        return self._declare(("POST",), template, permission, retiring)
+        return self._declare(("POST",), template, terms)
 
-    def update(
-        self, template: str, *, permission: str, retiring: Retiring | None = None
-    ) -> Callable[[Handler], Handler]:
+    def update(self, template: str, **terms: Unpack[Terms]) -> Declare:
         """Declare what changes an object: `POST /v1/things/{thing}`, or PATCH, the same."""
-        return self._declare(("POST", "PATCH"), template, permission, retiring)
+        return self._declare(("POST", "PATCH"), template, terms)
 
-    def delete(
-        self, template: str, *, permission: str, retiring: Retiring | None = None
-    ) -> Callable[[Handler], Handler]:
+    def delete(self, template: str, **terms: Unpack[Terms]) -> Declare:
         """Declare what deletes: `DELETE /v1/things/{thing}`."""
-        return self._declare(("DELETE",), template, permission, retiring)
+        return self._declare(("DELETE",), template, terms)
 
-    def _declare(
-        self,
-        methods: tuple[Method, ...],
-        template: str,
-        permission: str,
-        retiring: Retiring | None,
-    ) -> Callable[[Handler], Handler]:
+    def _declare(self, methods: tuple[Method, ...], template: str, terms: Terms) -> Declare:
         def declare(handler: Handler) -> Handler:
             for method in methods:
-                self.routes.append(_route(method, template, permission, handler, retiring))
+                self.routes.append(_route(method, template, handler, terms))
             self.routes.sort(key=lambda route: route.template.count("{"))
             return handler
 
@@ -156,26 +168,29 @@ class Routes:
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Return the route of a request and its path's arguments, or refuse with 404 or 405."""
-        allowed = []
         for route in self.routes:
-            matched = route.pattern.fullmatch(path)
+            matched = route.pattern.fullmatch(path) if route.method == method else None
             if matched is not None:
-                if route.method == method:
-                    return route, matched.groupdict()
-                allowed.append(route.method)
-        if allowed:
-            verbs = ", ".join(dict.fromkeys(allowed))
-            raise ApiError(
-                "method_not_allowed", headers={"Allow": verbs}, method=method, allowed=verbs
-            )
-        raise ApiError("route_unknown")
+                return route, matched.groupdict()
+        verbs = ", ".join(self.allowed(path))
+        raise ApiError("method_not_allowed", headers={"Allow": verbs}, method=method, allowed=verbs)
+
+    def allowed(self, path: str) -> list[str]:
+        """Return the methods that a path takes, or refuse with 404."""
+        declared = [each.method for each in self.routes if each.pattern.fullmatch(path)]
+        if not declared:
+            raise ApiError("route_unknown")
+        read = ["HEAD"] if "GET" in declared else []
+        return [*dict.fromkeys(declared), *read, "OPTIONS"]
 
 
-def _route(
-    method: Method, template: str, permission: str, handler: Handler, retiring: Retiring | None
-) -> Route:
+def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Route:
+    permission = terms.get("permission", "")
     if _PERMISSION.fullmatch(permission) is None:
         raise TypeError(f"{method} {template} declares no permission such as patients:read")
+    end_user = terms.get("end_user", "")
+    if end_user not in ("", *get_args(EndUserPermission)):
+        raise TypeError(f"{method} {template} is for end users by no permission that there is")
     hints = get_type_hints(handler)
     body = hints.get("body", Nothing)
     changes = get_origin(body) is Changes
@@ -193,5 +208,6 @@ def _route(
         listed=listed,
         pattern=re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)),
         takes=frozenset(inspect.signature(handler).parameters),
-        retiring=retiring,
+        retiring=terms.get("retiring"),
+        end_user=end_user,
     )

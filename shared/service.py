@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from shared import clock, starting
 from shared.audit import Log
 from shared.auth import Keyring
-from shared.backends import Secrets, Storage, open_secrets, open_storage
+from shared.backends import Secrets, Storage, open_secrets, open_storage, open_tokens
+from shared.end_users import EndUsers
 from shared.limits import Limiter
 from shared.metering import Meter
+from shared.origins import Origins
 from shared.settings import Settings, load
 
 
@@ -20,6 +22,8 @@ class Service:
     storage: Storage
     secrets: Secrets
     keyring: Keyring
+    end_users: EndUsers
+    origins: Origins
     log: Log
     limiter: Limiter
     meter: Meter = field(default_factory=Meter)
@@ -35,20 +39,25 @@ async def open_service(settings: Settings) -> Service:
     secret_store = open_secrets(settings)
     pepper = settings.pepper or await _own_pepper(secret_store)
     storage = open_storage(settings)
+    believe, lookups = settings.key_cache, settings.key_lookups
+    keyring = Keyring(secret_store, storage, pepper, believe=believe, lookups=lookups)
     opened = Service(
         settings=settings,
         storage=storage,
         secrets=secret_store,
-        keyring=Keyring(
-            secret_store,
+        keyring=keyring,
+        end_users=EndUsers(
+            open_tokens(settings, secret_store),
             storage,
-            pepper,
-            believe=settings.key_cache,
-            lookups=settings.key_lookups,
+            settings.firebase,
+            hash=keyring.hash,
+            believe=believe,
         ),
+        origins=Origins(storage, believe=believe, lookups=lookups),
         limiter=Limiter(
             storage,
             {"test": settings.rate_test, "live": settings.rate_live},
+            end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
         log=Log(settings.log),

@@ -66,6 +66,17 @@ class Settings:
     """ALLY_RATE_TEST, ALLY_RATE_LIVE: requests that one key may make in a window."""
     rate_window: int = 10
     """ALLY_RATE_WINDOW: seconds of a window."""
+    rate_end_user: int = 60
+    """ALLY_RATE_END_USER: requests that one end user may make in a window."""
+    firebase: Mapping[Mode, str] = field(default_factory=dict)
+    """ALLY_FIREBASE_TEST, ALLY_FIREBASE_LIVE: the projects of Firebase Authentication whose end
+    users call in each mode; none, no end user does. The local backend names its own."""
+    firebase_keys: str = ""
+    """ALLY_FIREBASE_KEYS: where the keys that sign ID tokens are published, instead of Google's
+    address, or of the local backend's own tokens."""
+    firebase_emulator: str = ""
+    """FIREBASE_AUTH_EMULATOR_HOST: host and port of the Firebase emulator on this machine, whose
+    unsigned tokens are then taken, and no others. Never on the google backend."""
     body_limit: int = 262_144
     """ALLY_BODY_LIMIT: bytes of the largest body that is read."""
     firestore_emulator: str = ""
@@ -108,6 +119,13 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         rate_test=int(_number(environ, "ALLY_RATE_TEST", Settings.rate_test, least=1)),
         rate_live=int(_number(environ, "ALLY_RATE_LIVE", Settings.rate_live, least=1)),
         rate_window=int(_number(environ, "ALLY_RATE_WINDOW", Settings.rate_window, least=1)),
+        rate_end_user=int(_number(environ, "ALLY_RATE_END_USER", Settings.rate_end_user, least=1)),
+        firebase={
+            mode: environ.get(f"ALLY_FIREBASE_{mode.upper()}", own)
+            for mode, own in _projects(backend).items()
+        },
+        firebase_keys=environ.get("ALLY_FIREBASE_KEYS", ""),
+        firebase_emulator=_loopback(environ, "FIREBASE_AUTH_EMULATOR_HOST"),
         body_limit=int(_number(environ, "ALLY_BODY_LIMIT", Settings.body_limit)),
         firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
@@ -121,7 +139,22 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
     if backend == "google" and not re.fullmatch(r"https://[^/\s]+", settings.url):
         raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
+    if backend == "google" and settings.firebase_emulator:
+        raise SettingError("Unset FIREBASE_AUTH_EMULATOR_HOST: anybody could sign in as anybody.")
+    if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
+        raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
+    # What is published on this machine is for tests, and those have a Firestore emulator.
+    tests = backend == "local" or bool(settings.firestore_emulator)
+    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+" if tests else r"https://\S+"
+    if settings.firebase_keys and not re.fullmatch(published, settings.firebase_keys):
+        raise SettingError("Set ALLY_FIREBASE_KEYS to an https:// address, or not at all.")
     return settings
+
+
+def _projects(backend: str) -> dict[Mode, str]:
+    """Return the projects whose tokens are taken where the environment names none."""
+    local = backend == "local"
+    return {"test": "ally-local-test" if local else "", "live": "ally-local-live" if local else ""}
 
 
 def _number(

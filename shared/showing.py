@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote_plus
 
 import orjson
 
-from shared.auth import Caller
+from shared.callers import Caller
 from shared.errors import ApiError
 from shared.forms import wrong
 from shared.models import Model, Resource

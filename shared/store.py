@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 from shared.backends import (
+    OURS,
     TERMS,
     Condition,
     Delete,
@@ -27,9 +28,6 @@ from shared.errors import ApiError
 from shared.models import Record
 from shared.pages import ListQuery, Page, bound, narrowed
 from shared.settings import Mode, Space
-
-OURS = "ally"
-"""The owner of documents that are not one organisation's."""
 
 REPLAY_LIFE = timedelta(hours=24)
 MOST_FORGOTTEN = 400
@@ -93,16 +91,19 @@ class Store:
         request_id: str,
         replay: Replay | None = None,
         account: bool = False,
+        end_user: str = "",
     ) -> None:
         """Bind a store. `account` says that what is changed belongs to no mode.
 
-        A commit stays within one space, and the replay record lies where the effect does.
+        A commit stays within one space, and the replay record lies where the effect does. Where an
+        `end_user` is named, of records that belong to end users only theirs exist.
         """
         self._storage = storage
         self.mode: Mode = mode
         self.organisation = organisation
         self.now = now
         self._ground: Space = "account" if account else mode
+        self.end_user = end_user
         self._request_id = request_id
         self._replay = replay
         self._replay_checked = replay is None
@@ -151,9 +152,16 @@ class Store:
         wanted = [key for key in keys if key is not None]
         if not self._replay_checked and self._replay is not None:
             wanted.append(self._replay_key(self._replay))
-        for key, document in zip(wanted, await self._storage.get(wanted), strict=True):
-            self._read[key] = document
-            if document is not None and key.collection != Replay.collection and key.owner != OURS:
+        documents = await self._storage.get(wanted)
+        self._read.update(zip(wanted, documents, strict=True))
+        if self.end_user:
+            self._hide(keys, refs)
+        for key in wanted:
+            if (
+                self._read[key] is not None
+                and key.collection != Replay.collection
+                and key.owner != OURS
+            ):
                 self.touched[key.id] = None
         self._consider_replay()
         found = [None if key is None else self._read[key] for key in keys]
@@ -232,6 +240,8 @@ class Store:
     ) -> list[Document]:
         await self.check_replay()
         space, owner = self._home(model)
+        if self.end_user and model.owned:
+            where = [*where, ("endUserId", "==", self.end_user)]
         return await self._storage.query(
             Query(space, owner, model.collection, limit, narrowed(where), descending)
         )
@@ -241,6 +251,8 @@ class Store:
     def insert(self, record: R) -> R:
         """Stage a new record, whose id is its own."""
         key = self._key(type(record), record.id)
+        if self.end_user and record.owned and getattr(record, "endUserId", None) != self.end_user:
+            raise RuntimeError("an end user makes what is somebody else's")
         self._staged[key] = Put(key, record.dump(), terms=record.terms())
         self._marker = self._marker or key
         return record
@@ -324,6 +336,13 @@ class Store:
     def _home(self, model: type[Record]) -> tuple[Space, str]:
         space: Space = "account" if model.account else self.mode
         return space, OURS if self.mode in model.shared else self.organisation
+
+    def _hide(self, keys: Sequence[Key | None], refs: Sequence[Ref[Any]]) -> None:
+        """Take what is not the end user's for what does not exist."""
+        for key, ref in zip(keys, refs, strict=True):
+            document = None if key is None or not ref.model.owned else self._read[key]
+            if document is not None and document.data.get("endUserId") != self.end_user:
+                self._read[document.key] = None
 
     def _key(self, model: type[Record], record_id: str) -> Key:
         return Key(*self._home(model), model.collection, record_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import emulator as firestore
+from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import Backing, Partner, Server, unique_project
 
@@ -66,7 +67,9 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         # Tests make many requests with one key, and many keys; limits have tests of their own.
         "ALLY_RATE_TEST": "1000000",
         "ALLY_RATE_LIVE": "1000000",
+        "ALLY_RATE_END_USER": "1000000",
         "ALLY_KEY_LOOKUPS": "100000",
+        **{f"ALLY_FIREBASE_{mode.upper()}": name for mode, name in PROJECTS.items()},
     }
     if request.param == "google":
         environment |= google_environment(
@@ -86,6 +89,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
         "ALLY_PEPPER": secrets.token_hex(32),
+        "ALLY_FIREBASE_KEYS": signer().address,
         "ALLY_URL": "https://api.ally.example",
     }
 

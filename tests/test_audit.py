@@ -63,4 +63,4 @@ def test_each_request_leaves_one_line_with_its_objects_and_no_content(partner: P
         assert (line["method"], line["route"], line["status"]) == (method, route, status)
         assert (line["objects"], line["code"]) == (objects, code)
         assert (line["organisation"], line["mode"]) == (partner.organisation.id, "test")
-        assert line["key"] == partner.api_key.id
+        assert line["principal"] == partner.api_key.id

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
 
 Provocation = Callable[[Partner], httpx.Response]
 PROVOCATIONS: dict[str, Provocation] = {}
+BEFORE = {"auth_time": int(time.time()) - 60, "iat": int(time.time()) - 60}
+"""What the token of somebody says who signed in a minute ago."""
 
 
 def provokes(code: str) -> Callable[[Provocation], Provocation]:
@@ -214,6 +217,49 @@ def _(partner: Partner) -> httpx.Response:
 @provokes("patient_has_appointments")
 def _(partner: Partner) -> httpx.Response:
     return partner.send("DELETE", f"/v1/patients/{partner.book()['patientId']}")
+
+
+@provokes("token_invalid")
+def _(partner: Partner) -> httpx.Response:
+    return partner.end_user("ada", aud="another-project").send("GET", "/v1/patients")
+
+
+@provokes("token_expired")
+def _(partner: Partner) -> httpx.Response:
+    return partner.end_user("ada", exp=int(time.time()) - 1, **BEFORE).send("GET", "/v1/patients")
+
+
+@provokes("token_revoked")
+def _(partner: Partner) -> httpx.Response:
+    partner.post("/v1/end_users/ada/revoke")
+    return partner.end_user("ada", **BEFORE).send("GET", "/v1/patients")
+
+
+@provokes("tenant_unknown")
+def _(partner: Partner) -> httpx.Response:
+    stranger = partner.end_user("ada", firebase={"tenant": "nobodys-tenant"})
+    return stranger.send("GET", "/v1/patients")
+
+
+@provokes("origin_not_allowed")
+def _(partner: Partner) -> httpx.Response:
+    return partner.send("GET", "/v1/tasks", headers={"Origin": "https://unknown.example"})
+
+
+@provokes("end_users_not_served")
+def _(partner: Partner) -> httpx.Response:
+    return partner.end_user("ada").send("GET", "/v1/organisations")
+
+
+@provokes("end_user_permission_missing")
+def _(partner: Partner) -> httpx.Response:
+    return partner.end_user("ada").send("GET", "/v1/tasks")
+
+
+@provokes("tokens_not_issued_here")
+def _(partner: Partner) -> httpx.Response:
+    who = {"endUserId": "ada"}  # whose organisation has no tenant yet
+    return partner.send("POST", "/v1/test_helpers/end_user_tokens", json=who)
 
 
 def cancelled(partner: Partner) -> str:

@@ -1,13 +1,11 @@
 """Retries with an Idempotency-Key: one object, the same answer, and nothing shared by accident."""
 
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from shared.auth import Caller, Keyring
 from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, REASON, Partner
 
@@ -138,24 +136,13 @@ def test_two_secret_keys_of_an_organisation_share_their_replays(partner: Partner
     assert partner.with_key({"*": "write"}).post("/v1/patients", PATIENT, **options) == first
 
 
-class EndUsers(Keyring):
-    """Takes `<key> <name>` for an end user of the key's organisation, as front ends will have."""
-
-    async def authenticate(self, header: str | None) -> Caller:
-        key, _, name = (header or "").partition(" ")
-        caller = await super().authenticate(key)
-        return replace(caller, principal=f"end-user {name}") if name else caller
-
-
 def test_an_end_user_never_sees_the_replay_of_another_or_of_the_organisation(
     partner: Partner,
 ) -> None:
-    api, options = InProcess(partner.backing, partner.key, EndUsers), keyed()
-    made = []
-    for name in ("", " ada", " grace"):
-        api.key = partner.key + name
-        first = api.send("POST", "/v1/patients", json=PATIENT, **options)
-        again = api.send("POST", "/v1/patients", json=PATIENT, **options)
+    options, made = keyed(), []
+    for caller in (partner, partner.end_user("ada"), partner.end_user("grace")):
+        first = caller.send("POST", "/v1/patients", json=PATIENT, **options)
+        again = caller.send("POST", "/v1/patients", json=PATIENT, **options)
         assert "Idempotent-Replayed" not in first.headers
         assert again.json() == first.json()
         made.append(first.json()["id"])

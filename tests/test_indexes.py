@@ -22,6 +22,7 @@ SOMETHING: Json = {
     "patientId": "p_" + "0" * 22,
     "status": "scheduled",
     "externalRef": "x",
+    "endUserId": "ada",
     "name": "ada",
     "phone": "+447400123456",
     "email": "ada@example.com",

@@ -37,7 +37,7 @@ from tests.support.programs import (
     twin,
     wish_of,
 )
-from tests.support.serving import PATIENT, PREFIXES, REASON, Backing
+from tests.support.serving import PATIENT, PREFIXES, REASON, TEXTS, Backing
 
 PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "32"))
 """Random programs for each test, over both backends and both modes."""
@@ -156,7 +156,9 @@ def places(actor: Actor, noun: str, object_id: str) -> Iterator[Wish]:
     bodies = {"cancel": REASON, "reschedule": {"windowId": f"win_{'0' * 22}"}}
     for route in ROUTES:
         found = re.findall(r"\{(\w+)\}", route.template)
-        assert set(found) <= PREFIXES.keys(), "say in PREFIXES what the ids begin with"
+        assert set(found) <= PREFIXES.keys() | TEXTS.keys(), (
+            "say in PREFIXES what the ids begin with"
+        )
         if found == [noun]:
             body = bodies.get(route.template.rpartition("/")[2], {})
             path = route.template.replace(f"{{{noun}}}", object_id)

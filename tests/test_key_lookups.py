@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared import auth, ids
+from shared import ids, memory
 from shared.service import Service
 from shared.settings import Settings
 from tests.conftest import google_environment
@@ -368,7 +368,7 @@ def test_a_flood_of_unknown_keys_is_held_to_a_budget_and_known_keys_go_on(
 def test_an_unknown_key_is_remembered_for_a_while_and_no_more_than_so_many(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "_CACHE_SIZE", 100)
+    monkeypatch.setattr(memory, "MOST", 100)
     api = instance(partner)
     first, *rest, last = plausible(partner, 150)
     for elapsed, reads in ((0, 1), (BELIEVED - 0.1, 0), (BELIEVED + 0.1, 1)):

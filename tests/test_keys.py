@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.auth import Caller
 from shared.backends import Query
+from shared.callers import KeyCaller
 from shared.issuing import MOST_PREDECESSORS
 from shared.keys import Access, ApiKey, covered, within
 from shared.organisations import Organisation
@@ -226,7 +226,7 @@ def permissions(scopes: dict[str, Access]) -> set[str]:
     """Return the permissions that a caller has with some scopes."""
     common: dict[str, Any] = {"at": NOW, "livemode": False}
     key = ApiKey.new(**common, name="x", maskedKey="x", scopes=scopes)
-    caller = Caller("test", Organisation.new(**common, displayName="Test Health"), key)
+    caller = KeyCaller("test", Organisation.new(**common, displayName="Test Health"), key)
     each = {f"{resource}:{way}" for resource in RESOURCES for way in ("read", "write")}
     return {permission for permission in each if caller.may(permission)}
 

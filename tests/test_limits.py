@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.auth import Caller
 from shared.backends import UnavailableError
+from shared.callers import Caller
 from shared.limits import FREE, SLICE, Limiter
 from shared.service import Service
 from tests.support.inprocess import InProcess
@@ -112,7 +112,8 @@ def admitted(backing: Backing, caller: Caller, quota: int, turns: list[int], at:
 
     async def run(service: Service) -> int:
         limiters = {
-            turn: Limiter(service.storage, {"test": quota}, seconds=10) for turn in set(turns)
+            turn: Limiter(service.storage, {"test": quota}, end_user=60, seconds=10)
+            for turn in set(turns)
         }
         answers = [await limiters[turn].admit(caller, at) for turn in turns]
         return sum(answer.admitted for answer in answers)
@@ -147,7 +148,10 @@ def test_instances_that_race_for_the_quota_keep_the_bound(partner: Partner) -> N
     caller, quota, instances = caller_of(partner), 100, 5
 
     async def race(service: Service) -> int:
-        limiters = [Limiter(service.storage, {"test": quota}, seconds=10) for _ in range(instances)]
+        limiters = [
+            Limiter(service.storage, {"test": quota}, end_user=60, seconds=10)
+            for _ in range(instances)
+        ]
         answers = await asyncio.gather(
             *(limiter.admit(caller, NOW) for limiter in limiters for _ in range(60))
         )

@@ -105,7 +105,7 @@ def test_a_caller_who_leaves_in_the_middle_is_no_crash(partner: Partner) -> None
     deadline = time.monotonic() + 5
     codes: list[str] = []
     while not codes and time.monotonic() < deadline:
-        mine = [each for each in partner.lines() if each.get("key") == partner.api_key.id]
+        mine = [each for each in partner.lines() if each.get("principal") == partner.api_key.id]
         codes = [each["code"] for each in mine if each["route"] == "/v1/patients"]
         time.sleep(0.05)
     assert codes == ["body_malformed"]

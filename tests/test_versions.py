@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from shared import service as held
-from shared.api import VERSION, Api, Call, application
+from shared.api import Api, Call, application
+from shared.exchange import VERSION
 from shared.models import Deleted
 from shared.routes import Retiring
 from shared.service import Service

@@ -12,7 +12,7 @@ api = Api("api_keys", audience="partner")
 @api.post("/v1/api_keys", permission="api_keys:write")
 async def create(call: Call, body: ApiKeyIn) -> ApiKey:
     """Make a key that can do no more than the one that makes it; this answer has its secret."""
-    return await issuing.create(call.store, call.keyring, call.caller, body)
+    return await issuing.create(call.store, call.keyring, call.key_caller, body)
 
 
 @api.get("/v1/api_keys", permission="api_keys:read")
@@ -30,25 +30,25 @@ async def get(call: Call, api_key: str) -> ApiKey:
 @api.update("/v1/api_keys/{api_key}", permission="api_keys:write")
 async def update(call: Call, api_key: str, body: Changes[ApiKeyChanges]) -> ApiKey:
     """Change a key's name, or what it may do, from where, and until when."""
-    return await issuing.change(call.store, call.caller, api_key, body)
+    return await issuing.change(call.store, call.key_caller, api_key, body)
 
 
 @api.post("/v1/api_keys/{api_key}/roll", permission="api_keys:write")
 async def roll(call: Call, api_key: str, body: RollIn) -> ApiKey:
     """Replace a key by a new one, shown with its secret; the old one is valid for the overlap."""
-    return await issuing.roll(call.store, call.keyring, call.caller, api_key, body)
+    return await issuing.roll(call.store, call.keyring, call.key_caller, api_key, body)
 
 
 @api.post("/v1/api_keys/{api_key}/revoke", permission="api_keys:write")
 async def revoke(call: Call, api_key: str) -> ApiKey:
     """End a key and those that it replaced: within 15 seconds, everywhere."""
-    return await issuing.revoke(call.store, call.caller, api_key)
+    return await issuing.revoke(call.store, call.key_caller, api_key)
 
 
 @api.post("/v1/api_keys/{api_key}/reveal", permission="api_keys:write")
 async def reveal(call: Call, api_key: str) -> ApiKey:
     """Show the secret of a test key again."""
-    return await issuing.reveal(call.store, call.keyring, call.caller, api_key)
+    return await issuing.reveal(call.store, call.keyring, call.key_caller, api_key)
 
 
 @functions_framework.aio.http

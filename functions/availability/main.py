@@ -17,13 +17,13 @@ from shared.tasks import Task
 api = Api("availability", audience="partner")
 
 
-@api.get("/v1/availability", permission="availability:read")
+@api.get("/v1/availability", permission="availability:read", end_user="availability:read")
 async def index(call: Call, query: AvailabilityQuery) -> Page[OpenWindow]:
     """List the windows that have a place for a task at a postcode, the soonest first."""
     return await find_windows(call.store, query)
 
 
-@api.get("/v1/coverage", permission="availability:read")
+@api.get("/v1/coverage", permission="availability:read", end_user="availability:read")
 async def coverage(call: Call, query: CoverageQuery) -> CoverageAnswer:
     """Tell whether a postcode is served and, with a taskId, whether that task is still offered."""
     place = Ref(Coverage, outward(query.postcode))

@@ -4,6 +4,7 @@ import functions_framework.aio
 
 from shared import Api, Call, Changes, ListQuery, Page, Request, Response
 from shared.organisations import Organisation, OrganisationIn
+from shared.origins import register
 
 api = Api("organisations", audience="partner", account=True)
 
@@ -22,9 +23,11 @@ async def get(call: Call, organisation: str) -> Organisation:
 
 @api.update("/v1/organisations/{organisation}", permission="organisations:write")
 async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -> Organisation:
-    """Change the display name and messaging; the new name of an active one waits for review."""
+    """Change names, messages and front ends; the new name of an active one waits for review."""
     found = await call.store.get(Organisation, organisation)
-    return call.store.put(found.amended(body, call.now))
+    amended = found.amended(body, call.now)
+    await register(call.store, found, amended)
+    return call.store.put(amended)
 
 
 @functions_framework.aio.http

@@ -3,44 +3,43 @@
 import functions_framework.aio
 
 from shared import Api, Call, Changes, Deleted, Page, Request, Response
-from shared.patients import Patient, PatientIn, PatientQuery, PatientSearch
+from shared.patients import Patient, PatientChanges, PatientIn, PatientQuery, PatientSearch
 
 api = Api("patients", audience="partner")
 
 
-@api.post("/v1/patients", permission="patients:write")
+@api.post("/v1/patients", permission="patients:write", end_user="patients:create")
 async def create(call: Call, body: PatientIn) -> Patient:
     """Create a patient."""
-    patient = Patient.new(at=call.now, livemode=call.livemode, **body.model_dump())
-    return call.store.insert(patient)
+    return call.store.insert(Patient.of(call.store, body))
 
 
-@api.get("/v1/patients", permission="patients:read")
+@api.get("/v1/patients", permission="patients:read", end_user="patients:read")
 async def index(call: Call, query: PatientQuery) -> Page[Patient]:
     """List patients, newest first."""
     return await call.store.page(Patient, query)
 
 
-@api.post("/v1/patients/search", permission="patients:read")
+@api.post("/v1/patients/search", permission="patients:read", end_user="patients:read")
 async def search(call: Call, body: PatientSearch) -> Page[Patient]:
     """Find patients by what does not belong in a URL, newest first."""
     return await call.store.page(Patient, body)
 
 
-@api.get("/v1/patients/{patient}", permission="patients:read")
+@api.get("/v1/patients/{patient}", permission="patients:read", end_user="patients:read")
 async def get(call: Call, patient: str) -> Patient:
     """Return a patient."""
     return await call.store.get(Patient, patient)
 
 
-@api.update("/v1/patients/{patient}", permission="patients:write")
-async def update(call: Call, patient: str, body: Changes[PatientIn]) -> Patient:
+@api.update("/v1/patients/{patient}", permission="patients:write", end_user="patients:update")
+async def update(call: Call, patient: str, body: Changes[PatientChanges]) -> Patient:
     """Change a patient: what is left out stays, what is sent empty is unset."""
     found = await call.store.get(Patient, patient)
     return call.store.put(body.apply(found, call.now))
 
 
-@api.delete("/v1/patients/{patient}", permission="patients:write")
+@api.delete("/v1/patients/{patient}", permission="patients:write", end_user="patients:delete")
 async def delete(call: Call, patient: str) -> Deleted:
     """Delete a patient who has no appointment to come, and what retries remember of them."""
     found = await call.store.get(Patient, patient)

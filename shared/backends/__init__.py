@@ -1,10 +1,10 @@
-"""The ports: what storage and secrets must do, wherever the service runs.
+"""The ports: what storage, secrets and tokens must do, wherever the service runs.
 
 Storage has three verbs: `get` (many at once), `query` and `commit`. Documents are JSON objects at a
 key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says why no more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
@@ -13,6 +13,9 @@ from shared.settings import Settings, Space
 
 Data = dict[str, Any]
 """A document's content: JSON values only."""
+
+OURS = "ally"
+"""The owner of documents that are not one organisation's."""
 
 Version = object
 """What a backend says of a document's state: compared by the backend, opaque to everyone else."""
@@ -152,6 +155,16 @@ class Secrets(Protocol):
         """Store a new secret, or raise ConflictError where the name is taken."""
 
 
+class Tokens(Protocol):
+    """What opens the ID tokens of end users (RFC 7519)."""
+
+    async def open(self, token: str) -> dict[str, Any] | None:
+        """Return what a token says; None unless its signature is right."""
+
+    async def issue(self, claims: Mapping[str, Any]) -> str | None:
+        """Make a token; None where others make them."""
+
+
 def open_storage(settings: Settings) -> Storage:
     """Open the storage that the settings name; heavy imports happen here, not before."""
     if settings.backend == "local":
@@ -179,3 +192,18 @@ def open_secrets(settings: Settings) -> Secrets:
     return GoogleSecrets(
         settings.project, call_timeout=settings.storage_timeout, address=settings.secret_manager
     )
+
+
+def open_tokens(settings: Settings, secrets: Secrets) -> Tokens:
+    """Open what the settings say of ID tokens. On the google backend they are signed by Google."""
+    if settings.firebase_emulator:
+        from shared.backends.tokens import UnsignedTokens
+
+        return UnsignedTokens()
+    if settings.backend == "local" and not settings.firebase_keys:
+        from shared.backends.tokens import LocalTokens
+
+        return LocalTokens(secrets)
+    from shared.backends.google.tokens import KEYS, FirebaseTokens
+
+    return FirebaseTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)

@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shared.backends import Document, Key, Query
+from shared.backends import OURS, Document, Key, Query
 from shared.catalogue import CATALOGUE
 from shared.errors import PROBLEM
 from shared.provision import ADMINISTRATOR
 from shared.scheduling import Window
 from shared.service import Service
 from shared.settings import SPACES
-from shared.store import OURS
 from tests.support.hostility import DIGITS, SILENT, SPOKEN, Scene
 from tests.support.serving import PATIENT, POSTCODE, REASON, Json, Partner, tomorrow
 from tests.support.wire import Answer, Attempt, Line

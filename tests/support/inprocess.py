@@ -13,9 +13,11 @@ from functions import discover
 from shared import service as held
 from shared.api import application
 from shared.auth import Keyring
-from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write
+from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write, open_tokens
+from shared.end_users import EndUsers
 from shared.errors import ApiError
 from shared.limits import Limiter
+from shared.origins import Origins
 from shared.service import Service
 from shared.settings import Mode
 from tests.support.serving import Backing, Json
@@ -85,9 +87,7 @@ class WatchedSecrets:
 class InProcess:
     """A caller of the application in this process, on a backing, at a time of the test's choice."""
 
-    def __init__(
-        self, backing: Backing, key: object, keyring: type[Keyring] = Keyring, **settings: Any
-    ) -> None:
+    def __init__(self, backing: Backing, key: object, **settings: Any) -> None:
         """Make an instance that has heard of no key yet; `settings` replace the backing's."""
         self._backing = backing
         self.key = key
@@ -102,7 +102,7 @@ class InProcess:
         chosen = replace(theirs.settings, **settings)
         self.watched = Watched(theirs.storage)
         self.secrets = WatchedSecrets(theirs.secrets)
-        self.keyring = keyring(
+        self.keyring = Keyring(
             self.secrets,
             self.watched,
             chosen.pepper,
@@ -111,6 +111,14 @@ class InProcess:
             timer=lambda: self.elapsed,
         )
         self.keyring._pepper = theirs.keyring._pepper
+        self.end_users = EndUsers(
+            open_tokens(chosen, theirs.secrets),
+            self.watched,
+            chosen.firebase,
+            hash=self.keyring.hash,
+            believe=chosen.key_cache,
+            timer=lambda: self.elapsed,
+        )
         quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
         self._service = replace(
             theirs,
@@ -118,7 +126,19 @@ class InProcess:
             storage=self.watched,
             secrets=self.secrets,
             keyring=self.keyring,
-            limiter=Limiter(self.watched, quotas, seconds=chosen.rate_window),
+            end_users=self.end_users,
+            origins=Origins(
+                self.watched,
+                believe=chosen.key_cache,
+                lookups=chosen.key_lookups,
+                timer=lambda: self.elapsed,
+            ),
+            limiter=Limiter(
+                self.watched,
+                quotas,
+                end_user=chosen.rate_end_user,
+                seconds=chosen.rate_window,
+            ),
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:

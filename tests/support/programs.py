@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from shared import ids
+from shared.backends import OURS
 from shared.issuing import draw
 from shared.organisations import Organisation
 from shared.provision import ADMINISTRATOR, keep
 from shared.scheduling import Window
 from shared.service import Service
 from shared.settings import Mode
-from shared.store import OURS
 from shared.tasks import Task, standard_tasks
 from tests.support.inprocess import InProcess
 from tests.support.serving import ADDRESS, PATIENT, PREFIXES, REASON, Backing, Json

@@ -15,7 +15,7 @@ import httpx
 
 from shared import clock, ids
 from shared.appointments import Appointment
-from shared.backends import Query
+from shared.backends import OURS, Query
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
 from shared.models import Record
@@ -23,6 +23,7 @@ from shared.organisations import Organisation
 from shared.provision import (
     ADMINISTRATOR,
     EVERYTHING,
+    connect_tenant,
     create_key,
     create_organisation,
     keep,
@@ -32,8 +33,9 @@ from shared.provision import (
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
-from shared.store import OURS, Ref
+from shared.store import Ref
 from shared.tasks import standard_tasks
+from tests.support.id_tokens import claims, signer
 from tests.support.processes import ROOT, Process, free_port
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ PREFIXES = {
     "window": "win",
 }
 """What ids begin with, by the noun that stands in paths."""
+TEXTS = {"uid": "ada"}
+"""What else stands in paths: names that are not ours, and of which any text is one."""
 ADDRESS = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
 PATIENT: Json = {
     "firstName": "Ada",
@@ -69,6 +73,7 @@ class Backing:
         self.environment = dict(environment)
         self._runner = asyncio.Runner()
         self._service: Service | None = None
+        self._tenants: dict[tuple[str, Mode], str] = {}
         areas = json.loads((ROOT / "infra" / "coverage.json").read_text())
         self.run(lambda service: load_coverage(service, "test", areas))
         self.run(lambda service: load_coverage(service, "live", areas))
@@ -92,6 +97,19 @@ class Backing:
         """Store records as an organisation's, or as everybody's where their kind is shared."""
         kept = list(records)
         self.run(lambda service: keep(service, mode, organisation, kept, service.now()))
+
+    def tenant(self, organisation: str, mode: Mode) -> str:
+        """Return an organisation's tenant, connected when it is first asked for."""
+        if (organisation, mode) not in self._tenants:
+            tenant = f"tenant-{len(self._tenants)}-{organisation[-8:]}"
+            self.run(lambda service: connect_tenant(service, mode, organisation, tenant))
+            self._tenants[organisation, mode] = tenant
+        return self._tenants[organisation, mode]
+
+    def sign(self, said: Json) -> str:
+        """Sign an ID token: with the local backend's own key, or else with that of the tests."""
+        own = self.run(lambda service: service.end_users._tokens.issue(said))
+        return own or signer().sign(said)
 
     def partner(self, server: "Server", name: str = "Test Health") -> "Partner":
         """Make an organisation and a client that calls as it, in test mode."""
@@ -163,11 +181,21 @@ class Partner:
     organisation: Organisation
     mode: Mode
     api_key: ApiKey
+    token: str = ""
 
     @property
     def key(self) -> str:
-        """The key as it is sent."""
-        return str(self.api_key.secret)
+        """The key as it is sent, or the token of an end user."""
+        return self.token or str(self.api_key.secret)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the organisation's end users in this mode, connected."""
+        return self.backing.tenant(self.organisation.id, self.mode)
+
+    def end_user(self, uid: str, **said: Any) -> "Partner":
+        """Return an end user of the organisation's front end, who has just signed in."""
+        return replace(self, token=self.backing.sign(claims(self.tenant, uid, self.mode, **said)))
 
     def with_key(self, scopes: Mapping[str, Access], **fields: Any) -> "Partner":
         """Return the same partner with another key of this mode."""

@@ -1,0 +1,30 @@
+"""Test helpers: what only test mode can do."""
+
+import functions_framework.aio
+
+from shared import Api, Call, Request, Response
+from shared.end_users import LIFE, EndUserToken, EndUserTokenIn
+from shared.errors import ApiError
+
+api = Api("test_helpers", audience="partner")
+
+
+@api.post("/v1/test_helpers/end_user_tokens", permission="end_users:write")
+async def sign_in(call: Call, body: EndUserTokenIn) -> EndUserToken:
+    """Make the ID token that an end user has after signing in; for an API that runs locally."""
+    if call.livemode:
+        raise ApiError("route_unknown")
+    token = await call.end_users.issue("test", call.caller.account, body.endUserId, call.now)
+    return EndUserToken.new(
+        at=call.now,
+        livemode=False,
+        endUserId=body.endUserId,
+        token=token,
+        expiresAt=call.now + LIFE,
+    )
+
+
+@functions_framework.aio.http
+async def test_helpers(request: Request) -> Response:
+    """Serve /v1/test_helpers."""
+    return await api(request)

@@ -1,0 +1,83 @@
+"""ID tokens that Firebase Authentication signed: its public keys, fetched and remembered."""
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.request import urlopen
+
+import orjson
+
+from shared.backends import UnavailableError
+from shared.backends.tokens import Claims, key_id, opened
+
+KEYS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
+"""Where Google publishes the keys, as JWKs (RFC 7517):
+firebase.google.com/docs/auth/admin/verify-id-tokens."""
+SHORTEST, LONGEST = 60, 86_400
+"""The seconds for which an answer is believed, whatever it says itself."""
+PAUSE = 1
+"""Seconds between two attempts to fetch them while they cannot be had."""
+LARGEST = 262_144
+"""Bytes of an answer that are read."""
+
+
+class FirebaseTokens:
+    """Opens the tokens that were signed with one of the keys at an address.
+
+    The keys are fetched when one is needed that is not known or when they have become old, at most
+    once a minute. Keys that are known go on when they cannot be fetched.
+    """
+
+    def __init__(self, address: str, *, timeout: float) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._keys: dict[str, Any] = {}
+        self._until = 0.0
+        self._not_before = 0.0
+        self._failing = False
+        self._lock = asyncio.Lock()
+
+    async def open(self, token: str) -> Claims | None:
+        """Return what a token says, if it was signed with one of the keys."""
+        named = key_id(token)
+        if named is None:
+            return None
+        if named not in self._keys or self._until < time.monotonic():
+            await self._refresh(named)
+        key = self._keys.get(named)
+        return None if key is None else opened(token, key)
+
+    async def issue(self, claims: Mapping[str, Any]) -> str | None:
+        """Make none: Firebase Authentication does."""
+        return None
+
+    async def _refresh(self, wanted: str) -> None:
+        async with self._lock:
+            at = time.monotonic()
+            if at >= self._not_before and (wanted not in self._keys or at >= self._until):
+                try:
+                    self._keys, life = await asyncio.to_thread(self._fetch)
+                    self._until = at + life
+                    self._failing, self._not_before = False, at + SHORTEST
+                except (OSError, HTTPException, ValueError, KeyError, TypeError):
+                    self._failing, self._not_before = True, time.monotonic() + PAUSE
+            if self._failing and wanted not in self._keys:
+                raise UnavailableError("the keys of tokens cannot be fetched")
+
+    def _fetch(self) -> tuple[dict[str, Any], float]:
+        """Fetch the keys, and for how many seconds they may be believed (RFC 9111, max-age)."""
+        import jwt
+
+        with urlopen(self._address, timeout=self._timeout) as answer:  # noqa: S310 - the settings' own
+            sent = orjson.loads(answer.read(LARGEST))
+            told = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
+        keys = {
+            each["kid"]: jwt.PyJWK(each, algorithm="RS256").key
+            for each in sent["keys"]
+            if each.get("kty") == "RSA"
+        }
+        life = int(told[1]) if told else 3600
+        return keys, min(max(life, SHORTEST), LONGEST)

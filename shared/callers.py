@@ -1,0 +1,177 @@
+"""Who calls: somebody with a key of an organisation, or an end user of its front end."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+
+from shared.errors import ApiError
+from shared.keys import CHALLENGE, ApiKey, Network, access
+from shared.organisations import Organisation
+from shared.settings import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(ABC):
+    """Who is calling: for an organisation, in one mode."""
+
+    mode: Mode
+    account: Organisation
+
+    @property
+    def organisation(self) -> str:
+        """The id of the caller's organisation."""
+        return self.account.id
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """The id of the one who calls, as logs, audits and quotas name them."""
+
+    @property
+    @abstractmethod
+    def counted_as(self) -> str:
+        """What counts of usage name: a key, or end users, who are too many to be counted each."""
+
+    @property
+    @abstractmethod
+    def principal(self) -> str:
+        """Who shares replays of requests: all secret keys together, each end user alone."""
+
+    @property
+    def end_user(self) -> str:
+        """The end user whose things alone the caller sees and uses; empty for everybody's."""
+        return ""
+
+    @abstractmethod
+    def may(self, permission: str) -> bool:
+        """Tell whether the caller has a permission such as `patients:read`."""
+
+    @abstractmethod
+    def require(self, permission: str) -> None:
+        """Refuse a caller who has not a permission."""
+
+    @abstractmethod
+    def enter(self, permission: str, end_user_permission: str) -> None:
+        """Refuse a caller who may not use a route: by a key's permission, or by an end user's."""
+
+    def check(self, now: datetime, address: Callable[[], str]) -> None:
+        """Refuse who may not call now, or not from this address, or not in live mode."""
+        if self.mode == "live" and self.account.activation != "active":
+            raise ApiError("organisation_not_activated", activation=self.account.activation)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCaller(Caller):
+    """Who calls with a secret key, and has its permissions."""
+
+    key: ApiKey
+    networks: tuple[Network, ...] = ()
+    answered: dict[str, bool] = field(default_factory=dict)
+    """Permissions that were asked for before, since most requests ask for the same."""
+
+    @property
+    def id(self) -> str:
+        """The id of the key."""
+        return self.key.id
+
+    @property
+    def counted_as(self) -> str:
+        """The id of the key."""
+        return self.key.id
+
+    @property
+    def principal(self) -> str:
+        """All secret keys of an organisation are one."""
+        return "secret-keys"
+
+    def may(self, permission: str) -> bool:
+        """Tell whether the key has a permission; write implies read."""
+        allowed = self.answered.get(permission)
+        if allowed is None:
+            resource, _, wanted = permission.partition(":")
+            allowed = access(self.key.scopes, resource) in ("write", wanted)
+            self.answered[permission] = allowed
+        return allowed
+
+    def require(self, permission: str) -> None:
+        """Refuse a key that has not a permission."""
+        if not self.may(permission):
+            raise ApiError("permission_missing", permission=permission)
+
+    def enter(self, permission: str, end_user_permission: str) -> None:
+        """Refuse a key that may not use a route."""
+        self.require(permission)
+
+    def check(self, now: datetime, address: Callable[[], str]) -> None:
+        """Refuse a key that is not valid now, or not from this address, or not in live mode."""
+        self.key.check(now)
+        if self.networks and not _lies_in(address(), self.networks):
+            raise ApiError("address_not_allowed")
+        Caller.check(self, now, address)
+
+
+@dataclass(frozen=True, slots=True)
+class EndUserCaller(Caller):
+    """Who signed in to an organisation's front end, and may do what the organisation lets them.
+
+    `uid` is who they are there; `handle` is the id that we give them, which tells nothing of it.
+    """
+
+    uid: str
+    handle: str
+    signed_in: datetime
+    signed_out: datetime | None
+    """The moment by which all earlier sessions of this end user were ended, if they were."""
+
+    @property
+    def id(self) -> str:
+        """The id that we give the end user."""
+        return self.handle
+
+    @property
+    def counted_as(self) -> str:
+        """End users are too many to be counted each."""
+        return "end-users"
+
+    @property
+    def principal(self) -> str:
+        """Each end user is alone."""
+        return f"end-user {self.uid}"
+
+    @property
+    def end_user(self) -> str:
+        """The end user sees and uses what is theirs."""
+        return self.uid
+
+    def may(self, permission: str) -> bool:
+        """Tell whether the organisation lets its end users do this."""
+        return permission in self.account.endUserPermissions
+
+    def require(self, permission: str) -> None:
+        """Refuse what the organisation does not let its end users do."""
+        if not self.may(permission):
+            raise ApiError("end_user_permission_missing", permission=permission)
+
+    def enter(self, permission: str, end_user_permission: str) -> None:
+        """Refuse a route that is not for end users, or not for those of this organisation."""
+        if not end_user_permission:
+            raise ApiError("end_users_not_served")
+        self.require(end_user_permission)
+
+    def check(self, now: datetime, address: Callable[[], str]) -> None:
+        """Refuse an end user whose session was ended, or whose organisation is not in live mode."""
+        if self.signed_out is not None and self.signed_in <= self.signed_out:
+            raise ApiError("token_revoked", headers=CHALLENGE)
+        Caller.check(self, now, address)
+
+
+def _lies_in(address: str, allowed: tuple[Network, ...]) -> bool:
+    try:
+        host = ip_address(address)
+    except ValueError:
+        return False
+    # A dual-stack socket shows an IPv4 caller as ::ffff:203.0.113.7 (RFC 4291, 2.5.5.2).
+    mapped = getattr(host, "ipv4_mapped", None) or host
+    return any(mapped in network for network in allowed)

@@ -1,0 +1,165 @@
+"""One request and what becomes of it: what was sent with it, the answer, the line in the log."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared import ids, origins
+from shared.callers import Caller
+from shared.catalogue import RETRYABLE
+from shared.errors import PROBLEM, ApiError, Json, envelope, problem
+from shared.metering import Series
+from shared.routes import Route
+from shared.service import Service
+from shared.store import Store
+
+VERSION = "2026-11-22"
+"""The version of the API that answers."""
+
+
+class Answer(Response):
+    """An answer as it leaves, with the headers that every answer has."""
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        request_id: str,
+        lines: Iterable[tuple[bytes, bytes]] = (),
+        kind: str = "application/json",
+        *,
+        head: bool = False,
+    ) -> None:
+        # The parent's own constructor would spend twice the time on working out these.
+        self.status_code = status
+        self.body = b"" if head else body
+        self.background = None
+        self.raw_headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"vary", b"Origin"),
+            (b"request-id", request_id.encode()),
+            (b"ally-version", VERSION.encode()),
+            *lines,
+        ]
+
+
+class Exchange:
+    """One request and what became of it, as the log and the counts will tell it."""
+
+    def __init__(self, held: Service, request: Request, now: datetime) -> None:
+        self.service = held
+        self.request = request
+        self.headers: dict[bytes, bytes] = dict(request.scope["headers"])
+        self.now = now
+        self.request_id = ids.mint("req", now)
+        self.route: Route | None = None
+        self.caller: Caller | None = None
+        self.store: Store | None = None
+        self.origin = ""
+        """The origin of the page that sent the request, where that is not one of ours."""
+        self.code = ""
+        self.bytes_in = 0
+        self.warnings: list[str] = []
+        self.lines: list[tuple[bytes, bytes]] = []
+        """Headers that the answer will have, whatever it is."""
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header of the request, by its name in small letters."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def address(self) -> str:
+        """Return the caller's address, or nothing where it is not known.
+
+        Behind proxies it is in X-Forwarded-For, counted from the right: what is left of that the
+        caller may have written.
+        """
+        proxies = self.service.settings.proxies
+        if not proxies:
+            client = self.request.client
+            return client.host if client else ""
+        sent = self.request.headers.getlist("x-forwarded-for")
+        hops = [hop.strip() for line in sent for hop in line.split(",")]
+        return hops[-proxies] if len(hops) >= proxies else ""
+
+    async def greet(self) -> None:
+        """Note which page the request comes from, and let that read the answer if it may."""
+        origin = self.header(b"origin")
+        ours = self.header(b"sec-fetch-site") == "same-origin"
+        if origin is None or ours or origin == self.service.settings.url:
+            return
+        self.origin = origin
+        if await self.service.origins.registered(origin):
+            self.lines += origins.headers(origin)
+
+    @property
+    def welcome(self) -> bool:
+        """Whether a page of another origin may read the answer."""
+        return any(name == b"access-control-allow-origin" for name, _ in self.lines)
+
+    def add(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Add headers to the answer, whatever it will be."""
+        self.lines += [(name.lower().encode(), value.encode()) for name, value in headers]
+
+    def reply(self, status: int, body: bytes, kind: str = "application/json") -> Answer:
+        """Make the answer, with what the request was warned of."""
+        if self.warnings:
+            self.add(("Ally-Warning", warning) for warning in self.warnings)
+        head = self.request.scope["method"] == "HEAD"
+        return Answer(status, body, self.request_id, self.lines, kind, head=head)
+
+    def refuse(self, refusal: ApiError) -> Answer:
+        """Make the answer of a refusal."""
+        self.code = refusal.code
+        self.add(refusal.headers.items())
+        if refusal.status in RETRYABLE:
+            self.add([("Stripe-Should-Retry", "true")])
+        return self.complain(refusal.status, self.explain(refusal))
+
+    def explain(self, refusal: ApiError) -> Json:
+        """Return the envelope of a refusal."""
+        settings = self.service.settings
+        return envelope(refusal, self.request_id, settings.support, settings.url)
+
+    def complain(self, status: int, written: Json) -> Answer:
+        """Make the answer that an envelope is, in the form that the caller reads."""
+        accepted = ",".join(self.request.headers.getlist("accept")).lower()
+        if PROBLEM in accepted:
+            return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
+        return self.reply(status, orjson.dumps(written))
+
+    def record(self, answer: Response, seconds: float) -> None:
+        """Write the line of this request and count it, before the answer leaves."""
+        method = self.route.method if self.route else "-"
+        template = self.route.template if self.route else "-"
+        organisation = self.caller.organisation if self.caller else "-"
+        mode = self.caller.mode if self.caller else "-"
+        principal = self.caller.id if self.caller else "-"
+        counted_as = self.caller.counted_as if self.caller else "-"
+        self.service.log.write(
+            self.now,
+            "request",
+            {
+                "requestId": self.request_id,
+                "organisation": organisation,
+                "mode": mode,
+                "principal": principal,
+                "method": method,
+                "route": template,
+                "status": answer.status_code,
+                "code": self.code,
+                "objects": list(self.store.touched) if self.store else [],
+                "milliseconds": round(seconds * 1000, 3),
+                "bytesIn": self.bytes_in,
+                "bytesOut": len(answer.body),
+            },
+        )
+        series = Series(
+            organisation, mode, template, method, answer.status_code, self.code, counted_as
+        )
+        self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))
