@@ -91,7 +91,7 @@ class Exchange:
         """Note which page the request comes from, and let that read the answer if it may."""
         origin = self.header(b"origin")
         ours = self.header(b"sec-fetch-site") == "same-origin"
-        if origin is None or ours or origin == self.service.settings.url:
+        if not origin or ours or origin == self.service.settings.url:
             return
         self.origin = origin
         if await self.service.origins.registered(origin):

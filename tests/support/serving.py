@@ -226,6 +226,10 @@ class Partner:
         """Change the organisation as Operations would."""
         self._change(Organisation, self.organisation.id, changes, account=True)
 
+    def patch_organisation(self, **changes: Any) -> Json:
+        """Change the organisation as the partner does."""
+        return self.call("PATCH", f"/v1/organisations/{self.organisation.id}", json=changes)
+
     def change_appointment(self, appointment_id: str, **changes: Any) -> None:
         """Change an appointment as Operations would."""
         self._change(Appointment, appointment_id, changes)
