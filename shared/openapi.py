@@ -5,24 +5,22 @@ request is served. What it says of a route follows from what the route declares:
 permission, the types that its handler takes and returns, its docstring, its `refuses`.
 """
 
-import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from inspect import getdoc
 from string import ascii_uppercase
-from typing import Any, NamedTuple, get_type_hints
+from typing import get_type_hints
 
 from shared.api import VERSIONS, Api
 from shared.catalogue import CATALOGUE, Code
 from shared.events import WHEN, Event
 from shared.exchange import VERSION
 from shared.models import Deleted, Model, Resource
+from shared.operations import Operation
 from shared.pages import ListQuery
 from shared.receiving import EXPAND
 from shared.refusing import HEADERS, JSON, error_schemas, example, headed, refusal
-from shared.routes import PUBLIC, SITE, Nothing, Route
+from shared.routes import SITE, Nothing, Route
 from shared.schemas import Json, Schemas, identity, kind_of, pascal, prose
-from shared.showing import MOST_LEVELS
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -58,43 +56,12 @@ _END_USER: Json = {
         " organisation's `endUserPermissions` have that, and of it what is the end user's own.",
     }
 }
-_KEYED = (
-    *("https_required", "body_malformed", "version_unknown"),
-    *("parameter_missing", "parameter_invalid", "parameter_unknown"),
-    *("key_missing", "key_malformed", "key_invalid", "key_publishable", "key_expired"),
-    *("key_revoked", "address_not_allowed", "organisation_not_activated", "permission_missing"),
-    *("token_invalid", "token_expired", "token_revoked", "tenant_unknown"),
-    *("origin_not_allowed", "end_users_not_served"),
-    *("body_too_large", "rate_limited", "authentication_busy"),
-    *("internal_error", "temporarily_unavailable"),
-)
-"""What every operation that takes a key may be refused with."""
-_PUBLISHED = ("https_required", "internal_error", "temporarily_unavailable")
-
-
-class Operation(NamedTuple):
-    """A route as the document has it."""
-
-    route: Route
-    id: str
-    tag: tuple[str, str]
-    """The group that it is in, and what that is about."""
-
-    @property
-    def placeholders(self) -> list[str]:
-        """The objects that the path names."""
-        return re.findall(r"\{(\w+)\}", self.route.template)
-
-    @property
-    def public(self) -> bool:
-        """Whether it takes no key."""
-        return self.route.permission == PUBLIC
 
 
 def describe(apis: Iterable[Api]) -> Json:
     """Return the document, in OpenAPI 3.1, of all that partners and browsers may call."""
     operations = [
-        Operation(route, _operation_id(route), _tag(route))
+        Operation(route)
         for api in apis
         if api.audience in ("partner", "browser")
         for route in api.routes
@@ -107,29 +74,6 @@ def as_3_2(document: Json) -> Json:
     """Return the same document in OpenAPI 3.2, which can say what tags are for."""
     tags = [{**tag, "summary": tag["name"], "kind": "nav"} for tag in document["tags"]]
     return {**document, "openapi": "3.2.0", "tags": tags}
-
-
-def operation_codes(document: Json) -> dict[tuple[str, str], set[str]]:
-    """Return the codes that each operation may be refused with, by method and template."""
-    return {
-        (method.upper(), template): {
-            code
-            for response in operation["responses"].values()
-            for code in resolve(document, response)["content"][JSON].get("examples", ())
-        }
-        for template, methods in document["paths"].items()
-        for method, operation in methods.items()
-    }
-
-
-def resolve(document: Json, found: Json) -> Json:
-    """Follow a reference within a document, if it is one."""
-    if "$ref" not in found:
-        return found
-    target: Any = document
-    for step in found["$ref"].removeprefix("#/").split("/"):
-        target = target[step]
-    return dict(target)
 
 
 class _Document:
@@ -149,7 +93,7 @@ class _Document:
                 each
             )
         webhooks = {name: self._webhook(name, when) for name, when in WHEN.items()}
-        tags = dict(each.tag for each in self._operations)
+        tags = dict(each.group for each in self._operations)
         responses = str([paths, self._responses])
         return {
             "openapi": "3.1.1",
@@ -189,7 +133,7 @@ class _Document:
         told = prose(getdoc(route.handler))
         described: Json = {
             "operationId": each.id,
-            "tags": [each.tag[0]],
+            "tags": [each.group[0]],
             "summary": told.partition("\n\n")[0].removesuffix("."),
             "description": told,
         }
@@ -237,7 +181,7 @@ class _Document:
             if "$ref" in plain:
                 parameter |= {"style": "deepObject", "explode": True}
             yield parameter
-        if paths := list(_expansions(route)):
+        if paths := list(each.expansions()):
             yield {
                 "name": EXPAND,
                 "in": "query",
@@ -369,7 +313,7 @@ class _Document:
 
     def _refusals(self, each: Operation) -> Json:
         groups: dict[int, list[Code]] = {}
-        for code in sorted((CATALOGUE[name] for name in set(_codes(each))), key=_by_status):
+        for code in sorted((CATALOGUE[name] for name in set(each.codes())), key=_by_status):
             groups.setdefault(code.status, []).append(code)
         return {
             str(status): self._shared(refusal(status, codes, replayed=each.route.writes), status)
@@ -406,61 +350,8 @@ class _Document:
         }
 
 
-def _codes(each: Operation) -> Iterator[str]:
-    """Yield the codes that an operation may be refused with."""
-    route = each.route
-    if each.public:
-        yield from _PUBLISHED
-        return
-    yield from _KEYED
-    yield from route.refuses
-    if each.placeholders:
-        yield "resource_missing"
-    if route.end_user:
-        yield "end_user_permission_missing"
-    if route.method in ("GET", "DELETE"):
-        yield "body_unexpected"
-    else:
-        yield from ("body_is_json", "content_type_unsupported")
-    if route.writes:
-        yield from ("idempotency_key_invalid", "idempotency_key_reused")
-    if route.permission.endswith(":write"):
-        yield "lock_timeout"
-    if "metadata" in route.body.model_fields:
-        yield "metadata_nested"
-    if issubclass(route.query, ListQuery) and any(
-        known.personal for known in route.query.filterable.values()
-    ):
-        yield "filter_personal"
-
-
-def _operation_id(route: Route) -> str:
-    """Return a good name for the method of a client: createPatient, listTasks, cancelAppointment.
-
-    A handler with two words is named by them; one with a single word by it and by the kind of
-    object that the route is of.
-    """
-    name = route.handler.__name__
-    if "_" not in name:
-        placeholders = re.findall(r"\{(\w+)\}", route.template)
-        segment = route.template.split("/")[2]
-        noun = segment if route.listed else (placeholders or [kind_of(route.shows)])[-1]
-        name = f"{'list' if name == 'index' else name}_{noun}"
-    if route.method == "PATCH":
-        name = name.replace("update_", "patch_", 1)
-    words = pascal(name)
-    return words[:1].lower() + words[1:]
-
-
-def _tag(route: Route) -> tuple[str, str]:
-    """Return the name of a function's routes and what they are about, as its docstring says."""
-    name, _, about = str(sys.modules[route.handler.__module__].__doc__).partition(":")
-    about = prose(about).strip()
-    return name, about[:1].upper() + about[1:]
-
-
 def _order(each: Operation) -> tuple[str, str, str]:
-    return each.tag[0], each.route.template, each.route.method
+    return each.group[0], each.route.template, each.route.method
 
 
 def _by_status(code: Code) -> tuple[int, int]:
@@ -474,19 +365,6 @@ def _prefixes(operations: list[Operation]) -> dict[str, str]:
         for each in operations
         if issubclass(each.route.shows, Resource)
     }
-
-
-def _expansions(route: Route) -> Iterator[str]:
-    """Yield the paths that `expand` takes on a route."""
-
-    def below(model: type[Model], path: str, levels: int) -> Iterator[str]:
-        if levels and issubclass(model, Resource):
-            for name, expansion in model.expands.items():
-                yield f"{path}{name}"
-                yield from below(expansion.model, f"{path}{name}.", levels - 1)
-
-    start, levels = ("data.", MOST_LEVELS - 1) if route.listed else ("", MOST_LEVELS)
-    yield from below(route.shows, start, levels)
 
 
 def _without_null(schema: Json) -> Json:

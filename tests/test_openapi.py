@@ -11,13 +11,11 @@ from functions import discover
 from functions.openapi import FOLDER, documents
 from shared.api import Api, Call
 from shared.models import Deleted
-from shared.openapi import describe, resolve
+from shared.openapi import describe
 from shared.routes import PUBLIC, SITE
+from tests.support.document import DOCUMENT, resolve
 from tests.support.serving import Partner
 
-Json = dict[str, Any]
-
-DOCUMENT: Json = json.loads((FOLDER / "openapi.json").read_text("utf-8"))
 NAMES = ("openapi.json", "openapi-3.2.json")
 OPERATIONS = {
     operation["operationId"]: operation
