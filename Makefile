@@ -33,6 +33,9 @@ format: $(VENV)/dev  ## Format the code and mend what the linter can
 bench: $(VENV)/dev  ## Measure ratios of CPU time and of starts, each pair in one run (ARGS="--only NAME --rounds N")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+openapi: $(VENV)/dev  ## Write the OpenAPI documents anew from the code
+	@$(BIN)/python -m functions.openapi
+
 lock: $(VENV)/dev  ## Write the requirements files anew from pyproject.toml
 	@for extra in "" -local -dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -54,4 +57,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak check format bench lock clean
+.PHONY: help run test soak check format bench openapi lock clean

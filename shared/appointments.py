@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from shared import ids
 from shared.backends import TERMS
 from shared.callers import Caller
 from shared.clock import TIMEZONE
 from shared.errors import ApiError
-from shared.fields import Day, EndUserId, Line, Metadata, MetadataChanges, Moment, Note, Phone
+from shared.fields import (
+    Day,
+    EndUserId,
+    Line,
+    Metadata,
+    MetadataChanges,
+    Moment,
+    Note,
+    Phone,
+    known,
+)
 from shared.filters import Filterable, wrong_filter
 from shared.models import Changes, Expansion, Model, Resource
 from shared.pages import ListQuery, Page
@@ -30,47 +40,63 @@ class Location(Model):
     """Where the appointment takes place: at home, at work or in another suitable private place."""
 
     address: Address
+    """The place."""
 
 
 class LocationIn(Location):
-    """What a partner may say of a location."""
+    """Where the appointment takes place: at home, at work or in another suitable private place."""
 
     address: AddressIn
 
 
 class AppointmentIn(Model):
-    """What a partner says of an appointment that it requests.
-
-    `phone` is who to call about the visit. `planFrom` and `planTo` ask for planned scheduling.
-    """
+    """An appointment as it is requested."""
 
     patientId: Line
+    """The patient whom the practitioner meets."""
     taskId: Line
+    """What is done."""
     phone: Phone
+    """Whom to call about the visit."""
     location: LocationIn
+    """Where the visit is."""
     windowId: Line | None = None
+    """A window of GET /v1/availability. Without one the patient chooses (patient-led scheduling),
+    where that is enabled."""
     externalRef: Line | None = None
+    """Your own reference; it need not be unique. Lists can be filtered by it."""
     note: Note | None = None
+    """What the practitioner should know of this visit; it is shown to them."""
     documentIds: list[Line] | None = None
+    """Documents for the practitioner, where they are enabled."""
     planFrom: Day | None = None
+    """The first day of a future period (planned scheduling), where that is enabled for the task."""
     planTo: Day | None = None
+    """The last day of that period."""
     metadata: MetadataChanges | None = None
+    """Your own facts, texts by name."""
 
 
 class AppointmentChanges(Model):
     """What can be changed of an appointment while it stays in its window."""
 
     phone: Phone
+    """Whom to call about the visit."""
     location: LocationIn
+    """Where the visit is. A new address must be in the area of the window."""
     externalRef: Line | None = None
+    """Your own reference; it need not be unique. Lists can be filtered by it."""
     note: Note | None = None
+    """What the practitioner should know of this visit; it is shown to them."""
     metadata: MetadataChanges | None = None
+    """Your own facts, texts by name."""
 
 
 class Rescheduling(Model):
     """The window to move to."""
 
     windowId: Line
+    """The window to move to, of GET /v1/availability."""
 
 
 class AppointmentWindow(Model):
@@ -78,12 +104,15 @@ class AppointmentWindow(Model):
 
     id: str
     startAt: Moment
+    """The practitioner comes from then on."""
     endAt: Moment
+    """The practitioner comes before then."""
     timezone: str = TIMEZONE
+    """The IANA name of the time zone in which the patient lives."""
 
 
 class Appointment(Resource):
-    """A visit. `data` is what the practitioner measured; its shape varies with the task."""
+    """A visit: a practitioner meets the patient in a window to do the task."""
 
     collection: ClassVar[str] = "appointments"
     prefix: ClassVar[str] = "apt"
@@ -95,23 +124,31 @@ class Appointment(Resource):
     }
 
     object: str = "appointment"
-    status: str
+    status: Annotated[str, known(Status)]
+    """How far the appointment is."""
     patientId: str
     taskId: str
     endUserId: str | None = None
+    """The end user of your front end whose patient it is."""
     phone: str
     location: Location
     windowId: str
+    """The window that the appointment is in."""
     window: AppointmentWindow
+    """The window, as it was committed to."""
     externalRef: str | None = None
     note: str | None = None
     documentIds: list[str] = []
     planFrom: Day | None = None
     planTo: Day | None = None
     estimatedTimeOfArrival: Moment | None = None
+    """When the practitioner is expected, once they are on their way."""
     data: dict[str, Any] | None = None
+    """What the practitioner measured, such as a blood pressure; its shape varies with the task."""
     canReschedule: bool = False
+    """Whether the appointment can still get another window."""
     canCancel: bool = False
+    """Whether the appointment can still be cancelled."""
     metadata: Metadata = {}
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
@@ -128,9 +165,13 @@ class AppointmentQuery(ListQuery):
     """Appointments of one patient or end user, in one status, or with one external reference."""
 
     patientId: Line | None = None
+    """Only those of this patient."""
     endUserId: EndUserId | None = None
+    """Only those of this end user."""
     status: Status | None = None
+    """Only those in this status."""
     externalRef: Line | None = None
+    """Only those with this reference of yours."""
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from shared import ids
 from shared.appointments import NOT_BEGUN, Appointment
 from shared.errors import ApiError
-from shared.fields import Note
+from shared.fields import Note, Shape, known
 from shared.models import Expansion, Model, Resource
 from shared.organisations import Organisation
 from shared.patients import Patient
@@ -17,6 +17,8 @@ from shared.store import Ref, Store
 Charge = Literal["never", "within_notice", "always"]
 """When a cancellation for a reason is chargeable: `within_notice` is when less time remains before
 the window than the organisation's agreement asks for, 24 hours in general."""
+
+Entity = Literal["organisation", "patient"]
 
 ReasonCode = Literal[
     "practitioner_delayed",
@@ -45,14 +47,18 @@ _LISTED_SINCE = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 class CancellationReason(Resource):
-    """A reason that an appointment can be cancelled for, and when that is chargeable."""
+    """A reason that an appointment can be cancelled for, and a hint of the charge."""
 
     prefix: ClassVar[str] = "rsn"
 
     object: str = "cancellation_reason"
-    code: str
-    description: str
-    charge: str
+    code: Annotated[str, known(ReasonCode)]
+    """What POST …/cancel takes as `reasonCode`."""
+    description: Annotated[str, Shape(examples=["The patient is not well enough."])]
+    """The reason, in a sentence."""
+    charge: Annotated[str, known(Charge)]
+    """When a cancellation for this reason is chargeable: never, always, or within the notice that
+    the organisation's agreement asks for (in general 24 hours before the window)."""
 
 
 def reasons(*, livemode: bool) -> list[CancellationReason]:
@@ -76,15 +82,18 @@ def reasons(*, livemode: bool) -> list[CancellationReason]:
 class CancellationIn(Model):
     """Who cancels, and why."""
 
-    cancellingEntity: Literal["organisation", "patient"]
+    cancellingEntity: Entity
+    """Who cancels."""
     reasonCode: ReasonCode
+    """Why: a code of GET /v1/cancellation_reasons."""
     note: Note | None = None
+    """What there is to say about it."""
 
 
 class Cancellation(Resource):
-    """The record of one appointment's cancellation. `chargeable` is what is expected at the time.
+    """The record of one appointment's cancellation: there can only be one.
 
-    Its id is the appointment's with another prefix: there can only be one.
+    Its id is the appointment's with another prefix.
     """
 
     collection: ClassVar[str] = "cancellations"
@@ -97,11 +106,14 @@ class Cancellation(Resource):
 
     object: str = "cancellation"
     appointmentId: str
+    """The appointment that was cancelled."""
     endUserId: str | None = None
-    cancellingEntity: str
-    reasonCode: str
+    """The end user of your front end whose patient it was."""
+    cancellingEntity: Annotated[str, known(Entity)]
+    reasonCode: Annotated[str, known(ReasonCode)]
     note: str | None = None
     chargeable: bool
+    """Whether the cancellation is expected to be charged."""
 
 
 def cancellation_id(appointment_id: str) -> str:

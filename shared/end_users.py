@@ -71,7 +71,9 @@ class EndUser(Resource):
 
     object: str = "end_user"
     endUserId: str
+    """Who the end user is to the front end: the uid of Firebase Authentication."""
     revokedAt: Moment
+    """The sessions that began before this moment have ended."""
 
     @classmethod
     def accepts(cls, record_id: str) -> bool:
@@ -87,6 +89,7 @@ class EndUserTokenIn(Model):
     """Who signs in."""
 
     endUserId: EndUserId
+    """Who signs in."""
 
 
 class EndUserToken(Resource):
@@ -98,7 +101,9 @@ class EndUserToken(Resource):
     object: str = "end_user_token"
     endUserId: str
     token: str | None
+    """What the end user's requests carry as `Authorization: Bearer <token>`."""
     expiresAt: Moment
+    """When the token is valid no more."""
 
 
 _Place = tuple[Mode, str, str]

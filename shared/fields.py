@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +37,24 @@ class Intake:
 
 
 T = TypeVar("T")
+
+
+class Shape:
+    """What the documentation says of a type, in members of JSON Schema: examples, a format."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, **members: Any) -> None:
+        self.members = members
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), **self.members}
+
+
+def known(values: object) -> Shape:
+    """Say which values of a Literal a shown text can have by now; there may be more some day."""
+    return Shape(enum=list(get_args(values)))
+
 
 _PLAIN_LOCAL_PART = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
 
@@ -219,24 +237,69 @@ Line = Annotated[str, _limits(1, 255), checked(one_line)]
 """One line of text."""
 Name = Annotated[str, _limits(2, 100), checked(one_line)]
 """A person's first or last name."""
-Origin = Annotated[Line, checked(_origin)]
+Origin = Annotated[
+    Line, checked(_origin), Shape(format="origin", examples=["https://www.example.org"])
+]
 """An origin of a browser (RFC 6454)."""
-EndUserId = Annotated[str, _limits(1, 128), checked(one_line)]
+EndUserId = Annotated[
+    str,
+    _limits(1, 128),
+    checked(one_line),
+    Shape(
+        description="The uid of the end user in Firebase Authentication.",
+        examples=["kD3xN7qUo2aVbR5tYpWz8sLmE1f2"],
+    ),
+]
 """Who an end user is to a front end: the uid of Firebase Authentication."""
-Note = Annotated[str, _limits(1, 1000), checked(_printable)]
+Note = Annotated[str, _limits(1, 1000), checked(_printable), Shape(description="Several lines.")]
 """Text of several lines."""
-Phone = Annotated[str, _limits(8, 16), checked(_phone)]
+Phone = Annotated[
+    str,
+    _limits(8, 16),
+    checked(_phone),
+    Shape(
+        description="A phone number in E.164 form.",
+        format="e164",
+        pattern=r"^\+[1-9][0-9]{6,14}$",
+        examples=["+447700900123"],
+    ),
+]
 """A phone number in E.164 form (ITU-T)."""
-Email = Annotated[str, _limits(3, 254), checked(_email)]
-Postcode = Annotated[str, _limits(5, 12), checked(_postcode)]
+Email = Annotated[
+    str, _limits(3, 254), checked(_email), Shape(format="email", examples=["ada@example.com"])
+]
+Postcode = Annotated[
+    str,
+    _limits(5, 12),
+    checked(_postcode),
+    Shape(
+        description="A full postcode of the United Kingdom.",
+        format="uk-postcode",
+        examples=["SW1A 1AA"],
+    ),
+]
 """A full postcode (Royal Mail PAF), kept in capitals with one space."""
-Day = Annotated[date, BeforeValidator(_iso_date)]
+Day = Annotated[date, BeforeValidator(_iso_date), Shape(examples=["2026-11-23"])]
 """A calendar date, ISO 8601."""
-Birthday = Annotated[Day, checked(_birthday)]
-NhsNumber = Annotated[str, checked(_nhs_number)]
+Birthday = Annotated[
+    Day,
+    checked(_birthday),
+    Shape(description="Within the last 130 years.", examples=["1985-12-10"]),
+]
+NhsNumber = Annotated[
+    str,
+    checked(_nhs_number),
+    Shape(
+        description="Ten digits, the last a check digit (modulus 11); in test mode from 999.",
+        format="nhs-number",
+        examples=["9990000018"],
+    ),
+]
 """NHS number of England, Wales and the Isle of Man (NHS Data Dictionary), modulus 11."""
 ChiNumber = Annotated[
-    str, _regional("REGION_SCOTLAND", "must be a valid CHI number of Scotland: ten digits")
+    str,
+    _regional("REGION_SCOTLAND", "must be a valid CHI number of Scotland: ten digits"),
+    Shape(description="Ten digits.", format="chi-number", examples=["1202302483"]),
 ]
 HscNumber = Annotated[
     str,
@@ -244,14 +307,20 @@ HscNumber = Annotated[
         "REGION_NORTHERN_IRELAND",
         "must be a valid Health and Care number of Northern Ireland: ten digits",
     ),
+    Shape(description="Ten digits.", format="hsc-number", examples=["3200000007"]),
 ]
 Whole = Annotated[int, BeforeValidator(_digits)]
 """A whole number of up to 15 digits, also as text."""
-Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str)]
+_SHOWN = Shape(type="string", format="date-time", examples=["2026-11-22T09:30:00.000Z"])
+Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str), _SHOWN]
 """A moment that the rules reckon with; written in ISO 8601, UTC, milliseconds."""
-When = Annotated[Moment, BeforeValidator(_moment)]
+When = Annotated[
+    Moment,
+    BeforeValidator(_moment),
+    Shape(description="ISO 8601 with an offset, or a day alone.", format="moment"),
+]
 """A moment as a caller sends it: ISO 8601 with an offset, or a day."""
-Timestamp = str
+Timestamp = Annotated[str, _SHOWN]
 """A moment that is only kept and shown: already written as clock.isoformat does."""
 
 MOST_METADATA = 50
@@ -274,7 +343,15 @@ Metadata = dict[str, str]
 """The partner's own facts as they are kept: texts by name."""
 MetadataKey = Annotated[str, checked(one_line), checked(_metadata_key)]
 MetadataText = Annotated[str, StringConstraints(max_length=500), checked(_printable)]
-MetadataChanges = Annotated[dict[MetadataKey, MetadataText | None], checked(_metadata_size)]
+MetadataChanges = Annotated[
+    dict[MetadataKey, MetadataText | None],
+    checked(_metadata_size),
+    Shape(
+        maxProperties=MOST_METADATA,
+        propertyNames={"pattern": rf"^[^\[\]]{{1,{LONGEST_KEY}}}$"},
+        examples=[{"ward": "7B"}],
+    ),
+]
 """The partner's own facts as they are sent: a value of null, or empty, removes its key."""
 
 

@@ -38,6 +38,7 @@ class RollIn(Model):
     """How long the old key stays valid beside the new one."""
 
     overlap: Literal["0", "1h", "24h", "7d"] = "24h"
+    """For how long the old key stays valid."""
 
 
 async def draw(

@@ -18,11 +18,12 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, StringConstraints
 
 from shared.errors import ApiError
-from shared.fields import Line, Moment, Origin, When, checked
+from shared.fields import Line, Moment, Origin, Shape, When, checked, known
 from shared.models import Model, Resource
 from shared.settings import Mode
 
 Access = Literal["none", "read", "write"]
+Kind = Literal["secret", "publishable"]
 Network = IPv4Network | IPv6Network
 Status = Literal["active", "expired", "revoked"]
 
@@ -132,21 +133,30 @@ def _cidr(value: str, _: object) -> str:
     return str(network)
 
 
-Cidr = Annotated[Line, checked(_cidr)]
+Cidr = Annotated[Line, checked(_cidr), Shape(format="cidr", examples=["203.0.113.0/24"])]
 """A network in CIDR notation (RFC 4632, RFC 4291), kept without host bits."""
 Resources = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40})$")]
 """The name of a kind of object as it stands in URLs, or `*` for all but api_keys."""
-Scopes = Annotated[dict[Resources, Access], Field(max_length=MOST_ENTRIES)]
+Scopes = Annotated[
+    dict[Resources, Access],
+    Field(max_length=MOST_ENTRIES),
+    Shape(examples=[{"*": "read", "appointments": "write"}]),
+]
 
 
 class ApiKeyChanges(Model):
     """What can be changed of a key."""
 
     name: Line
+    """What you call it."""
     scopes: Scopes | None = None
+    """What the key may do with each kind of object; `*` stands for all kinds but `api_keys`."""
     allowedCidrs: Annotated[list[Cidr], Field(max_length=MOST_ENTRIES)] | None = None
+    """The networks that the key may be used from; none means any."""
     origins: Annotated[list[Origin], Field(max_length=MOST_ENTRIES)] | None = None
+    """The origins of the pages that send a publishable key."""
     expiresAt: When | None = None
+    """When the key ends; null means never."""
 
 
 class ApiKeyIn(ApiKeyChanges):
@@ -155,15 +165,12 @@ class ApiKeyIn(ApiKeyChanges):
     A `publishable` key has no scopes; it needs the origins of the pages that will send it.
     """
 
-    type: Literal["secret", "publishable"] = "secret"
+    type: Kind = "secret"
+    """A secret key is for servers alone; a publishable one only tells us of events of a page."""
 
 
 class ApiKey(Resource):
-    """A key as its organisation sees it. `secret` is the whole key, where it may be shown.
-
-    `predecessors` are the keys that it replaced and that were still valid then, each with its end;
-    revoking this key ends them too.
-    """
+    """A key as its organisation sees it."""
 
     collection: ClassVar[str] = "api_keys"
     prefix: ClassVar[str] = "key"
@@ -173,19 +180,28 @@ class ApiKey(Resource):
 
     object: str = "api_key"
     name: str
-    type: str = "secret"
+    type: Annotated[str, known(Kind)] = "secret"
     maskedKey: str
+    """The key with its secret part hidden; of a publishable key, the whole."""
     secret: str | None = None
+    """The whole key, where it may be shown: when it is made, and of a test key by `reveal`."""
     scopes: dict[str, Access] = {}
     allowedCidrs: list[str] = []
     origins: list[str] = []
     status: Status = "active"
+    """Whether the key can be used."""
     expiresAt: Moment | None = None
     revokedAt: Moment | None = None
+    """When the key was revoked."""
     lastUsedAt: Moment | None = None
+    """When the key was last used, within an hour."""
     replaces: str | None = None
+    """The key that this one replaced."""
     replacedBy: str | None = None
+    """The key that replaced this one."""
     predecessors: dict[str, Moment] = {}
+    """The keys that it replaced and that were still valid then, each with its end; revoking this
+    key ends them too."""
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the key with its standing at a moment."""

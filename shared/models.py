@@ -45,6 +45,7 @@ class Record(Model):
     """Fields that only the first answer shows: neither stored nor repeated to a retry."""
 
     id: str
+    """The id of the object."""
 
     @classmethod
     def accepts(cls, record_id: str) -> bool:
@@ -75,9 +76,13 @@ class Resource(Record):
     expands: ClassVar[Mapping[str, "Expansion"]] = {}
 
     object: str
+    """The kind of object."""
     livemode: bool
+    """Whether the object belongs to live mode."""
     createdAt: Timestamp
+    """When the object was made."""
     updatedAt: Timestamp
+    """When the object was last changed."""
 
     @classmethod
     def new(cls, *, at: datetime, livemode: bool, **fields: Any) -> Self:
@@ -118,8 +123,11 @@ class Deleted(Model):
     """What is left of an object that was deleted."""
 
     id: str
+    """The id that the object had."""
     object: str
+    """The kind of object that it was."""
     deleted: bool = True
+    """Always true."""
 
 
 R = TypeVar("R", bound=Resource)
@@ -161,4 +169,5 @@ def changes_model(model: type[Model]) -> type[Model]:
         name: (Annotated[(info.annotation, *info.metadata, "changed")], None)
         for name, info in model.model_fields.items()
     }
-    return create_model(f"{model.__name__}Changes", __base__=model, **fields)
+    noun = model.__name__.removesuffix("In").removesuffix("Changes")
+    return create_model(f"{noun}Changes", __base__=model, **fields)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints
 
-from shared.fields import Email, Line, Origin, Phone, checked, one_line
+from shared.fields import Email, Line, Origin, Phone, Shape, checked, known, one_line
 from shared.models import Changes, Model, Resource
 from shared.settings import Mode
 
@@ -37,21 +37,27 @@ MOST_ORIGINS = 50
 
 DisplayName = Annotated[str, StringConstraints(min_length=2, max_length=40), checked(one_line)]
 """The name that patients read in an SMS: short."""
+Activation = Literal["not_started", "begun", "under_review", "active", "rejected", "suspended"]
 
 
 class Messaging(Model):
     """How patients are written to: whom they can ask, and how a message ends."""
 
     supportPhone: Phone | None = None
+    """The number that patients can call."""
     supportEmail: Email | None = None
+    """The address that patients can write to."""
     signature: Line | None = None
+    """The line at the end of a message."""
 
 
 class Tenants(Model):
     """The tenants of Firebase Authentication in which an organisation's end users are."""
 
-    test: str | None = None
-    live: str | None = None
+    test: Annotated[str, Shape(examples=["demo-health-7qzpx"])] | None = None
+    """That of test mode."""
+    live: Annotated[str, Shape(examples=["demo-health-live-7qzpx"])] | None = None
+    """That of live mode."""
 
     def of(self, mode: Mode) -> str | None:
         """Return the tenant of a mode, if there is one."""
@@ -62,20 +68,21 @@ class OrganisationIn(Model):
     """What an organisation may change of itself."""
 
     displayName: DisplayName
+    """The name that patients read in an SMS: keep it short."""
     messaging: Messaging | None = None
+    """How patients are written to."""
     frontEndOrigins: Annotated[list[Origin], Field(max_length=MOST_ORIGINS)] = []
+    """The origins of the pages from which browsers may call."""
     endUserPermissions: Annotated[list[EndUserPermission], Field(max_length=MOST_ORIGINS)] = list(
         AT_FIRST
     )
+    """What end users who are signed in to your front ends may do, with what is theirs."""
 
 
 class Organisation(Resource):
     """A trust, business, company, charity or other body with an account.
 
-    It exists once for both modes. `activation` is how far it is on its way to live mode:
-    `not_started`, `begun`, `under_review`, `active`, `rejected` or `suspended`. What its agreement
-    says stands here too: how many hours before a visit it may be cancelled free of charge. Browsers
-    may call from pages of its `frontEndOrigins`, where its end users are signed in.
+    It exists once for both modes.
     """
 
     collection: ClassVar[str] = "organisations"
@@ -85,12 +92,16 @@ class Organisation(Resource):
     object: str = "organisation"
     displayName: str
     displayNameUnderReview: str | None = None
-    activation: str = "not_started"
+    """The name that was asked for and waits for review, since patients will read it."""
+    activation: Annotated[str, known(Activation)] = "not_started"
+    """How far the organisation is on its way to live mode."""
     messaging: Messaging | None = None
     cancellationNoticeHours: int = 24
+    """The hours before a window until which cancelling is free of charge, as agreed."""
     frontEndOrigins: list[str] = []
     endUserPermissions: list[str] = list(AT_FIRST)
     firebaseTenants: Tenants = Tenants()
+    """The tenants of Firebase Authentication in which the end users are."""
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the organisation, which belongs to both modes, as a mode sees it."""

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 from shared import ids
 from shared.backends import Condition, Operator
 from shared.errors import invalid
-from shared.fields import Line, When, Whole
+from shared.fields import Line, Shape, When, Whole
 from shared.filters import Filterable, created, read_filter, wrong_filter
 from shared.forms import wrong
 from shared.models import Model, Record
@@ -23,12 +23,23 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 
+Filter = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1000),
+    Shape(format="filter", examples=['createdAt>="2026-11-22"']),
+]
+
+
 class PageQuery(Model):
     """The parameters of every page."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 10
+    """How many objects the page has at most."""
     starting_after: Line | None = None
+    """The id of an object of the list: the page begins after it."""
     ending_before: Line | None = None
+    """The id of an object of the list: the page ends before it. Not together with
+    `starting_after`."""
 
     def cursor(self, prefix: str) -> str | None:
         """Return the id that the page begins after, in the direction of `backwards`."""
@@ -54,9 +65,13 @@ class Between(Model):
     """A range of moments."""
 
     gt: When | None = None
+    """After this moment."""
     gte: When | None = None
+    """At this moment or after it."""
     lt: When | None = None
+    """Before this moment."""
     lte: When | None = None
+    """At this moment or before it."""
 
 
 _BETWEEN: Mapping[str, Operator] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -70,7 +85,9 @@ class ListQuery(PageQuery):
     """
 
     createdAt: Between | None = None
-    filter: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
+    """Only objects that were created in a range of moments."""
+    filter: Filter | None = None
+    """Terms of a field, an operator (`: > < >= <= ~`) and a value in double quotes."""
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
         "createdAt": Filterable("createdAt", "moment"),

@@ -24,6 +24,7 @@ from shared.fields import (
     Phone,
     Postcode,
     checked,
+    known,
 )
 from shared.filters import Filterable
 from shared.forms import wrong
@@ -39,23 +40,31 @@ def _findable(value: str, _: Intake) -> str:
     return value
 
 
+Sex = Literal["female", "male", "other", "unknown"]
 Findable = Annotated[Line, checked(_findable)]
 """The beginning of a name, from any of its words on."""
 
 
 class Address(Model):
-    """A place in the United Kingdom, as it is kept: what was checked once is only loaded."""
+    """A place in the United Kingdom."""
 
+    # As it is kept: what was checked once is only loaded.
     line1: str
+    """The house and the street."""
     line2: str | None = None
+    """The flat, the building, the estate."""
     city: str
+    """The town or city."""
     county: str | None = None
+    """The county."""
     postcode: str
+    """Decides whether Ally can come, and in which windows."""
     accessNotes: str | None = None
+    """What helps the practitioner to find the door."""
 
 
 class AddressIn(Address):
-    """What a partner may say of a place. `accessNotes` helps the practitioner to find the door."""
+    """A place in the United Kingdom."""
 
     line1: Line
     line2: Line | None = None
@@ -66,43 +75,53 @@ class AddressIn(Address):
 
 
 class PatientChanges(Model):
-    """What can be changed of a patient.
-
-    `sex` is FHIR's administrative gender. `externalRef` is the partner's own reference and need not
-    be unique. `note` is shown to the practitioner.
-    """
+    """What can be changed of a patient."""
 
     firstName: Name
+    """The first name."""
     lastName: Name
+    """The last name."""
     phone: Phone
+    """Where the patient is called and gets messages."""
     email: Email
+    """Where the patient gets e-mail."""
     dateOfBirth: Birthday
+    """The day of birth."""
     title: Line | None = None
-    sex: Literal["female", "male", "other", "unknown"] | None = None
+    """How the patient is addressed, such as `Ms` or `Dr`."""
+    sex: Sex | None = None
+    """The administrative gender, in the words of FHIR."""
     nhsNumber: NhsNumber | None = None
+    """The NHS number of England, Wales and the Isle of Man."""
     chi: ChiNumber | None = None
+    """The CHI number of Scotland."""
     hsc: HscNumber | None = None
+    """The Health and Care number of Northern Ireland."""
     externalRef: Line | None = None
+    """Your own reference; it need not be unique. Lists can be filtered by it."""
     note: Note | None = None
+    """What the practitioner should know; it is shown to them."""
     address: AddressIn | None = None
+    """Where the patient lives."""
     metadata: MetadataChanges | None = None
+    """Your own facts, texts by name."""
 
 
 class PatientIn(PatientChanges):
-    """What a partner may say of a new patient.
-
-    `endUserId` is the end user of the partner's front end whose patient it is, for ever: they see
-    the patient and the patient's appointments. Where an end user calls, it is they.
-    """
+    """What is known of a new patient."""
 
     endUserId: EndUserId | None = None
+    """The end user of your front end whose patient it is, for ever: they see the patient and the
+    patient's appointments. Where an end user calls, it is they."""
 
 
 class PatientQuery(ListQuery):
     """Patients with one reference of the partner's, or of one end user."""
 
     externalRef: Line | None = None
+    """Only those with this reference of yours."""
     endUserId: EndUserId | None = None
+    """Only those of this end user."""
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,
@@ -112,15 +131,22 @@ class PatientQuery(ListQuery):
 
 
 class PatientSearch(PatientQuery):
-    """What a patient is sought by: `name` by how its words begin, all else by equality."""
+    """What patients are sought by: `name` by how its words begin, all else by equality."""
 
     name: Findable | None = None
+    """How the name begins, from any of its words on: `love` and `ada lov` find Ada Lovelace."""
     phone: Phone | None = None
+    """Only those with this phone number."""
     email: Email | None = None
+    """Only those with this e-mail address."""
     dateOfBirth: Day | None = None
+    """Only those born on this day."""
     nhsNumber: NhsNumber | None = None
+    """Only the one with this NHS number."""
     chi: ChiNumber | None = None
+    """Only the one with this CHI number."""
     hsc: HscNumber | None = None
+    """Only the one with this Health and Care number."""
 
     personal: ClassVar[bool] = True
 
@@ -140,12 +166,7 @@ class Booking(Model):
 
 
 class Patient(Resource):
-    """A person who receives care.
-
-    `bookings` are the times of the patient's appointments to come, by appointment. They lie in the
-    patient's own document, so that two appointments can never overlap and a patient who is expected
-    somewhere cannot be deleted: each of these is decided by one version of one document.
-    """
+    """A person who receives care."""
 
     collection: ClassVar[str] = "patients"
     prefix: ClassVar[str] = "p"
@@ -160,7 +181,7 @@ class Patient(Resource):
     email: str
     dateOfBirth: date
     title: str | None = None
-    sex: str | None = None
+    sex: Annotated[str, known(Sex)] | None = None
     nhsNumber: str | None = None
     chi: str | None = None
     hsc: str | None = None
@@ -169,6 +190,9 @@ class Patient(Resource):
     address: Address | None = None
     metadata: Metadata = {}
     bookings: dict[str, Booking] = {}
+    """The times of the appointments to come, by appointment. They lie in the patient's own
+    document, so that two appointments can never overlap and a patient who is expected somewhere
+    cannot be deleted: each of these is decided by one version of one document."""
 
     @classmethod
     def of(cls, store: Store, request: PatientIn) -> "Patient":

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
@@ -18,10 +18,12 @@ from typing import (
     get_type_hints,
 )
 
+from shared.catalogue import CATALOGUE
 from shared.errors import ApiError
 from shared.models import Changes, Model, changes_model
 from shared.organisations import EndUserPermission
 from shared.pages import Page
+from shared.settings import Settings
 
 Audience = Literal["partner", "browser", "internal", "staff"]
 """Who a function is for. Only the first two are ever reached through the gateway."""
@@ -49,6 +51,9 @@ class Site(NamedTuple):
     support: str
 
 
+SITE = Site("https://api.ally.example", Settings.support)
+"""Stands in committed documents for the deployment that will show them."""
+
 Handler = Callable[..., Awaitable[Model | Page[Any] | Content]]
 Declare = Callable[[Handler], Handler]
 
@@ -75,11 +80,13 @@ class Terms(TypedDict, total=False):
     """On what terms a route is served.
 
     `permission` is what a key needs, such as `patients:read`; `end_user` the permission by which an
-    organisation opens it to its end users, without which it is not for them.
+    organisation opens it to its end users, without which it is not for them. `refuses` are the
+    codes that its own rules give, beside those that every such route has (shared/openapi.py).
     """
 
     permission: Required[str]
     end_user: str
+    refuses: Collection[str]
     retiring: Retiring | None
 
 
@@ -108,6 +115,8 @@ class Route:
     retiring: Retiring | None
     end_user: str
     """The permission by which end users may use it; empty, it is not for them."""
+    refuses: tuple[str, ...]
+    """The codes that its own rules give."""
 
     @property
     def writes(self) -> bool:
@@ -191,6 +200,10 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
     end_user = terms.get("end_user", "")
     if end_user not in ("", *get_args(EndUserPermission)):
         raise TypeError(f"{method} {template} is for end users by no permission that there is")
+    refuses = tuple(terms.get("refuses", ()))
+    unknown = set(refuses) - set(CATALOGUE)
+    if unknown:
+        raise TypeError(f"{method} {template} refuses with what is no code: {sorted(unknown)}")
     hints = get_type_hints(handler)
     body = hints.get("body", Nothing)
     changes = get_origin(body) is Changes
@@ -210,4 +223,5 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         takes=frozenset(inspect.signature(handler).parameters),
         retiring=terms.get("retiring"),
         end_user=end_user,
+        refuses=refuses,
     )

@@ -18,7 +18,7 @@ from shared import ids
 from shared.backends import Condition
 from shared.clock import LONDON, TIMEZONE, isoformat, london_day
 from shared.errors import ApiError, invalid
-from shared.fields import Day, Line, Moment, Postcode, Timestamp
+from shared.fields import Day, Line, Moment, Postcode, Shape, Timestamp
 from shared.forms import wrong
 from shared.models import Model, Record, Resource
 from shared.pages import Page, PageQuery
@@ -110,42 +110,57 @@ class Window(Record):
 
 
 class OpenWindow(Resource):
-    """A window as it is offered, with the places that remain."""
+    """A time window that Ally commits to, with the places that remain in it."""
+
+    prefix: ClassVar[str] = Window.prefix
 
     object: str = "window"
     startAt: Moment
+    """The practitioner comes from then on."""
     endAt: Moment
+    """The practitioner comes before then."""
     timezone: str = TIMEZONE
-    remaining: int
+    """The IANA name of the time zone in which the patient lives."""
+    remaining: Annotated[int, Shape(examples=[3])]
+    """How many places are free."""
 
 
 class CoverageQuery(Model):
     """A place to ask about and, perhaps, a task to be done there."""
 
     postcode: Postcode
+    """The place to ask about."""
     taskId: Line | None = None
+    """A task to be done there."""
 
 
 class CoverageAnswer(Model):
     """Whether Ally serves a postcode. It is worked out and not kept, so it has no times."""
 
-    id: str
+    id: Annotated[str, Shape(examples=["cov_SW1A"])]
     object: str = "coverage"
     livemode: bool
     createdAt: Timestamp | None = None
     updatedAt: Timestamp | None = None
-    postcode: str
+    postcode: Annotated[str, Shape(examples=["SW1A 1AA"])]
+    """The postcode that was asked for."""
     covered: bool
-    area: str | None
+    """Whether Ally comes there; if a task was named, to do that."""
+    area: Annotated[str, Shape(examples=["central-london"])] | None
+    """The area that the postcode is in."""
 
 
 class AvailabilityQuery(PageQuery):
     """A task, a place, and London days (both included) between which windows are wanted."""
 
     taskId: Line
+    """What is to be done."""
     postcode: Postcode
+    """Where it is to be done."""
     fromDate: Day | None = None
+    """The first day in London time; today if left out."""
     toDate: Day | None = None
+    """The last day in London time; as far ahead as windows are offered if left out."""
 
 
 @dataclass(frozen=True, slots=True)

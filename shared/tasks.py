@@ -2,27 +2,34 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from shared.fields import Shape
 from shared.models import Model, Resource
 
 SNOMED_CT = "http://snomed.info/sct"
 
 
 class Coding(Model):
-    """A concept of a clinical terminology: the system's URI, the code and its usual name."""
+    """A concept of a clinical terminology."""
 
-    system: str
-    code: str
-    display: str
+    system: Annotated[str, Shape(examples=[SNOMED_CT])]
+    """The URI of the terminology."""
+    code: Annotated[str, Shape(examples=["28520004"])]
+    """The code of the concept."""
+    display: Annotated[str, Shape(examples=["Venipuncture for blood test"])]
+    """The usual name of the concept."""
 
 
 class Step(Model):
     """One activity of a task. A clinical one is coded in SNOMED CT."""
 
     kind: Literal["clinical", "administrative"]
-    name: str
+    """Whether it is done to the patient, or beside."""
+    name: Annotated[str, Shape(examples=["Take the sample"])]
+    """What is done."""
     coding: Coding | None = None
+    """What a clinical step is in SNOMED CT."""
 
 
 class Task(Resource):
@@ -32,11 +39,18 @@ class Task(Resource):
     prefix: ClassVar[str] = "tsk"
 
     object: str = "task"
-    name: str
-    description: str
-    durationMinutes: int
+    name: Annotated[str, Shape(examples=["Venepuncture"])]
+    """The short name."""
+    description: Annotated[
+        str, Shape(examples=["Take a blood sample and send it to the laboratory."])
+    ]
+    """What is done, in a sentence."""
+    durationMinutes: Annotated[int, Shape(examples=[30])]
+    """How long the practitioner needs."""
     active: bool = True
+    """Whether the task can be requested."""
     steps: list[Step]
+    """The activities, in their order."""
 
     @property
     def procedures(self) -> set[str]:

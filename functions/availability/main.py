@@ -17,14 +17,31 @@ from shared.tasks import Task
 api = Api("availability", audience="partner")
 
 
-@api.get("/v1/availability", permission="availability:read", end_user="availability:read")
+@api.get(
+    "/v1/availability",
+    permission="availability:read",
+    end_user="availability:read",
+    refuses=(
+        "resource_missing",
+        "task_inactive",
+        "not_in_coverage",
+    ),
+)
 async def index(call: Call, query: AvailabilityQuery) -> Page[OpenWindow]:
-    """List the windows that have a place for a task at a postcode, the soonest first."""
+    """List the windows that have a place for a task at a postcode, the soonest first.
+
+    Windows are offered about three weeks ahead.
+    """
     return await find_windows(call.store, query)
 
 
-@api.get("/v1/coverage", permission="availability:read", end_user="availability:read")
-async def coverage(call: Call, query: CoverageQuery) -> CoverageAnswer:
+@api.get(
+    "/v1/coverage",
+    permission="availability:read",
+    end_user="availability:read",
+    refuses=("resource_missing",),
+)
+async def get(call: Call, query: CoverageQuery) -> CoverageAnswer:
     """Tell whether a postcode is served and, with a taskId, whether that task is still offered."""
     place = Ref(Coverage, outward(query.postcode))
     active = True

@@ -1,4 +1,4 @@
-"""Documentation for people: the page of errors, where each error's `doc_url` leads."""
+"""Documentation: what people and programs read about the API."""
 
 import base64
 import hashlib
@@ -8,6 +8,7 @@ from html import escape
 
 import functions_framework.aio
 
+from functions.docs.document import document
 from shared import Api, Content, Request, Response
 from shared.catalogue import CATALOGUE, RETRYABLE, Code
 from shared.routes import PUBLIC, Site
@@ -60,6 +61,18 @@ request received.</code>, without a <code>Request-Id</code>.</p>
 async def errors(_: Site) -> Content:
     """Show every code: what it means and what to do, each under an anchor of its name."""
     return Content("text/html; charset=utf-8", _page(), _SAFETY)
+
+
+@api.get("/v1/openapi.json", permission=PUBLIC)
+async def get_openapi(site: Site) -> Content:
+    """Return this description, in OpenAPI 3.1."""
+    return document("openapi.json", site)
+
+
+@api.get("/v1/openapi-3.2.json", permission=PUBLIC)
+async def get_openapi_3_2(site: Site) -> Content:
+    """Return this description, in OpenAPI 3.2."""
+    return document("openapi-3.2.json", site)
 
 
 @cache
@@ -121,5 +134,5 @@ def _sentence(text: str) -> str:
 
 @functions_framework.aio.http
 async def docs(request: Request) -> Response:
-    """Serve /docs."""
+    """Serve /docs and the OpenAPI documents."""
     return await api(request)

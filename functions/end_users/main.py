@@ -4,13 +4,17 @@ import functions_framework.aio
 
 from shared import Api, Call, Ref, Request, Response
 from shared.end_users import EndUser
+from shared.fields import EndUserId
 
 api = Api("end_users", audience="partner")
 
 
 @api.post("/v1/end_users/{uid}/revoke", permission="end_users:write")
-async def revoke(call: Call, uid: str) -> EndUser:
-    """End the sessions of an end user: within 15 seconds, everywhere. They can sign in again."""
+async def revoke_end_user(call: Call, uid: EndUserId) -> EndUser:
+    """End the sessions of an end user of your front ends.
+
+    Their tokens are refused everywhere within 15 seconds. They can sign in again.
+    """
     end_user_id = call.end_users.handle(call.caller.mode, call.caller.organisation, uid)
     (found,) = await call.store.find(Ref(EndUser, end_user_id))
     known = found or EndUser.new(

@@ -23,7 +23,10 @@ async def get(call: Call, organisation: str) -> Organisation:
 
 @api.update("/v1/organisations/{organisation}", permission="organisations:write")
 async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -> Organisation:
-    """Change names, messages and front ends; the new name of an active one waits for review."""
+    """Change the display name, how patients are written to, and what front ends may do.
+
+    Patients read the name, so the new one of an active organisation waits for review.
+    """
     found = await call.store.get(Organisation, organisation)
     amended = found.amended(body, call.now)
     await register(call.store, found, amended)

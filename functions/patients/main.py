@@ -22,7 +22,10 @@ async def index(call: Call, query: PatientQuery) -> Page[Patient]:
 
 @api.post("/v1/patients/search", permission="patients:read", end_user="patients:read")
 async def search(call: Call, body: PatientSearch) -> Page[Patient]:
-    """Find patients by what does not belong in a URL, newest first."""
+    """Find patients by what does not belong in a URL, newest first.
+
+    It is a list like any other, but its parameters are sent in the body.
+    """
     return await call.store.page(Patient, body)
 
 
@@ -34,14 +37,26 @@ async def get(call: Call, patient: str) -> Patient:
 
 @api.update("/v1/patients/{patient}", permission="patients:write", end_user="patients:update")
 async def update(call: Call, patient: str, body: Changes[PatientChanges]) -> Patient:
-    """Change a patient: what is left out stays, what is sent empty is unset."""
+    """Change a patient.
+
+    What is left out stays as it is, what is sent empty is unset. An address is replaced as a whole;
+    metadata is merged.
+    """
     found = await call.store.get(Patient, patient)
     return call.store.put(body.apply(found, call.now))
 
 
-@api.delete("/v1/patients/{patient}", permission="patients:write", end_user="patients:delete")
+@api.delete(
+    "/v1/patients/{patient}",
+    permission="patients:write",
+    end_user="patients:delete",
+    refuses=("patient_has_appointments",),
+)
 async def delete(call: Call, patient: str) -> Deleted:
-    """Delete a patient who has no appointment to come, and what retries remember of them."""
+    """Delete a patient who has no appointment to come.
+
+    What is remembered of requests that named the patient, for retries, is deleted too.
+    """
     found = await call.store.get(Patient, patient)
     found.check_deletable(call.now)
     await call.store.forget(found.id)

@@ -9,9 +9,19 @@ from shared.errors import ApiError
 api = Api("test_helpers", audience="partner")
 
 
-@api.post("/v1/test_helpers/end_user_tokens", permission="end_users:write")
-async def sign_in(call: Call, body: EndUserTokenIn) -> EndUserToken:
-    """Make the ID token that an end user has after signing in; for an API that runs locally."""
+@api.post(
+    "/v1/test_helpers/end_user_tokens",
+    permission="end_users:write",
+    refuses=(
+        "route_unknown",
+        "tokens_not_issued_here",
+    ),
+)
+async def create_end_user_token(call: Call, body: EndUserTokenIn) -> EndUserToken:
+    """Make the ID token that an end user has after signing in.
+
+    Only an API that runs locally does that.
+    """
     if call.livemode:
         raise ApiError("route_unknown")
     token = await call.end_users.issue("test", call.caller.account, body.endUserId, call.now)

@@ -1,0 +1,174 @@
+"""How refusals stand in the OpenAPI document: their headers, schemas, an example of each code."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.catalogue import RETRYABLE, TYPES, Code
+from shared.errors import PROBLEM, ApiError, envelope
+from shared.exchange import VERSION
+from shared.routes import SITE
+from shared.schemas import Json, example_id
+
+JSON = "application/json"
+
+HEADERS: Mapping[str, tuple[str, Json]] = {
+    "Request-Id": (
+        "Names the request in our logs: tell us when you ask about it.",
+        {"type": "string", "examples": [example_id("req")]},
+    ),
+    "Ally-Version": (
+        "The version of the API that answered.",
+        {"type": "string", "format": "date", "examples": [VERSION]},
+    ),
+    "RateLimit-Policy": (
+        "How many requests (q) the key may make in how many seconds (w).",
+        {"type": "string", "examples": ['"key";q=250;w=10']},
+    ),
+    "RateLimit": (
+        "How many requests (r) the key has left, and in how many seconds (t) there are more.",
+        {"type": "string", "examples": ['"key";r=249;t=7']},
+    ),
+    "Ally-Warning": (
+        "What is odd about the request, though not wrong.",
+        {"type": "string"},
+    ),
+    "Link": ("Where the next and the previous page are (RFC 8288).", {"type": "string"}),
+    "Idempotent-Replayed": (
+        "Says that this is the answer to an earlier request with the same Idempotency-Key.",
+        {"type": "string", "const": "true"},
+    ),
+    "Retry-After": (
+        "The seconds after which the same request is worth sending again.",
+        {"type": "integer", "examples": [1]},
+    ),
+    "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
+    "Ally-Rate-Limited-Reason": ("Which limit was met.", {"type": "string"}),
+    "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
+    "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
+}
+_TITLES = {
+    400: "The request is wrong.",
+    401: "No valid key was sent.",
+    402: "The request is right, and the world refuses.",
+    403: "It is not allowed.",
+    404: "There is no such thing.",
+    409: "Others were faster: send the same request again.",
+    413: "The body is too large.",
+    429: "Too much at once: send the same request again later.",
+    500: "Something went wrong on our side.",
+    503: "A service that we depend on does not answer: send the same request again later.",
+}
+_FACTS: Mapping[str, Any] = {
+    "reason": "is not as it must be",
+    "method": "GET",
+    "limit": "262144",
+    "known": VERSION,
+    "name": "phone",
+    "suggestion": "Did you mean phone?",
+    "field": "name",
+    "existing": f", which made {example_id('p')}",
+    "activation": "under_review",
+    "permission": "patients:write",
+    "what": "task",
+    "noun": "patient",
+    "which": f": {example_id('p')}",
+    "id": example_id("apt"),
+    "status": "completed",
+    "seconds": "10",
+    "allowed": "GET, POST",
+}
+"""What fills the sentences of the catalogue in examples."""
+
+
+def headed(names: Iterable[str]) -> Json:
+    """Return the headers of an answer, by their names."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def refusal(status: int, codes: Iterable[Code], *, replayed: bool) -> Json:
+    """Return the response of a status that some codes have; a 402 may be that of an earlier try."""
+    headers = ["Request-Id", "Ally-Version"]
+    headers += ["WWW-Authenticate"] if status == 401 else []
+    headers += ["Retry-After"] if status in RETRYABLE else []
+    headers += ["Ally-Rate-Limited-Reason"] if status == 429 else []
+    headers += ["Idempotent-Replayed"] if status == 402 and replayed else []
+    named = {code.name: {"$ref": f"#/components/examples/{code.name}"} for code in codes}
+    listed = ", ".join(f"[`{code.name}`]({SITE.url}{code.page})" for code in codes)
+    return {
+        "description": f"{_TITLES[status]} Codes: {listed}.",
+        "headers": headed(headers),
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/Error"}, "examples": named},
+            PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}},
+        },
+    }
+
+
+def example(name: str) -> Json:
+    """Return an example of the refusal that a code is."""
+    wrong = name.startswith("parameter_")
+    refused = ApiError(name, param=_FACTS["name"] if wrong else None, **_FACTS)
+    refused.errors = [refused.describe()] if wrong else None
+    value = envelope(refused, example_id("req"), SITE.support, SITE.url)
+    return {"summary": value["error"]["message"], "value": value}
+
+
+def error_schemas() -> Json:
+    """Return the schemas of errors: what every refusal has is required, the rest may be missing."""
+    text: Json = {"type": "string"}
+    wrong = {
+        "code": {**text, "description": "What is wrong, for programs: a code of the list."},
+        "message": {**text, "description": "What is wrong, for people."},
+        "param": {
+            **text,
+            "description": "The parameter that is wrong, in bracket form.",
+            "examples": ["address[postcode]"],
+        },
+        "fix": {**text, "description": "What to do."},
+    }
+    kinds = list(dict.fromkeys([*TYPES.values(), "idempotency_error"]))
+    kind = {**text, "description": "The kind of error.", "x-extensible-enum": kinds}
+    page = {**text, "description": "The page that explains the code."}
+    common = {
+        "errors": {
+            "type": "array",
+            "description": "All wrong parameters of the request, the first of them first.",
+            "items": {
+                "type": "object",
+                "properties": wrong,
+                "required": ["code", "message", "fix"],
+            },
+        },
+        "request_log_url": {**text, "description": "Where the dashboard shows the request."},
+        "request_id": {**text, "description": "Names the request in our logs."},
+    }
+    required = ["code", "fix", "request_id"]
+    error = {
+        "type": "object",
+        "description": "What went wrong, and what to do.",
+        "properties": {"type": kind, **wrong, "doc_url": page, **common},
+        "required": ["type", "message", *required],
+    }
+    others = {name: each for name, each in wrong.items() if name != "message"}
+    return {
+        "Error": {
+            "type": "object",
+            "description": "Why a request was refused. Members that say nothing are left out.",
+            "properties": {"error": error},
+            "required": ["error"],
+        },
+        "Problem": {
+            "type": "object",
+            "description": "The same as problem details (RFC 9457), for who accepts them.",
+            "properties": {
+                "type": page,
+                "title": {**text, "description": "The code as words."},
+                "status": {"type": "integer", "description": "The status of the answer."},
+                "detail": wrong["message"],
+                "error_type": kind,
+                **others,
+                **common,
+            },
+            "required": ["type", "title", "status", "detail", "error_type", *required],
+        },
+    }
