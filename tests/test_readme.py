@@ -53,7 +53,9 @@ def test_every_decision_says_its_context_choice_price_and_when_to_look_again() -
     assert [record.name[:4] for record in records] == [
         f"{number:04d}" for number in range(1, len(records) + 1)
     ]
-    for record in records[:-1]:  # the last one is a list of small ones
+    for record in records:
+        if record.stem.endswith("smaller-choices"):  # a list of them
+            continue
         text = record.read_text()
         for part in ("**Context.**", "**Choice.**", "**Price.**", "**Look again**"):
             assert part in text, (record.name, part)
