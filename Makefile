@@ -20,6 +20,12 @@ soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns a
 	  tests/test_races.py tests/test_lost_answers.py tests/test_paging_oracle.py tests/test_queries.py \
 	  tests/test_hostile.py tests/test_isolation.py $(ARGS)
 
+test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against the real Firebase emulator (300 MB, fetched once)
+	@$(BIN)/python -m pytest tests/firebase $(ARGS)
+
+tests/firebase/node_modules: tests/firebase/package.json
+	@cd tests/firebase && npm install --ignore-scripts && touch node_modules
+
 check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -57,4 +63,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak check format bench openapi lock clean
+.PHONY: help run test soak test-firebase check format bench openapi lock clean
