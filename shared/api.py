@@ -208,7 +208,8 @@ async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) 
     if not isinstance(content, Content):
         raise TypeError(f"{route.template} is public and answers with an object")
     exchange.add(content.headers)
-    return exchange.reply(200, content.text.encode(), content.media_type)
+    text = content.text.encode()
+    return exchange.reply(200, text, content.media_type, caching=content.caching)
 
 
 async def _admit(exchange: Exchange) -> Caller:

@@ -31,6 +31,7 @@ class Answer(Response):
         lines: Iterable[tuple[bytes, bytes]] = (),
         kind: str = "application/json",
         *,
+        caching: str = "no-store",
         head: bool = False,
     ) -> None:
         # The parent's own constructor would spend twice the time on working out these.
@@ -40,7 +41,7 @@ class Answer(Response):
         self.raw_headers = [
             (b"content-type", kind.encode()),
             (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
+            (b"cache-control", caching.encode()),
             (b"vary", b"Origin"),
             (b"request-id", request_id.encode()),
             (b"ally-version", VERSION.encode()),
@@ -106,12 +107,19 @@ class Exchange:
         """Add headers to the answer, whatever it will be."""
         self.lines += [(name.lower().encode(), value.encode()) for name, value in headers]
 
-    def reply(self, status: int, body: bytes, kind: str = "application/json") -> Answer:
+    def reply(
+        self,
+        status: int,
+        body: bytes,
+        kind: str = "application/json",
+        *,
+        caching: str = "no-store",
+    ) -> Answer:
         """Make the answer, with what the request was warned of."""
         if self.warnings:
             self.add(("Ally-Warning", warning) for warning in self.warnings)
         head = self.request.scope["method"] == "HEAD"
-        return Answer(status, body, self.request_id, self.lines, kind, head=head)
+        return Answer(status, body, self.request_id, self.lines, kind, caching=caching, head=head)
 
     def refuse(self, refusal: ApiError) -> Answer:
         """Make the answer of a refusal."""

@@ -37,11 +37,20 @@ _PERMISSION = re.compile(r"[a-z_]+:(read|write)|public")
 
 
 class Content(NamedTuple):
-    """An answer that is no object of the API, such as a page of the documentation."""
+    """An answer that is no object of the API, such as a page of the documentation.
+
+    `max_age` says for how many seconds anybody may keep it; with none, nobody keeps it.
+    """
 
     media_type: str
     text: str
     headers: tuple[tuple[str, str], ...] = ()
+    max_age: int = 0
+
+    @property
+    def caching(self) -> str:
+        """The header Cache-Control."""
+        return f"public, max-age={self.max_age}" if self.max_age else "no-store"
 
 
 class Site(NamedTuple):

@@ -27,6 +27,25 @@ Json = dict[str, Any]
 REFERENCE = "#/components/schemas/{model}"
 _EXAMPLE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 _EXAMPLE_TAIL = "aB3dE5gH7jK9m"
+_EXAMPLES = {
+    "firstName": "Ada",
+    "lastName": "Lovelace",
+    "dateOfBirth": "1985-12-10",
+    "line1": "10 Example Street",
+    "city": "London",
+    "timezone": "Europe/London",
+    "displayName": "Demo Health",
+    "name": "Reporting",
+    "maskedKey": "test_8DnxlVlj6aB3dE5gH7jK9m2Q.…x7Qz",
+    "externalRef": "A-17",
+    "note": "Ring twice: the patient walks slowly.",
+    "endUserId": "kD3xN7qUo2aVbR5tYpWz8sLmE1f2",
+    "AppointmentWindow.id": f"win_8DnxlVlj6{_EXAMPLE_TAIL}",
+    "PatientSearch.name": "love",
+    "Deleted.id": f"p_8DnxlVlj6{_EXAMPLE_TAIL}",
+    "Deleted.object": "patient",
+}
+"""Texts of fields whose type has no example of its own, by the name of the field."""
 
 
 class Schemas:
@@ -148,6 +167,9 @@ class Schemas:
         told = [documented.get(name), schema.pop("description", None)]
         if any(told):
             schema["description"] = " ".join(filter(None, told))
+        example = _EXAMPLES.get(f"{model.__name__}.{name}", _EXAMPLES.get(name))
+        if example is not None and "string" in schema.get("type", ()):
+            schema.setdefault("examples", [example])
         return schema
 
 

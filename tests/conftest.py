@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import browser as chromium
 from tests.support import emulator as firestore
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
@@ -33,12 +34,24 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[firestore.Emu
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[chromium.Browser]:
+    """A Chromium. Without one, CI fails and a developer is told."""
+    executable = chromium.find_chromium()
+    if executable is None:
+        (pytest.fail if CI else pytest.skip)(chromium.MISSING)
+    running = chromium.Browser(executable)
+    yield running
+    running.close()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not run."""
     skipped = terminalreporter.stats.get("skipped", [])
-    if any(firestore.MISSING in str(report.longrepr) for report in skipped):
-        terminalreporter.section("NOT TESTED", red=True, bold=True)
-        terminalreporter.line(firestore.MISSING, red=True)
+    for missing in (firestore.MISSING, chromium.MISSING):
+        if any(missing in str(report.longrepr) for report in skipped):
+            terminalreporter.section("NOT TESTED", red=True, bold=True)
+            terminalreporter.line(missing, red=True)
 
 
 @pytest.fixture(scope="session")

@@ -388,13 +388,6 @@ def test_every_type_is_one_that_clients_know() -> None:
     assert {code.status for code in CATALOGUE.values()} == set(TYPES)
 
 
-def test_the_page_of_errors_asks_nothing_of_any_other_host(partner: Partner) -> None:
-    page = partner.server.send("GET", "/docs/errors")
-    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert page.headers["Content-Security-Policy"].startswith("default-src 'none';")
-    assert "://" not in page.text.replace("https://; if the request", "")
-
-
 @pytest.mark.parametrize(
     "sent",
     [

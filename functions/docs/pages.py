@@ -1,0 +1,159 @@
+"""The pages under /docs: guides in Markdown, templates, assets, and how one page follows another.
+
+A page is made when it is first asked for and kept; so is what makes it, which is slow to import.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from functions.docs import reference, writing
+from functions.docs.writing import Section, Text
+from shared import Content
+from shared.catalogue import CATALOGUE, RETRYABLE
+from shared.errors import ApiError
+from shared.exchange import VERSION
+from shared.routes import Site
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+GUIDES = {
+    "/docs": "start",
+    "/docs/authentication": "authentication",
+    "/docs/test-mode": "test-mode",
+    "/docs/errors": "errors",
+    "/docs/pagination": "pagination",
+    "/docs/idempotency": "idempotency",
+    "/docs/going-live": "going-live",
+}
+"""The guides in the order in which they are read, by path: files in guides/."""
+ASSETS = {
+    "ally.svg": "image/svg+xml",
+    "ally.css": "text/css; charset=utf-8",
+    "ally.js": "text/javascript; charset=utf-8",
+}
+PAGE_SECONDS = 300
+ASSET_SECONDS = 365 * 24 * 3600
+"""An asset's address changes with its content."""
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+    " img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SAFETY = (
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+_TITLES = {
+    400: "The request is wrong",
+    401: "No valid key",
+    402: "The request is right, and the world refuses",
+    403: "Not allowed",
+    404: "Not there",
+    405: "Not possible there",
+    409: "Try again",
+    413: "Too large",
+    429: "Too much at once",
+    500: "Our fault",
+    503: "Our fault, and soon over",
+}
+
+
+@cache
+def page(path: str, site: Site) -> Content:
+    """Return a page, or refuse because there is none."""
+    if path in GUIDES:
+        guide = _guide(path, site)
+        template = "errors.html" if path == "/docs/errors" else "guide.html"
+        return _show(template, path, site, guide.title, guide.sections, guide=guide)
+    if path == reference.INDEX:
+        title, groups = "Reference", reference.groups()
+        return _show("reference.html", path, site, title, (), groups=groups)
+    group = reference.find(path)
+    if group is None:
+        raise ApiError("route_unknown")
+    sections = [Section(f"#{each.id}", each.title) for each in group.operations]
+    return _show("resource.html", path, site, group.title, sections, group=group)
+
+
+@cache
+def asset(name: str) -> Content:
+    """Return a file that pages need, or refuse because there is none."""
+    if name not in ASSETS:
+        raise ApiError("route_unknown")
+    text = (HERE / "assets" / name).read_text()
+    return Content(ASSETS[name], text, SAFETY, ASSET_SECONDS)
+
+
+def _show(
+    template: str, path: str, site: Site, title: str, sections: Sequence[Section], **more: Any
+) -> Content:
+    guides = [Section(each, _guide(each, site).title) for each in GUIDES]
+    resources = [Section(reference.INDEX, "Overview")]
+    resources += [Section(group.path, group.title) for group in reference.groups()]
+    shelf = [*guides, *resources]
+    position = [leaf.path for leaf in shelf].index(path)
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            site=site,
+            path=path,
+            title=title,
+            sections=sections,
+            shelves={"Guides": guides, "Reference": resources},
+            before=shelf[position - 1] if position else None,
+            after=shelf[position + 1] if position + 1 < len(shelf) else None,
+            **more,
+        )
+    )
+    return Content("text/html; charset=utf-8", html, SAFETY, PAGE_SECONDS)
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "address_of": _address_of,
+        "code_block": writing.code_block,
+        "prose": writing.prose,
+        "sentence": writing.sentence,
+        "codes": _codes_by_status(),
+        "retryable": RETRYABLE,
+    }
+    return environment
+
+
+@cache
+def _guide(path: str, site: Site) -> Text:
+    """Read a guide, with the facts of the deployment put in, as in `{{ url }}`."""
+    text = (HERE / "guides" / f"{GUIDES[path]}.md").read_text()
+    for fact, value in {"url": site.url, "support": site.support, "version": VERSION}.items():
+        text = text.replace(f"{{{{ {fact} }}}}", value)
+    return writing.read(text)
+
+
+def _address_of(name: str) -> str:
+    """Return where an asset is: an address that changes with its content."""
+    digest = hashlib.sha256(asset(name).text.encode()).hexdigest()
+    return f"/docs/assets/{name}?{digest[:12]}"
+
+
+def _codes_by_status() -> list[tuple[int, str, list[Any]]]:
+    codes = sorted(CATALOGUE.values(), key=lambda code: (code.status, code.name))
+    return [
+        (status, _TITLES[status], [code for code in codes if code.status == status])
+        for status in dict.fromkeys(code.status for code in codes)
+    ]

@@ -1,0 +1,74 @@
+"""Chromium, as the readers of our pages have it."""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
+
+from playwright.sync_api import Page, Playwright, sync_playwright
+
+T = TypeVar("T")
+Scheme = Literal["light", "dark"]
+
+WIDE, NARROW = 1280, 360
+"""Pixels across: a laptop, and the narrowest phone."""
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+MISSING = (
+    "Chromium was not found, so no page was tested in a browser. Install it with"
+    " `apt-get install chromium`."
+)
+_FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+def find_chromium() -> str | None:
+    return shutil.which("chromium")
+
+
+class Browser:
+    """A browser, in a thread of its own: Playwright keeps an event loop running in its thread."""
+
+    def __init__(self, executable: str) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._thread.submit(self._start, executable).result()
+
+    def _start(self, executable: str) -> None:
+        self._playwright: Playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(
+            executable_path=executable, args=list(_FLAGS)
+        )
+
+    def visit(
+        self,
+        url: str,
+        action: Callable[[Page], T],
+        *,
+        width: int = WIDE,
+        scheme: Scheme = "light",
+        script: bool = True,
+    ) -> T:
+        """Open a page as somebody who comes for the first time, and do something with it."""
+
+        def act() -> T:
+            with self._browser.new_context(
+                viewport={"width": width, "height": 900},
+                color_scheme=scheme,
+                java_script_enabled=script,
+                reduced_motion="reduce",
+                ignore_https_errors=True,  # the server's certificate is of its own making
+            ) as context:
+                page = context.new_page()
+                page.goto(url)
+                return action(page)
+
+        return self._thread.submit(act).result()
+
+    def close(self) -> None:
+        def end() -> None:
+            self._browser.close()
+            self._playwright.stop()
+
+        self._thread.submit(end).result()
+        self._thread.shutdown()
