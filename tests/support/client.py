@@ -1,24 +1,35 @@
 """Our own client, as tests use it: on the running server, and on an instance in the process."""
 
 from datetime import date
-from typing import Any
+from typing import Any, TypedDict
 
 import httpx
 
 from ally import Ally, AsyncAlly
-from ally.params import AddressFields, PatientFields
+from ally.params import AddressFields
 from tests.support.inprocess import InProcess
 from tests.support.serving import POSTCODE, Partner
 
+
+class Person(TypedDict):
+    """What has to be known of a patient."""
+
+    firstName: str
+    lastName: str
+    phone: str
+    email: str
+    dateOfBirth: date
+
+
 HOME: AddressFields = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
-ADA: PatientFields = {
+ADA: Person = {
     "firstName": "Ada",
     "lastName": "Lovelace",
     "phone": "+447400123456",
     "email": "ada@example.com",
     "dateOfBirth": date(1985, 12, 10),
 }
-ANNE: PatientFields = {**ADA, "firstName": "Anne", "lastName": "Byron"}
+ANNE: Person = {**ADA, "firstName": "Anne", "lastName": "Byron"}
 
 
 def client_of(partner: Partner, **settings: Any) -> Ally:
@@ -42,7 +53,10 @@ class Within(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode()
-        return self._api.send(request.method, path, headers=request.headers, content=request.read())
+        answer = self._api.send(
+            request.method, path, headers=request.headers, content=request.read()
+        )
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
 class Pauses:

@@ -77,7 +77,7 @@ def ask(
     `ids` fill the template's braces. ValueError says which of them can be no id.
     """
     for each in ids:
-        if each in ("", ".", ".."):
+        if each in ("", ".", "..") or "/" in each:  # servers take %2F for a slash too
             raise ValueError(f"{each!r} is not an id")
     return Request(
         method,

@@ -14,6 +14,7 @@ import httpx
 from ally.errors import (
     AllyError,
     ConnectionFailedError,
+    InvalidRequestError,
     ServerError,
     TimedOutError,
     read_refusal,
@@ -119,10 +120,16 @@ class Call(Generic[T]):
             headers["Content-Type"] = "application/json"
         if self._idempotency_key is not None:
             headers["Idempotency-Key"] = self._idempotency_key
-        query = request.query
+        target = "?".join(filter(None, (request.path, request.query)))
+        try:
+            url = httpx.URL(self._policy.base_url + target)
+        except httpx.InvalidURL:
+            url = None
+        if url is None:  # the parameters, which stand in httpx's own exception, stay unsaid
+            raise InvalidRequestError("The parameters are too long for an address.", **self._sent())
         return httpx.Request(
             request.method,
-            f"{self._policy.base_url}{request.path}{'?' if query else ''}{query}",
+            url,
             headers=headers,
             content=content,
             extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
