@@ -5,11 +5,11 @@ A delivery is signed twice over one secret (`whsec_…`): by the headers of Stan
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
@@ -64,13 +64,12 @@ class _Secret:
 
     @classmethod
     def of(cls, text: str) -> "_Secret":
-        try:
-            if text.startswith(_PREFIX):
-                return cls(
-                    text.encode(), base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-                )
-        except (binascii.Error, ValueError):
-            pass
+        encoded = text.removeprefix(_PREFIX)
+        padding = "=" * (-len(encoded) % 4)  # which is often left out
+        with suppress(ValueError):
+            raw = base64.b64decode(encoded + padding, validate=True)
+            if raw and text.startswith(_PREFIX):
+                return cls(text.encode(), raw)
         raise WebhookVerificationError(
             f"The secret must be that of the webhook endpoint, {_PREFIX}… in base64, without"
             " spaces; it is not an API key.",
