@@ -1,0 +1,45 @@
+"""The Python client of the Ally API: see README.md, and `Ally` and `AsyncAlly`."""
+
+from ally import webhooks
+from ally.client import Ally, AsyncAlly
+from ally.errors import (
+    AllyError,
+    AuthenticationError,
+    ConflictError,
+    ConnectionFailedError,
+    IdempotencyError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    Problem,
+    RateLimitError,
+    RequestFailedError,
+    ServerError,
+    TimedOutError,
+    WebhookVerificationError,
+)
+from ally.pages import AsyncPage, Page
+from ally.version import VERSION as __version__
+
+__all__ = [
+    "Ally",
+    "AllyError",
+    "AsyncAlly",
+    "AsyncPage",
+    "AuthenticationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "IdempotencyError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "Page",
+    "PermissionDeniedError",
+    "Problem",
+    "RateLimitError",
+    "RequestFailedError",
+    "ServerError",
+    "TimedOutError",
+    "WebhookVerificationError",
+    "__version__",
+    "webhooks",
+]
