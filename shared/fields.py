@@ -194,6 +194,8 @@ def _origin(value: str, _: object) -> str:
 
 
 def _digits(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON knows one kind of number
     text = str(value) if type(value) is int else value
     if text is not None and not (isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,15}", text)):
         raise ValueError("must be a whole number")
@@ -233,9 +235,10 @@ def _limits(least: int, most: int) -> StringConstraints:
     return StringConstraints(min_length=least, max_length=most)
 
 
-Line = Annotated[str, _limits(1, 255), checked(one_line)]
+_LINE = Shape(format="line")
+Line = Annotated[str, _limits(1, 255), checked(one_line), _LINE]
 """One line of text."""
-Name = Annotated[str, _limits(2, 100), checked(one_line)]
+Name = Annotated[str, _limits(2, 100), checked(one_line), _LINE]
 """A person's first or last name."""
 Origin = Annotated[
     Line, checked(_origin), Shape(format="origin", examples=["https://www.example.org"])
@@ -246,21 +249,26 @@ EndUserId = Annotated[
     _limits(1, 128),
     checked(one_line),
     Shape(
+        format="line",
         description="The uid of the end user in Firebase Authentication.",
         examples=["kD3xN7qUo2aVbR5tYpWz8sLmE1f2"],
     ),
 ]
 """Who an end user is to a front end: the uid of Firebase Authentication."""
-Note = Annotated[str, _limits(1, 1000), checked(_printable), Shape(description="Several lines.")]
+Note = Annotated[
+    str,
+    _limits(1, 1000),
+    checked(_printable),
+    Shape(description="It may have several lines.", format="text"),
+]
 """Text of several lines."""
 Phone = Annotated[
     str,
     _limits(8, 16),
     checked(_phone),
     Shape(
-        description="A phone number in E.164 form.",
+        description="A phone number in E.164 form: + and 7 to 15 digits.",
         format="e164",
-        pattern=r"^\+[1-9][0-9]{6,14}$",
         examples=["+447700900123"],
     ),
 ]
@@ -317,7 +325,11 @@ Moment = Annotated[datetime, PlainSerializer(clock.isoformat, return_type=str), 
 When = Annotated[
     Moment,
     BeforeValidator(_moment),
-    Shape(description="ISO 8601 with an offset, or a day alone.", format="moment"),
+    Shape(
+        description="ISO 8601 with an offset, or a day alone.",
+        format="moment",
+        examples=["2099-12-31T23:59:00Z"],
+    ),
 ]
 """A moment as a caller sends it: ISO 8601 with an offset, or a day."""
 Timestamp = Annotated[str, _SHOWN]
@@ -342,13 +354,15 @@ def _metadata_key(value: str, _: Intake) -> str:
 Metadata = dict[str, str]
 """The partner's own facts as they are kept: texts by name."""
 MetadataKey = Annotated[str, checked(one_line), checked(_metadata_key)]
-MetadataText = Annotated[str, StringConstraints(max_length=500), checked(_printable)]
+MetadataText = Annotated[
+    str, StringConstraints(max_length=500), checked(_printable), Shape(format="text")
+]
 MetadataChanges = Annotated[
     dict[MetadataKey, MetadataText | None],
     checked(_metadata_size),
     Shape(
         maxProperties=MOST_METADATA,
-        propertyNames={"pattern": rf"^[^\[\]]{{1,{LONGEST_KEY}}}$"},
+        propertyNames={"pattern": rf"^[^\[\]]{{1,{LONGEST_KEY}}}$", "format": "line"},
         examples=[{"ward": "7B"}],
     ),
 ]

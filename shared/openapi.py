@@ -31,6 +31,9 @@ availability, create an appointment.
 A key alone chooses the mode: nothing that is done with a `test_` key ever reaches a patient. Bodies
 are JSON or forms, answers are JSON. Times are UTC. Within a version the API only grows: take
 members and values that you do not know as they come.
+
+A text of the format `line` is one line of printable characters, one of the format `text` may have
+several. White space at both ends is lost. What is optional is unset by null or by an empty text.
 """
 _SECURITY: Json = {
     "apiKey": {

@@ -35,7 +35,12 @@ AT_FIRST: tuple[EndUserPermission, ...] = (
 
 MOST_ORIGINS = 50
 
-DisplayName = Annotated[str, StringConstraints(min_length=2, max_length=40), checked(one_line)]
+DisplayName = Annotated[
+    str,
+    StringConstraints(min_length=2, max_length=40),
+    checked(one_line),
+    Shape(format="line", examples=["Example Health"]),
+]
 """The name that patients read in an SMS: short."""
 Activation = Literal["not_started", "begun", "under_review", "active", "rejected", "suspended"]
 
@@ -43,12 +48,20 @@ Activation = Literal["not_started", "begun", "under_review", "active", "rejected
 class Messaging(Model):
     """How patients are written to: whom they can ask, and how a message ends."""
 
-    supportPhone: Phone | None = None
+    supportPhone: str | None = None
     """The number that patients can call."""
-    supportEmail: Email | None = None
+    supportEmail: str | None = None
     """The address that patients can write to."""
-    signature: Line | None = None
+    signature: str | None = None
     """The line at the end of a message."""
+
+
+class MessagingIn(Messaging):
+    """How patients are written to: whom they can ask, and how a message ends."""
+
+    supportPhone: Phone | None = None
+    supportEmail: Email | None = None
+    signature: Line | None = None
 
 
 class Tenants(Model):
@@ -69,7 +82,7 @@ class OrganisationIn(Model):
 
     displayName: DisplayName
     """The name that patients read in an SMS: keep it short."""
-    messaging: Messaging | None = None
+    messaging: MessagingIn | None = None
     """How patients are written to."""
     frontEndOrigins: Annotated[list[Origin], Field(max_length=MOST_ORIGINS)] = []
     """The origins of the pages from which browsers may call."""

@@ -186,7 +186,7 @@ class Routes:
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Return the route of a request and its path's arguments, or refuse with 404 or 405."""
-        for route in self.routes:
+        for route in self._at(path):
             matched = route.pattern.fullmatch(path) if route.method == method else None
             if matched is not None:
                 return route, matched.groupdict()
@@ -195,11 +195,17 @@ class Routes:
 
     def allowed(self, path: str) -> list[str]:
         """Return the methods that a path takes, or refuse with 404."""
-        declared = [each.method for each in self.routes if each.pattern.fullmatch(path)]
+        declared = [each.method for each in self._at(path)]
         if not declared:
             raise ApiError("route_unknown")
         read = ["HEAD"] if "GET" in declared else []
-        return [*dict.fromkeys(declared), *read, "OPTIONS"]
+        return [*declared, *read, "OPTIONS"]
+
+    def _at(self, path: str) -> list[Route]:
+        """Return the routes of a path. A fixed one is no id of an object, whatever the method."""
+        fits = (each.template for each in self.routes if each.pattern.fullmatch(path))
+        template = next(fits, None)
+        return [each for each in self.routes if each.template == template]
 
 
 def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Route:

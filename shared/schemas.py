@@ -58,6 +58,7 @@ class Schemas:
         self.components: dict[str, Json] = {}
         self._prefixes = prefixes
         self._made_of: dict[type[Model], type[Model]] = {}
+        self._closed: dict[str, bool] = {}
 
     def relate(self, shown: type[Model], sent: type[Model]) -> None:
         """Remember what objects of a kind are made of: the fields of both mean the same."""
@@ -67,13 +68,21 @@ class Schemas:
             for inner_shown, inner_sent in zip(*pair, strict=False):
                 self.relate(inner_shown, inner_sent)
 
+    def _begin(self, name: str, *, closed: bool) -> bool:
+        """Begin a component, unless it is there. None is both of what is sent and what is shown."""
+        if self._closed.setdefault(name, closed) != closed:
+            raise TypeError(f"{name} is both sent and shown: give each a model of its own")
+        if name in self.components:
+            return False
+        self.components[name] = {}
+        return True
+
     # --- What is sent ----------------------------------------------------------------------------
 
     def sent(self, model: type[Model]) -> Json:
         """Return a reference to the schema of what is sent."""
         name = _sent_name(model)
-        if name not in self.components:
-            self.components[name] = {}  # in its place, before what it holds
+        if self._begin(name, closed=True):
             properties = self.sent_fields(model)
             required = [key for key, info in model.model_fields.items() if info.is_required()]
             self.components[name] = {
@@ -117,8 +126,7 @@ class Schemas:
     def shown(self, model: type[Model]) -> Json:
         """Return a reference to the schema of what is shown."""
         name = _shown_name(model)
-        if name not in self.components:
-            self.components[name] = {}  # in its place, before what it holds
+        if self._begin(name, closed=False):
             private = getattr(model, "private", ())
             properties = {
                 field: self._shown_field(model, field)
@@ -277,6 +285,8 @@ def _plain(schema: Any) -> Any:
     # Where a validator stands before a number, pydantic leaves its own names of the bounds.
     renamed = {"ge": "minimum", "le": "maximum"}
     plain = {renamed.get(key, key): _plain(each) for key, each in schema.items() if key != "title"}
+    for pattern, held in plain.pop("patternProperties", {}).items():
+        plain |= {"propertyNames": {"pattern": pattern}, "additionalProperties": held}
     choices = plain.get("anyOf")
     if choices is not None and choices[-1] == {"type": "null"} and "$ref" not in choices[0]:
         (one, _) = choices

@@ -153,6 +153,12 @@ def test_a_wrong_verb_is_405_in_the_envelope(partner: Partner, route: Route) -> 
     assert route.method in answer.headers["Allow"].split(", ")
 
 
+def test_a_fixed_path_is_not_taken_for_the_id_of_an_object(partner: Partner) -> None:
+    answer = partner.send("DELETE", "/v1/patients/search")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "POST, OPTIONS"
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1/", "/v1/nothing", "/v2/patients", "/v1/patients/"]
 )

@@ -71,7 +71,7 @@ def check(method: str, path: str, answer: Answer) -> None:
     body = json.loads(answer.body)
     content = response["content"][kind]
     try:
-        _validator(json.dumps(content["schema"])).validate(body)
+        validator(content["schema"]).validate(body)
     except jsonschema_rs.ValidationError as error:
         raise AssertionError(f"{error.message} at {error.instance_path}: {told}") from None
     if answer.status != 200:
@@ -82,13 +82,17 @@ def check(method: str, path: str, answer: Answer) -> None:
 def _validated(name: str, answer: Answer, told: str) -> Json:
     body: Json = json.loads(answer.body)
     schema = {"$ref": f"#/components/schemas/{name}"}
-    assert _validator(json.dumps(schema)).is_valid(body), told
+    assert validator(schema).is_valid(body), told
     return body
 
 
+def validator(schema: Json) -> jsonschema_rs.Draft202012Validator:
+    """Return the validator of a schema of the document."""
+    return _made(json.dumps(schema))
+
+
 @cache
-def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
-    """Return the validator of a schema of the document, made once."""
+def _made(schema: str) -> jsonschema_rs.Draft202012Validator:
     whole = {**json.loads(schema), "components": DOCUMENT["components"]}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
 
