@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
+NODE_MODULES := tests/tools/node_modules
+
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -11,7 +13,7 @@ run: $(VENV)/run  ## Serve the whole API on https://localhost:8443 (ARGS="--port
 	@$(BIN)/python -m compileall -q functions shared  # without, each start takes twice as long
 	@exec $(BIN)/python -m functions $(ARGS)
 
-test: $(VENV)/dev  ## Run all tests (ARGS="-k words" for some)
+test: $(VENV)/dev tools  ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
 soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns at full size (half an hour)
@@ -39,6 +41,9 @@ format: $(VENV)/dev  ## Format the code and mend what the linter can
 bench: $(VENV)/dev  ## Measure ratios of CPU time and of starts, each pair in one run (ARGS="--only NAME --rounds N")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+release: openapi  ## Keep the OpenAPI document as that of the last release, for later ones to be held against
+	@cp functions/docs/openapi.json docs/released/openapi.json
+
 openapi: $(VENV)/dev  ## Write the OpenAPI documents anew from the code
 	@$(BIN)/python -m functions.openapi
 
@@ -48,8 +53,10 @@ lock: $(VENV)/dev  ## Write the requirements files anew from pyproject.toml
 	    --no-emit-index-url --no-emit-find-links --no-annotate $${extra:+--extra $${extra#-}} \
 	    $$([ "$$extra" = -dev ] && echo --extra local) pyproject.toml -o requirements$$extra.txt; done
 
-clean:  ## Remove the environment and the local state
-	rm -rf $(VENV) .ally
+tools: $(NODE_MODULES)/.package-lock.json  ## Install what the tests run of npm, where there is npm
+
+clean:  ## Remove the environment, the tools and the local state
+	rm -rf $(VENV) .ally $(NODE_MODULES)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -57,10 +64,13 @@ $(BIN)/python:
 	@echo "Making the environment in $(VENV) (once; it takes a minute) …"
 	@$(PYTHON) -m venv $(VENV)
 
+$(NODE_MODULES)/.package-lock.json: tests/tools/package-lock.json
+	@if command -v npm >/dev/null; then cd tests/tools && npm ci --silent; fi  # the tests say what is missing
+
 $(VENV)/run: requirements-local.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@
 
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak test-firebase check format bench openapi lock clean
+.PHONY: help run test soak test-firebase check format bench openapi release tools lock clean

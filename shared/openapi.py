@@ -18,7 +18,7 @@ from shared.models import Deleted, Model, Resource
 from shared.operations import Operation
 from shared.pages import ListQuery
 from shared.receiving import EXPAND
-from shared.refusing import HEADERS, JSON, error_schemas, example, headed, refusal
+from shared.refusing import HEADERS, JSON, MAYBE, error_schemas, example, headed, refusal
 from shared.routes import SITE, Nothing, Route
 from shared.schemas import Json, Schemas, identity, kind_of, pascal, prose
 
@@ -115,8 +115,8 @@ class _Document:
                 "parameters": _common_parameters(),
                 "responses": dict(sorted(self._responses.items())),
                 "headers": {
-                    name: {"description": described, "schema": schema}
-                    for name, (described, schema) in HEADERS.items()
+                    name: {"description": told, "required": name not in MAYBE, "schema": schema}
+                    for name, (told, schema) in HEADERS.items()
                     if f"headers/{name}'" in responses
                 },
                 "examples": {

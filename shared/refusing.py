@@ -46,6 +46,8 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
     "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
     "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
 }
+MAYBE = frozenset({"Ally-Warning", "Link", "Idempotent-Replayed"})
+"""Headers that an answer only has where there is something to say."""
 _TITLES = {
     400: "The request is wrong.",
     401: "No valid key was sent.",

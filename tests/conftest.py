@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import browser as chromium
 from tests.support import emulator as firestore
+from tests.support import tools
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import Backing, Partner, Server, unique_project
@@ -45,10 +46,19 @@ def browser() -> Iterator[chromium.Browser]:
     running.close()
 
 
+@pytest.fixture(scope="session")
+def redocly() -> Path:
+    """The linter of OpenAPI documents. Without it, CI fails and a developer is told."""
+    program = tools.find("redocly")
+    if program is None:
+        (pytest.fail if CI else pytest.skip)(tools.MISSING)
+    return program
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not run."""
     skipped = terminalreporter.stats.get("skipped", [])
-    for missing in (firestore.MISSING, chromium.MISSING):
+    for missing in (firestore.MISSING, chromium.MISSING, tools.MISSING):
         if any(missing in str(report.longrepr) for report in skipped):
             terminalreporter.section("NOT TESTED", red=True, bold=True)
             terminalreporter.line(missing, red=True)

@@ -1,7 +1,10 @@
 """The OpenAPI documents: made from the code, committed, served, and what they say."""
 
 import json
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +51,19 @@ def test_a_document_is_valid(name: str) -> None:
     document = json.loads((FOLDER / name).read_text("utf-8"))
     validate(document)
     assert document["openapi"].startswith({NAMES[0]: "3.1.", NAMES[1]: "3.2."}[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_linter_has_nothing_to_say_of_a_document(redocly: Path, name: str) -> None:
+    ran = subprocess.run(
+        [str(redocly), "lint", "--extends=recommended", "--format=json", str(FOLDER / name)],
+        env={**os.environ, "REDOCLY_TELEMETRY": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(ran.stdout)
+    assert found["totals"] == {"errors": 0, "warnings": 0, "ignored": 0}, found["problems"]
 
 
 @pytest.mark.parametrize("name", NAMES)

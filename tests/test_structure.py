@@ -155,6 +155,12 @@ def test_where_no_emulator_is_found_a_developer_is_told_and_ci_fails(
     assert ("NOT TESTED" in ran.stdout) == (status == 0)
 
 
+def test_the_lock_of_npm_names_no_host() -> None:
+    text = (ROOT / "tests" / "tools" / "package-lock.json").read_text()
+    assert '"integrity": "sha512-' in text
+    assert "://" not in text
+
+
 def test_lock_files_pin_hashes_and_name_no_host() -> None:
     for name in ("requirements.txt", "requirements-local.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()

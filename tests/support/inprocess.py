@@ -20,6 +20,7 @@ from shared.limits import Limiter
 from shared.origins import Origins
 from shared.service import Service
 from shared.settings import Mode
+from tests.support.conformity import conforming
 from tests.support.serving import Backing, Json
 
 APPLICATION = application(discover())
@@ -155,7 +156,9 @@ class InProcess:
                 ) as client:
                     headers = httpx.Headers(options.pop("headers", {}))
                     headers.setdefault("Authorization", str(self.key))
-                    return await client.request(method, path, headers=headers, **options)
+                    return conforming(
+                        await client.request(method, path, headers=headers, **options)
+                    )
 
         return self._backing.run(act)
 

@@ -35,6 +35,7 @@ from shared.service import Service, open_service
 from shared.settings import Mode, load
 from shared.store import Ref
 from shared.tasks import standard_tasks
+from tests.support.conformity import conforming
 from tests.support.id_tokens import claims, signer
 from tests.support.processes import ROOT, Process, free_port
 
@@ -156,7 +157,7 @@ class Server:
         headers = {**options.pop("headers", {})}
         if key is not None:
             headers["Authorization"] = str(key)
-        return self._http.request(method, path, headers=headers, **options)
+        return conforming(self._http.request(method, path, headers=headers, **options))
 
     def stop(self) -> int:
         self.close()
