@@ -309,7 +309,11 @@ class _Document:
             for model in (target.route.query, target.route.body)
         )
         link: Json = {"parameters": query} if query else {}
-        return link | ({"requestBody": body} if body else {})
+        if body:
+            # In words: a link gives a body as a whole, and some generators read only a text there.
+            told = (f"`{name}` is `{at}`" for name, at in body.items())
+            link["description"] = f"In the body, {' and '.join(told)}."
+        return link
 
     def _refusals(self, each: Operation) -> Json:
         groups: dict[int, list[Code]] = {}
@@ -337,6 +341,8 @@ class _Document:
                 "summary": when.partition(".")[0],
                 "description": told,
                 "x-ally-status": "planned",
+                # Generators of clients make a method to call of whatever is not marked so.
+                "x-internal": True,
                 "security": [],
                 "requestBody": {
                     "required": True,
