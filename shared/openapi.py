@@ -168,19 +168,15 @@ class _Document:
             }
         fields = self._schemas.sent_fields(route.query)
         self._list_fields(route, route.query, fields)
-        for name, schema in fields.items():
-            # What is left out of a query is unset: nobody writes null there.
-            plain = _without_null(schema)
-            parameter = {
+        for name, schema in self._flat(fields):
+            known = route.query.model_fields.get(name)
+            yield {
                 "name": name,
                 "in": "query",
-                "required": route.query.model_fields[name].is_required(),
-                "description": plain.pop("description"),
-                "schema": plain,
+                "required": known is not None and known.is_required(),
+                "description": schema.pop("description"),
+                "schema": schema,
             }
-            if "$ref" in plain:
-                parameter |= {"style": "deepObject", "explode": True}
-            yield parameter
         if paths := list(each.expansions()):
             yield {
                 "name": EXPAND,
@@ -198,6 +194,23 @@ class _Document:
             yield {"$ref": "#/components/parameters/Idempotency-Key"}
         if not each.public:
             yield {"$ref": "#/components/parameters/Ally-Version"}
+
+    def _flat(self, fields: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+        """Yield the parameters of a query.
+
+        What is left out of one is unset: nobody writes null there. Of an object each member is a
+        parameter, `createdAt[gte]`: clients made by generators cannot send an object.
+        """
+        for name, schema in fields.items():
+            plain = _without_null(schema)
+            if "$ref" not in plain:
+                yield name, plain
+                continue
+            members = self._schemas.components[plain["$ref"].rpartition("/")[2]]["properties"]
+            for member, each in members.items():
+                inner = _without_null(each)
+                told = f"{plain['description']} {inner['description']}"
+                yield f"{name}[{member}]", {**inner, "description": told}
 
     def _list_fields(self, route: Route, model: type[Model], fields: dict[str, Json]) -> None:
         """Say of a list's parameters what depends on what is listed."""
