@@ -171,19 +171,15 @@ class _Document:
             }
         fields = self._schemas.sent_fields(route.query)
         self._list_fields(route, route.query, fields)
-        for name, schema in fields.items():
-            # What is left out of a query is unset: nobody writes null there.
-            plain = _without_null(schema)
-            parameter = {
+        for name, schema in self._flat(fields):
+            known = route.query.model_fields.get(name)
+            yield {
                 "name": name,
                 "in": "query",
-                "required": route.query.model_fields[name].is_required(),
-                "description": plain.pop("description"),
-                "schema": plain,
+                "required": known is not None and known.is_required(),
+                "description": schema.pop("description"),
+                "schema": schema,
             }
-            if "$ref" in plain:
-                parameter |= {"style": "deepObject", "explode": True}
-            yield parameter
         if paths := list(each.expansions()):
             yield {
                 "name": EXPAND,
@@ -201,6 +197,23 @@ class _Document:
             yield {"$ref": "#/components/parameters/Idempotency-Key"}
         if not each.public:
             yield {"$ref": "#/components/parameters/Ally-Version"}
+
+    def _flat(self, fields: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+        """Yield the parameters of a query.
+
+        What is left out of one is unset: nobody writes null there. Of an object each member is a
+        parameter, `createdAt[gte]`: clients made by generators cannot send an object.
+        """
+        for name, schema in fields.items():
+            plain = _without_null(schema)
+            if "$ref" not in plain:
+                yield name, plain
+                continue
+            members = self._schemas.components[plain["$ref"].rpartition("/")[2]]["properties"]
+            for member, each in members.items():
+                inner = _without_null(each)
+                told = f"{plain['description']} {inner['description']}"
+                yield f"{name}[{member}]", {**inner, "description": told}
 
     def _list_fields(self, route: Route, model: type[Model], fields: dict[str, Json]) -> None:
         """Say of a list's parameters what depends on what is listed."""
@@ -312,7 +325,11 @@ class _Document:
             for model in (target.route.query, target.route.body)
         )
         link: Json = {"parameters": query} if query else {}
-        return link | ({"requestBody": body} if body else {})
+        if body:
+            # In words: a link gives a body as a whole, and some generators read only a text there.
+            told = (f"`{name}` is `{at}`" for name, at in body.items())
+            link["description"] = f"In the body, {' and '.join(told)}."
+        return link
 
     def _refusals(self, each: Operation) -> Json:
         groups: dict[int, list[Code]] = {}
@@ -340,6 +357,8 @@ class _Document:
                 "summary": when.partition(".")[0],
                 "description": told,
                 "x-ally-status": "planned",
+                # Generators of clients make a method to call of whatever is not marked so.
+                "x-internal": True,
                 "security": [],
                 "requestBody": {
                     "required": True,

@@ -100,7 +100,7 @@ def refusal(status: int, codes: Iterable[Code], *, replayed: bool) -> Json:
         "description": f"{_TITLES[status]} Codes: {listed}.",
         "headers": headed(headers),
         "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/Error"}, "examples": named},
+            JSON: {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}, "examples": named},
             PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}},
         },
     }
@@ -116,7 +116,11 @@ def example(name: str) -> Json:
 
 
 def error_schemas() -> Json:
-    """Return the schemas of errors: what every refusal has is required, the rest may be missing."""
+    """Return the schemas of errors: what every refusal has is required, the rest may be missing.
+
+    Each has a name, which is that of a class in a client made by a generator; `Error` is not one,
+    for some languages have it already.
+    """
     text: Json = {"type": "string"}
     wrong = {
         "code": {**text, "description": "What is wrong, for programs: a code of the list."},
@@ -135,29 +139,37 @@ def error_schemas() -> Json:
         "errors": {
             "type": "array",
             "description": "All wrong parameters of the request, the first of them first.",
-            "items": {
-                "type": "object",
-                "properties": wrong,
-                "required": ["code", "message", "fix"],
-            },
+            "items": {"$ref": "#/components/schemas/WrongParameter"},
         },
         "request_log_url": {**text, "description": "Where the dashboard shows the request."},
         "request_id": {**text, "description": "Names the request in our logs."},
     }
     required = ["code", "fix", "request_id"]
-    error = {
-        "type": "object",
-        "description": "What went wrong, and what to do.",
-        "properties": {"type": kind, **wrong, "doc_url": page, **common},
-        "required": ["type", "message", *required],
-    }
     others = {name: each for name, each in wrong.items() if name != "message"}
     return {
-        "Error": {
+        "ErrorEnvelope": {
             "type": "object",
-            "description": "Why a request was refused. Members that say nothing are left out.",
-            "properties": {"error": error},
+            "description": "Why a request was refused.",
+            "properties": {
+                "error": {
+                    "$ref": "#/components/schemas/ErrorDetails",
+                    "description": "What went wrong.",
+                }
+            },
             "required": ["error"],
+        },
+        "ErrorDetails": {
+            "type": "object",
+            "description": "What went wrong, and what to do. Members that say nothing are left"
+            " out.",
+            "properties": {"type": kind, **wrong, "doc_url": page, **common},
+            "required": ["type", "message", *required],
+        },
+        "WrongParameter": {
+            "type": "object",
+            "description": "What is wrong with one parameter of a request.",
+            "properties": wrong,
+            "required": ["code", "message", "fix"],
         },
         "Problem": {
             "type": "object",

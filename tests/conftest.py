@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import browser as chromium
 from tests.support import emulator as firestore
-from tests.support import tools
+from tests.support import generators, tools
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import Backing, Partner, Server, unique_project
@@ -55,10 +55,20 @@ def redocly() -> Path:
     return program
 
 
+@pytest.fixture(scope="session")
+def generated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> generators.Client:
+    """A generated client in a language. Without a generator, CI fails and a developer is told."""
+    if not generators.found():
+        (pytest.fail if CI else pytest.skip)(generators.MISSING)
+    return generators.LANGUAGES[request.param](tmp_path_factory.mktemp(request.param))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not run."""
     skipped = terminalreporter.stats.get("skipped", [])
-    for missing in (firestore.MISSING, chromium.MISSING, tools.MISSING):
+    for missing in (firestore.MISSING, chromium.MISSING, tools.MISSING, generators.MISSING):
         if any(missing in str(report.longrepr) for report in skipped):
             terminalreporter.section("NOT TESTED", red=True, bold=True)
             terminalreporter.line(missing, red=True)

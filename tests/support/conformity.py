@@ -53,7 +53,7 @@ def check(method: str, path: str, answer: Answer) -> None:
     assert not missing, f"without the headers {missing}: {told}"
     if found is None:
         if path.startswith("/v1") and method in ("GET", "POST", "PATCH", "DELETE"):
-            error = _validated("Error", answer, told) if answer.status != 200 else None
+            error = _validated("ErrorEnvelope", answer, told) if answer.status != 200 else None
             assert error is not None, f"what is not described worked: {told}"
             assert error["error"]["code"] in NOWHERE, f"is not described: {told}"
         return
