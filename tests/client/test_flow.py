@@ -137,3 +137,19 @@ def test_the_flow_awaited(partner: Partner) -> None:
             assert (await ally.appointments.get(booked.id)).status == "cancelled"
 
     asyncio.run(flow())
+
+
+def test_an_end_user_owns_patients_and_is_revoked(ally: Ally) -> None:
+    owned = ally.patients.create(**ADA, endUserId="ada-1")
+    ally.patients.create(**ANNE)
+    assert ally.patients.list(endUserId="ada-1").data == [owned]
+    revoked = ally.end_users.revoke("ada-1")
+    assert (revoked.endUserId, revoked.object) == ("ada-1", "end_user")
+
+
+@pytest.mark.parametrize("backing", ["local"], indirect=True)
+def test_a_local_api_makes_the_token_of_an_end_user(ally: Ally, partner: Partner) -> None:
+    assert partner.tenant
+    made = ally.test_helpers.create_end_user_token(endUserId="ada-1")
+    assert made.token is not None
+    assert made.token not in repr(made)

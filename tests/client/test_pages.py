@@ -87,7 +87,7 @@ def test_an_empty_list_is_walked_at_once(ally: Ally) -> None:
 def test_a_search_goes_on_with_what_it_sought(ally: Ally) -> None:
     found = [ally.patients.create(**ADA).id for _ in range(3)]
     ally.patients.create(**ANNE)
-    walked = ally.patients.search(name="ada", limit=1, expand=[])
+    walked = ally.patients.search(name="ada", limit=1)
     assert [each.id for each in walked] == found[::-1]
 
 

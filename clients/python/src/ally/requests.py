@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 Method = Literal["GET", "POST", "DELETE"]
 
-OPTIONS = WriteOptions.__annotations__.keys() - {"expand"}
+OPTIONS = WriteOptions.__annotations__.keys()
 """What is said to the client, and not to the API."""
 
 
