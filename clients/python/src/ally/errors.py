@@ -178,7 +178,7 @@ def read_refusal(status: int, text: str, *, request_id: str | None, **sent: Any)
         type=kind,
         code=_text(own, "code"),
         param=_text(own, "param"),
-        errors=tuple(_wrong(each) for each in own.get("errors") or () if isinstance(each, dict)),
+        errors=_all_wrong(own.get("errors")),
         fix=_text(own, "fix"),
         doc_url=_text(own, "doc_url"),
         request_log_url=_text(own, "request_log_url"),
@@ -199,7 +199,7 @@ def _class_of(status: int, kind: str | None) -> type[AllyError]:
 def _object(text: str) -> dict[str, Any]:
     try:
         written = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return written if isinstance(written, dict) else {}
 
@@ -207,6 +207,11 @@ def _object(text: str) -> dict[str, Any]:
 def _text(written: Mapping[str, Any], name: str) -> str | None:
     value = written.get(name)
     return value if isinstance(value, str) else None
+
+
+def _all_wrong(listed: object) -> tuple[WrongParameter, ...]:
+    members = listed if isinstance(listed, list) else []
+    return tuple(_wrong(each) for each in members if isinstance(each, dict))
 
 
 def _wrong(written: Mapping[str, Any]) -> WrongParameter:
