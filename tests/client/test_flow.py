@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -153,3 +154,10 @@ def test_a_local_api_makes_the_token_of_an_end_user(ally: Ally, partner: Partner
     made = ally.test_helpers.create_end_user_token(endUserId="ada-1")
     assert made.token is not None
     assert made.token not in repr(made)
+
+
+def test_threads_share_a_client(ally: Ally) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: ally.patients.create(**ADA), range(24)))
+    assert {each.id for each in ally.patients.list(limit=7)} == {each.id for each in made}
+    assert len({each.id for each in made}) == 24
