@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -137,3 +138,26 @@ def test_the_flow_awaited(partner: Partner) -> None:
             assert (await ally.appointments.get(booked.id)).status == "cancelled"
 
     asyncio.run(flow())
+
+
+def test_an_end_user_owns_patients_and_is_revoked(ally: Ally) -> None:
+    owned = ally.patients.create(**ADA, endUserId="ada-1")
+    ally.patients.create(**ANNE)
+    assert ally.patients.list(endUserId="ada-1").data == [owned]
+    revoked = ally.end_users.revoke("ada-1")
+    assert (revoked.endUserId, revoked.object) == ("ada-1", "end_user")
+
+
+@pytest.mark.parametrize("backing", ["local"], indirect=True)
+def test_a_local_api_makes_the_token_of_an_end_user(ally: Ally, partner: Partner) -> None:
+    assert partner.tenant
+    made = ally.test_helpers.create_end_user_token(endUserId="ada-1")
+    assert made.token is not None
+    assert made.token not in repr(made)
+
+
+def test_threads_share_a_client(ally: Ally) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: ally.patients.create(**ADA), range(24)))
+    assert {each.id for each in ally.patients.list(limit=7)} == {each.id for each in made}
+    assert len({each.id for each in made}) == 24

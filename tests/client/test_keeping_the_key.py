@@ -30,6 +30,15 @@ def test_a_client_is_printed_without_its_key_and_not_pickled_or_copied(make: Mak
             leave(client)
 
 
+def printed(error: BaseException) -> str:
+    """Return the traceback of an exception with the variables of all frames but the caller's."""
+    assert error.__traceback__ is not None
+    within = error.__traceback__.tb_next  # the test's own frame has the key, of course
+    return "".join(
+        traceback.TracebackException(type(error), error, within, capture_locals=True).format()
+    )
+
+
 @pytest.mark.parametrize(
     "act",
     [
@@ -46,16 +55,24 @@ def test_what_an_exception_prints_has_no_key_not_even_with_the_variables_of_our_
         with pytest.raises(AllyError) as caught:
             ally.patients.create(**ADA, key=KEY)
         error = caught.value
-    assert error.__traceback__ is not None
-    within = error.__traceback__.tb_next  # this test's own frame has it, of course
-    ours = traceback.TracebackException(type(error), error, within, capture_locals=True)
-    printed = "".join(ours.format())
-    assert "in _exchange" in printed
-    for text in (printed, str(error), repr(error), repr(vars(error)), repr(pickle.dumps(error))):
+    trace = printed(error)
+    assert "in _exchange" in trace
+    for text in (trace, str(error), repr(error), repr(vars(error)), repr(pickle.dumps(error))):
         assert SECRET not in text
         assert "ada@example.com" not in text
     assert error.__cause__ is None
     assert error.__context__ is None
+
+
+def test_what_is_refused_before_it_is_sent_has_no_key_in_our_frames_either() -> None:
+    with Ally(OTHER, base_url="http://localhost:1") as ally:
+        with pytest.raises(ValueError, match="idempotency_key") as caught:
+            ally.patients.create(**ADA, idempotency_key="a\nb", key=KEY)
+        with pytest.raises(AllyError, match="too long") as long:
+            ally.patients.list(externalRef="Zanzibar" * 10_000, key=KEY)
+    for error in (caught.value, long.value):
+        assert SECRET not in printed(error)
+        assert "Zanzibar" not in str(error)
 
 
 def test_the_log_says_what_happened_without_keys_queries_or_bodies(
@@ -130,6 +147,7 @@ def test_the_key_of_one_request_is_looked_at_too() -> None:
         "",
         "https://me:secret@api.ally.example",
         "https://api.ally.example?x=1",
+        "https://[::1",
     ],
 )
 def test_a_key_is_not_sent_in_the_open(make: Make, address: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import httpx
 
 from ally import Ally, AsyncAlly
-from ally.params import AddressFields
+from ally.params import AddressInput
 from tests.support.inprocess import InProcess
 from tests.support.serving import POSTCODE, Partner
 
@@ -21,7 +21,7 @@ class Person(TypedDict):
     dateOfBirth: date
 
 
-HOME: AddressFields = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
+HOME: AddressInput = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
 ADA: Person = {
     "firstName": "Ada",
     "lastName": "Lovelace",

@@ -11,12 +11,12 @@ from ally.errors import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
-    Problem,
     RateLimitError,
     RequestFailedError,
     ServerError,
     TimedOutError,
     WebhookVerificationError,
+    WrongParameter,
 )
 from ally.pages import AsyncPage, Page
 from ally.version import VERSION as __version__
@@ -34,12 +34,12 @@ __all__ = [
     "NotFoundError",
     "Page",
     "PermissionDeniedError",
-    "Problem",
     "RateLimitError",
     "RequestFailedError",
     "ServerError",
     "TimedOutError",
     "WebhookVerificationError",
+    "WrongParameter",
     "__version__",
     "webhooks",
 ]

@@ -7,15 +7,18 @@ import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import httpx
 
+from ally.keys import Key
 from ally.resources import Resources
-from ally.sending import AsyncSender, Key, Policy, Sender
+from ally.sending import AsyncSender, Policy, Sender
 
 BASE_URL = "https://api.ally.example"
+"""The address that the documentation names; a deployment has one of its own."""
 TIMEOUT = 30.0
 MAX_RETRIES = 2
 MAX_WAIT = 60.0
@@ -109,7 +112,9 @@ class AsyncAlly(Resources[AsyncSender]):
 
 def _safe(base_url: str) -> str:
     """Return an address that a key may be sent to: over TLS, or on this machine."""
-    url = httpx.URL(base_url)
+    url = httpx.URL()
+    with suppress(httpx.InvalidURL):
+        url = httpx.URL(base_url)
     local = url.scheme == "http" and _LOOPBACK.fullmatch(url.host)
     if not (url.host and (url.scheme == "https" or local)):
         raise ValueError("base_url must be https://…: a key is never sent over plain HTTP.")

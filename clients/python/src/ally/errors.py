@@ -26,7 +26,7 @@ LONGEST_QUOTE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class WrongParameter:
     """One wrong parameter of a request. `param` is its name, such as `address[postcode]`."""
 
     code: str | None = None
@@ -52,9 +52,10 @@ class AllyError(Exception):
         type: str | None = None,  # noqa: A002 - the name that it has in the answer
         code: str | None = None,
         param: str | None = None,
-        errors: tuple[Problem, ...] = (),
+        errors: tuple[WrongParameter, ...] = (),
         fix: str | None = None,
         doc_url: str | None = None,
+        request_log_url: str | None = None,
         request_id: str | None = None,
         http_status: int | None = None,
         retry_after: float | None = None,
@@ -69,6 +70,7 @@ class AllyError(Exception):
         self.errors = errors
         self.fix = fix
         self.doc_url = doc_url
+        self.request_log_url = request_log_url
         self.request_id = request_id
         self.http_status = http_status
         self.retry_after = retry_after
@@ -176,9 +178,10 @@ def read_refusal(status: int, text: str, *, request_id: str | None, **sent: Any)
         type=kind,
         code=_text(own, "code"),
         param=_text(own, "param"),
-        errors=tuple(_problem(each) for each in own.get("errors") or () if isinstance(each, dict)),
+        errors=_all_wrong(own.get("errors")),
         fix=_text(own, "fix"),
         doc_url=_text(own, "doc_url"),
+        request_log_url=_text(own, "request_log_url"),
         request_id=_text(own, "request_id") or request_id,
         http_status=status,
         **sent,
@@ -196,7 +199,7 @@ def _class_of(status: int, kind: str | None) -> type[AllyError]:
 def _object(text: str) -> dict[str, Any]:
     try:
         written = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return written if isinstance(written, dict) else {}
 
@@ -206,8 +209,13 @@ def _text(written: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _problem(written: Mapping[str, Any]) -> Problem:
-    return Problem(*(_text(written, name) for name in ("code", "message", "param", "fix")))
+def _all_wrong(listed: object) -> tuple[WrongParameter, ...]:
+    members = listed if isinstance(listed, list) else []
+    return tuple(_wrong(each) for each in members if isinstance(each, dict))
+
+
+def _wrong(written: Mapping[str, Any]) -> WrongParameter:
+    return WrongParameter(*(_text(written, name) for name in ("code", "message", "param", "fix")))
 
 
 def _quote(status: int, text: str) -> str:

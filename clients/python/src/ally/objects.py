@@ -56,6 +56,14 @@ class Messaging(Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Tenants(Plain):
+    """The Firebase tenants that an organisation's end users sign in to, one for each mode."""
+
+    test: str | None = None
+    live: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Organisation(Resource):
     """A body that has an account. `activation` is how far it is on its way to live mode."""
 
@@ -64,6 +72,9 @@ class Organisation(Resource):
     activation: str
     messaging: Messaging | None = None
     cancellationNoticeHours: int
+    frontEndOrigins: list[str]
+    endUserPermissions: list[str]
+    firebaseTenants: Tenants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -93,6 +104,7 @@ class Patient(Resource):
     chi: str | None = None
     hsc: str | None = None
     externalRef: str | None = None
+    endUserId: str | None = None
     note: str | None = None
     address: Address | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -175,6 +187,7 @@ class Appointment(Resource):
     status: str
     patientId: str
     taskId: str
+    endUserId: str | None = None
     phone: str
     location: Location
     windowId: str | None = None
@@ -198,6 +211,7 @@ class Cancellation(Resource):
     """The record of one appointment's cancellation; `appointment` is an expansion."""
 
     appointmentId: str
+    endUserId: str | None = None
     cancellingEntity: str
     reasonCode: str
     note: str | None = None
@@ -212,6 +226,23 @@ class CancellationReason(Resource):
     code: str
     description: str
     charge: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EndUser(Resource):
+    """A person signed in to your front end, whose sessions until `revokedAt` have ended."""
+
+    endUserId: str
+    revokedAt: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EndUserToken(Resource):
+    """The ID token that an end user has after signing in, made for a test."""
+
+    endUserId: str
+    token: str | None = None
+    expiresAt: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -235,7 +266,10 @@ class ApiKey(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EventData(Plain):
-    """What an event tells of: the object as far as it is told, and what it was before."""
+    """What an event tells of: the object as far as it is told, and what it was before.
+
+    Both are as JSON has them, since later versions tell of other kinds of objects too.
+    """
 
     object: dict[str, Any]
     previous_attributes: dict[str, Any] | None = None

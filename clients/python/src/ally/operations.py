@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
+from ally.keys import Key
 from ally.pages import AsyncPages, Page
 from ally.requests import Request
 from ally.sending import AsyncSender, Sender
@@ -37,8 +38,10 @@ class _Described(Generic[P, T]):
 
         @wraps(self.describe)
         def method(*args: Any, **given: Any) -> Any:
+            if "key" in given:
+                given["key"] = Key(given["key"])
             request = self.describe(resource, *args, **given)
-            del args, given  # so that no traceback shows what was said, or with which key
+            del args, given  # so that a traceback with its variables tells nothing of patients
             return send(request)
 
         return method

@@ -17,7 +17,7 @@ class _Cut(Generic[T]):
     def __init__(self, request: Request[T], batch: Batch[T]) -> None:
         self.data, self.has_more = batch
         self._request = request
-        self._backwards = "ending_before" in request.params
+        self._backwards = request.params.get("ending_before") is not None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.data)} of {self._request.template})"
@@ -30,7 +30,7 @@ class _Cut(Generic[T]):
     @property
     def has_previous(self) -> bool:
         """Whether there are objects before this page."""
-        came_from = "starting_after" in self._request.params
+        came_from = self._request.params.get("starting_after") is not None
         return bool(self.data) and (self.has_more if self._backwards else came_from)
 
     def _following(self) -> Request[T]:
@@ -43,7 +43,7 @@ class _Cut(Generic[T]):
 class Page(_Cut[T]):
     """A page of a list. `data` is this page; iterating goes on through all that follow.
 
-    An object that is made while the walk goes on is neither missed nor repeated.
+    Objects that are made meanwhile make the walk neither skip nor repeat another.
     """
 
     def __init__(self, sender: "Sender", request: Request[T], batch: Batch[T]) -> None:

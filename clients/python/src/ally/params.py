@@ -20,14 +20,12 @@ Access = Literal["none", "read", "write"]
 class Options(TypedDict, total=False):
     """What each request can be told beside its parameters.
 
-    `key` replaces the client's key, `timeout` (seconds) and `max_retries` its settings. `expand`
-    names what is to be shown in full: `["patient"]`, in a list `["data.patient"]`.
+    `key` replaces the client's key, `timeout` (seconds) and `max_retries` its settings.
     """
 
     key: str
     timeout: float
     max_retries: int
-    expand: Sequence[str]
 
 
 class WriteOptions(Options, total=False):
@@ -37,6 +35,16 @@ class WriteOptions(Options, total=False):
     """
 
     idempotency_key: str
+
+
+class Expand(TypedDict, total=False):
+    """What is to be shown in full, such as `["patient"]`, or in a list `["data.patient"]`."""
+
+    expand: Sequence[str]
+
+
+class ReadOptions(Options, Expand, total=False):
+    """What a request for an object that names others can be told."""
 
 
 class PageOptions(Options, total=False):
@@ -66,7 +74,7 @@ class ListOptions(PageOptions, total=False):
 # --- Organisations -------------------------------------------------------------------------------
 
 
-class MessagingFields(TypedDict, total=False):
+class MessagingInput(TypedDict, total=False):
     """How patients are written to: whom they can ask, and how a message ends."""
 
     supportPhone: str | None
@@ -75,16 +83,18 @@ class MessagingFields(TypedDict, total=False):
 
 
 class OrganisationChanges(WriteOptions, total=False):
-    """What can be changed of an organisation."""
+    """What can be changed of an organisation, and what its front ends may do."""
 
     displayName: str
-    messaging: MessagingFields | None
+    messaging: MessagingInput | None
+    frontEndOrigins: Sequence[str]
+    endUserPermissions: Sequence[str]
 
 
 # --- Patients ------------------------------------------------------------------------------------
 
 
-class AddressFields(TypedDict, total=False):
+class AddressInput(TypedDict, total=False):
     """A place in the United Kingdom. It replaces an old one as a whole."""
 
     line1: Required[str]
@@ -105,18 +115,19 @@ class PatientOptional(WriteOptions, total=False):
     hsc: str | None
     externalRef: str | None
     note: str | None
-    address: AddressFields | Address | None
+    address: AddressInput | Address | None
     metadata: Metadata | None
 
 
-class PatientFields(PatientOptional, total=False):
-    """A new patient. `phone` is in E.164 form."""
+class PatientInput(PatientOptional, total=False):
+    """A new patient. `phone` is in E.164 form, `endUserId` who signs in to your front end."""
 
     firstName: Required[str]
     lastName: Required[str]
     phone: Required[str]
     email: Required[str]
     dateOfBirth: Required[Day]
+    endUserId: str | None
 
 
 class PatientChanges(PatientOptional, total=False):
@@ -130,9 +141,10 @@ class PatientChanges(PatientOptional, total=False):
 
 
 class PatientQuery(ListOptions, total=False):
-    """What patients can be listed by."""
+    """What patients can be listed by. `endUserId` is the person signed in to your front end."""
 
     externalRef: str
+    endUserId: str
 
 
 class PatientSearch(PatientQuery, total=False):
@@ -169,19 +181,19 @@ class CoverageQuery(Options, total=False):
 # --- Appointments --------------------------------------------------------------------------------
 
 
-class LocationFields(TypedDict):
+class LocationInput(TypedDict):
     """Where an appointment takes place."""
 
-    address: AddressFields | Address
+    address: AddressInput | Address
 
 
-class AppointmentFields(WriteOptions, total=False):
+class AppointmentInput(WriteOptions, Expand, total=False):
     """A new appointment. `phone` is whom to call about the visit, in E.164 form."""
 
     patientId: Required[str]
     taskId: Required[str]
     phone: Required[str]
-    location: Required[LocationFields]
+    location: Required[LocationInput]
     windowId: str | None
     externalRef: str | None
     note: str | None
@@ -191,36 +203,46 @@ class AppointmentFields(WriteOptions, total=False):
     metadata: Metadata | None
 
 
-class AppointmentChanges(WriteOptions, total=False):
+class AppointmentChanges(WriteOptions, Expand, total=False):
     """What can be changed of an appointment while it stays in its window."""
 
     phone: str
-    location: LocationFields
+    location: LocationInput
     externalRef: str | None
     note: str | None
     metadata: Metadata | None
 
 
-class AppointmentQuery(ListOptions, total=False):
+class AppointmentQuery(ListOptions, Expand, total=False):
     """What appointments can be listed by."""
 
     patientId: str
+    endUserId: str
     status: Literal["scheduling", "scheduled", "in_progress", "completed", "cancelled", "failed"]
     externalRef: str
 
 
-class Rescheduling(WriteOptions):
+class Rescheduling(WriteOptions, Expand, total=False):
     """The window to move to."""
 
-    windowId: str
+    windowId: Required[str]
 
 
-class CancellationFields(WriteOptions, total=False):
+class CancellationInput(WriteOptions, Expand, total=False):
     """Who cancels, and why: a `code` of the cancellation reasons."""
 
     cancellingEntity: Required[Literal["organisation", "patient"]]
     reasonCode: Required[str]
     note: str | None
+
+
+# --- End users -----------------------------------------------------------------------------------
+
+
+class EndUserTokenInput(WriteOptions, total=False):
+    """Whose token is wanted."""
+
+    endUserId: Required[str]
 
 
 # --- Keys ----------------------------------------------------------------------------------------
@@ -235,7 +257,7 @@ class ApiKeyOptional(WriteOptions, total=False):
     expiresAt: Moment | None
 
 
-class ApiKeyFields(ApiKeyOptional, total=False):
+class ApiKeyInput(ApiKeyOptional, total=False):
     """A new key. What is left out is as in the key that makes it."""
 
     name: Required[str]
@@ -248,7 +270,7 @@ class ApiKeyChanges(ApiKeyOptional, total=False):
     name: str
 
 
-class RollFields(WriteOptions, total=False):
+class RollInput(WriteOptions, total=False):
     """How long the old key stays valid beside the new one, 24 hours unless told."""
 
     overlap: Literal["0", "1h", "24h", "7d"]

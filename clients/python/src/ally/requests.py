@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 Method = Literal["GET", "POST", "DELETE"]
 
-OPTIONS = WriteOptions.__annotations__.keys() - {"expand"}
+OPTIONS = WriteOptions.__annotations__.keys()
 """What is said to the client, and not to the API."""
 
 
@@ -45,13 +45,12 @@ class Request(Generic[T]):
         return replace(self, params=kept)
 
     @property
-    def query(self) -> str:
-        """The query string, in brackets where a parameter has parts."""
+    def target(self) -> str:
+        """The path and the query string, with brackets where a parameter has parts."""
         if self.method == "POST":
-            return ""
-        return urlencode(
-            [pair for name, value in self.params.items() for pair in _pairs(name, value)]
-        )
+            return self.path
+        pairs = [pair for name, value in self.params.items() for pair in _pairs(name, value)]
+        return f"{self.path}?{urlencode(pairs)}" if pairs else self.path
 
     @property
     def body(self) -> Any:

@@ -9,6 +9,8 @@ from ally.objects import (
     CancellationReason,
     Coverage,
     Deleted,
+    EndUser,
+    EndUserToken,
     Organisation,
     Patient,
     Task,
@@ -17,23 +19,25 @@ from ally.objects import (
 from ally.operations import ResourceOf, S, listing, operation
 from ally.params import (
     ApiKeyChanges,
-    ApiKeyFields,
+    ApiKeyInput,
     AppointmentChanges,
-    AppointmentFields,
+    AppointmentInput,
     AppointmentQuery,
     AvailabilityQuery,
-    CancellationFields,
+    CancellationInput,
     CoverageQuery,
+    EndUserTokenInput,
     ListOptions,
     Options,
     OrganisationChanges,
     PageOptions,
     PatientChanges,
-    PatientFields,
+    PatientInput,
     PatientQuery,
     PatientSearch,
+    ReadOptions,
     Rescheduling,
-    RollFields,
+    RollInput,
     WriteOptions,
 )
 from ally.requests import Request, ask
@@ -64,7 +68,7 @@ class Patients(ResourceOf[S]):
     """The people who receive care."""
 
     @operation
-    def create(self, **given: Unpack[PatientFields]) -> Request[Patient]:
+    def create(self, **given: Unpack[PatientInput]) -> Request[Patient]:
         """Create a patient."""
         return ask("POST", "/v1/patients", Patient, given)
 
@@ -133,7 +137,7 @@ class Appointments(ResourceOf[S]):
     """Visits: a practitioner meets a patient in a window to do a task."""
 
     @operation
-    def create(self, **given: Unpack[AppointmentFields]) -> Request[Appointment]:
+    def create(self, **given: Unpack[AppointmentInput]) -> Request[Appointment]:
         """Request an appointment in a window of `availability.list`."""
         return ask("POST", "/v1/appointments", Appointment, given)
 
@@ -143,7 +147,7 @@ class Appointments(ResourceOf[S]):
         return ask("GET", "/v1/appointments", Appointment, given)
 
     @operation
-    def get(self, appointment: str, /, **given: Unpack[Options]) -> Request[Appointment]:
+    def get(self, appointment: str, /, **given: Unpack[ReadOptions]) -> Request[Appointment]:
         """Return an appointment."""
         return ask("GET", "/v1/appointments/{}", Appointment, given, appointment)
 
@@ -163,13 +167,15 @@ class Appointments(ResourceOf[S]):
 
     @operation
     def cancel(
-        self, appointment: str, /, **given: Unpack[CancellationFields]
+        self, appointment: str, /, **given: Unpack[CancellationInput]
     ) -> Request[Cancellation]:
         """Cancel an appointment, once."""
         return ask("POST", "/v1/appointments/{}/cancel", Cancellation, given, appointment)
 
     @operation
-    def cancellation(self, appointment: str, /, **given: Unpack[Options]) -> Request[Cancellation]:
+    def cancellation(
+        self, appointment: str, /, **given: Unpack[ReadOptions]
+    ) -> Request[Cancellation]:
         """Return the cancellation of an appointment."""
         return ask("GET", "/v1/appointments/{}/cancellation", Cancellation, given, appointment)
 
@@ -187,7 +193,7 @@ class ApiKeys(ResourceOf[S]):
     """Keys of your organisation, in the mode of the client's own."""
 
     @operation
-    def create(self, **given: Unpack[ApiKeyFields]) -> Request[ApiKey]:
+    def create(self, **given: Unpack[ApiKeyInput]) -> Request[ApiKey]:
         """Make a key that can do no more than this client's; the answer has its secret."""
         return ask("POST", "/v1/api_keys", ApiKey, given)
 
@@ -207,7 +213,7 @@ class ApiKeys(ResourceOf[S]):
         return ask("POST", "/v1/api_keys/{}", ApiKey, given, api_key)
 
     @operation
-    def roll(self, api_key: str, /, **given: Unpack[RollFields]) -> Request[ApiKey]:
+    def roll(self, api_key: str, /, **given: Unpack[RollInput]) -> Request[ApiKey]:
         """Replace a key by a new one, shown with its secret; the old one lives for the overlap."""
         return ask("POST", "/v1/api_keys/{}/roll", ApiKey, given, api_key)
 
@@ -222,6 +228,24 @@ class ApiKeys(ResourceOf[S]):
         return ask("POST", "/v1/api_keys/{}/reveal", ApiKey, given, api_key)
 
 
+class EndUsers(ResourceOf[S]):
+    """The people who are signed in to your front ends."""
+
+    @operation
+    def revoke(self, uid: str, /, **given: Unpack[WriteOptions]) -> Request[EndUser]:
+        """End the sessions of an end user: within 15 seconds, everywhere."""
+        return ask("POST", "/v1/end_users/{}/revoke", EndUser, given, uid)
+
+
+class TestHelpers(ResourceOf[S]):
+    """What only test mode can do."""
+
+    @operation
+    def create_end_user_token(self, **given: Unpack[EndUserTokenInput]) -> Request[EndUserToken]:
+        """Make the ID token that an end user has after signing in; an API that runs locally can."""
+        return ask("POST", "/v1/test_helpers/end_user_tokens", EndUserToken, given)
+
+
 class Resources(Generic[S]):
     """All resources, of a client that sends in one way."""
 
@@ -234,4 +258,6 @@ class Resources(Generic[S]):
         self.coverage = Coverages(sender)
         self.appointments = Appointments(sender)
         self.cancellation_reasons = CancellationReasons(sender)
+        self.end_users = EndUsers(sender)
         self.api_keys = ApiKeys(sender)
+        self.test_helpers = TestHelpers(sender)

@@ -4,9 +4,10 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from platform import python_version
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -19,6 +20,7 @@ from ally.errors import (
     TimedOutError,
     read_refusal,
 )
+from ally.keys import Key
 from ally.pages import AsyncPages, Page
 from ally.requests import Batch, Request
 from ally.version import API_VERSION, VERSION
@@ -31,7 +33,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds: the bound of the first pause between attempts, which doubles, and of the longest."""
 
 _LOG = logging.getLogger("ally")
-_KEY = re.compile(r"[\x21-\x7e]+")
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _TRANSIENT = (
     httpx.TimeoutException,
@@ -40,36 +41,6 @@ _TRANSIENT = (
     httpx.ProxyError,
 )
 _AGENT = f"ally-python/{VERSION} python/{python_version()}"
-
-
-class Key:
-    """A secret key, kept where nothing prints it. ValueError says what can be no key."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        if re.match("(test|live)_pub_", text):
-            raise ValueError("This is a publishable key, for web pages: use a secret key here.")
-        if not _KEY.fullmatch(text):
-            raise ValueError(
-                "A key is one word of ASCII: this text is empty, or has a space, a line break or"
-                " another character that no key has."
-            )
-        self._text = text
-
-    def __repr__(self) -> str:
-        return "Key(…)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("A key is not pickled or copied: make a client where it is needed.")
-
-    def reveal(self) -> str:
-        """Return the key as it is sent."""
-        return self._text
-
-    def hide(self, text: str) -> str:
-        """Return a text without the key, should somebody have repeated it."""
-        return text.replace(self._text, "[key]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +63,23 @@ class Call(Generic[T]):
         self._request = request
         self._read = read
         told = request.options
-        self._key = Key(told["key"]) if "key" in told else policy.key
+        self._key: Key = told.get("key", policy.key)
         self._retries: int = told.get("max_retries", policy.max_retries)
         self._timeout: float = told.get("timeout", policy.timeout)
-        self._attempts = 0
         self._idempotency_key: str | None = None
         if request.method == "POST":
             self._idempotency_key = told.get("idempotency_key", str(uuid4()))
             if not _IDEMPOTENCY_KEY.fullmatch(self._idempotency_key):
                 raise ValueError("idempotency_key must be 1 to 255 printable characters of ASCII")
+        self._attempts = 0
+        self._written = self._write()
 
     def attempt(self) -> httpx.Request:
-        """Return what is to be sent, the same in each attempt, its idempotency key included."""
+        """Return what is to be sent: the same each time, its idempotency key included."""
         self._attempts += 1
+        return self._written
+
+    def _write(self) -> httpx.Request:
         request = self._request
         headers = httpx.Headers(
             {
@@ -120,19 +95,14 @@ class Call(Generic[T]):
             headers["Content-Type"] = "application/json"
         if self._idempotency_key is not None:
             headers["Idempotency-Key"] = self._idempotency_key
-        target = "?".join(filter(None, (request.path, request.query)))
-        try:
-            url = httpx.URL(self._policy.base_url + target)
-        except httpx.InvalidURL:
-            url = None
-        if url is None:  # the parameters, which stand in httpx's own exception, stay unsaid
+        url = None
+        with suppress(httpx.InvalidURL):  # which repeats the parameters
+            url = httpx.URL(self._policy.base_url + request.target)
+        if url is None:
             raise InvalidRequestError("The parameters are too long for an address.", **self._sent())
+        wait = httpx.Timeout(self._timeout).as_dict()
         return httpx.Request(
-            request.method,
-            url,
-            headers=headers,
-            content=content,
-            extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
+            request.method, url, headers=headers, content=content, extensions={"timeout": wait}
         )
 
     def pause_after(self, outcome: Outcome) -> float | None:
@@ -159,11 +129,10 @@ class Call(Generic[T]):
                 retry_after=_retry_after(outcome),
                 **self._sent(),
             )
-        problem = "it is not JSON"
         try:
             return self._read(json.loads(outcome.content))
-        except json.JSONDecodeError:
-            pass
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            problem = "it is not JSON"
         except ValueError as error:
             problem = str(error)
         raise ServerError(

@@ -20,7 +20,8 @@ from ally.objects import Event, read
 TOLERANCE = 300.0
 """Seconds by which the time of a delivery may differ from now, either way."""
 LARGEST_EXPLAINED = 65536
-"""Bytes of the largest body that is looked at for why its signature does not match."""
+"""Bytes of the largest body that is looked at for why its signature does not match: events are
+small, so a larger one is not as it was sent."""
 
 _PREFIX = "whsec_"
 
@@ -113,9 +114,9 @@ def _signed(headers: Mapping[str, str]) -> _Signed:
         signatures = [_bytes(value) for name, _, value in parts if name == "v1"]
         return _Signed(timestamp, _bytes(f"{timestamp}."), signatures, standard=False)
     raise WebhookVerificationError(
-        "There is no signature: the request has neither the webhook-id, webhook-timestamp and"
-        " webhook-signature headers nor Ally-Signature. It is not"
-        " from Ally, or a proxy removed them."
+        "There is no signature: neither the headers webhook-id, webhook-timestamp and"
+        " webhook-signature nor Ally-Signature. The request is not from Ally, or a proxy removed"
+        " them."
     )
 
 
