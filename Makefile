@@ -39,6 +39,9 @@ format: $(VENV)/dev  ## Format the code and mend what the linter can
 bench: $(VENV)/dev  ## Measure ratios of CPU time and of starts, each pair in one run (ARGS="--only NAME --rounds N")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+screenshots: $(VENV)/dev  ## Photograph the pages under /docs into screenshots/ (ARGS="--only errors" for some)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
+
 openapi: $(VENV)/dev  ## Write the OpenAPI documents anew from the code
 	@$(BIN)/python -m functions.openapi
 
@@ -63,4 +66,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak test-firebase check format bench openapi lock clean
+.PHONY: help run test soak test-firebase check format bench screenshots openapi lock clean
