@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Playwright, sync_playwright
 
@@ -48,8 +49,12 @@ class Browser:
         width: int = WIDE,
         scheme: Scheme = "light",
         script: bool = True,
+        calls: str = "",
     ) -> T:
-        """Open a page as somebody who comes for the first time, and do something with it."""
+        """Open a page as somebody who comes for the first time, and do something with it.
+
+        The page may ask nothing of a host but its own and, where one is given, the one it `calls`.
+        """
 
         def act() -> T:
             with self._browser.new_context(
@@ -59,9 +64,14 @@ class Browser:
                 reduced_motion="reduce",
                 ignore_https_errors=True,  # the server's certificate is of its own making
             ) as context:
+                asked: set[str] = set()
+                context.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
                 page = context.new_page()
                 page.goto(url)
-                return action(page)
+                found = action(page)
+                others = asked - {urlsplit(each).netloc for each in (url, calls)}
+                assert not others, f"the page asked something of {others}"
+                return found
 
         return self._thread.submit(act).result()
 
