@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,11 @@ def redocly() -> Path:
 
 
 @pytest.fixture(scope="session")
-def generated(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> generators.Client:
-    """A generated client in a language. Without a generator, CI fails and a developer is told."""
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], generators.Client]:
+    """Makes clients, each once. Without a generator, CI fails and a developer is told."""
     if not generators.found():
         (pytest.fail if CI else pytest.skip)(generators.MISSING)
-    return generators.LANGUAGES[request.param](tmp_path_factory.mktemp(request.param))
+    return cache(lambda language: generators.LANGUAGES[language](tmp_path_factory.mktemp(language)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,6 @@
 """Clients that a generator makes of our document: built, and used as a partner would."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +12,7 @@ from tests.support.serving import POSTCODE, Backing, Json, Partner, Server
 
 # What differs between the backends does not between two clients of one API.
 pytestmark = pytest.mark.parametrize(
-    ("backing", "generated"),
+    ("backing", "flow"),
     [("local", "python"), ("google", "python"), ("local", "typescript")],
     indirect=True,
 )
@@ -32,14 +32,20 @@ class Flow:
 
 
 @pytest.fixture(scope="module")
-def flow(backing: Backing, server: Server, generated: Client) -> Iterator[Flow]:
-    """The program's one run, from a patient to a cancelled appointment."""
+def flow(
+    request: pytest.FixtureRequest,
+    backing: Backing,
+    server: Server,
+    generated: Callable[[str], Client],
+) -> Iterator[Flow]:
+    """The one run of the program in a language, from a patient to a cancelled appointment."""
+    client = generated(request.param)
     partner = backing.partner(server)
     paused = partner.book()
     partner.change_appointment(paused["id"], status="paused")
     earlier = [paused["patientId"], *(partner.create_patient()["id"] for _ in range(3))]
     relay = Later(server)
-    told = generated.flow(
+    told = client.flow(
         ALLY_URL=server.url,
         ALLY_KEY=partner.key,
         ALLY_CA=str(server.certificate),
@@ -47,7 +53,7 @@ def flow(backing: Backing, server: Server, generated: Client) -> Iterator[Flow]:
         ALLY_LATER_URL=relay.url,
         ALLY_PAUSED=paused["id"],
     )
-    yield Flow(generated, told, partner, earlier, paused)
+    yield Flow(client, told, partner, earlier, paused)
     relay.stop()
 
 
