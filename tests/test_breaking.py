@@ -114,8 +114,8 @@ BREAKING: dict[str, Change] = {
     "GET /v1/availability: `toDate` is now required.": put(
         *AVAILABILITY, "parameters", "toDate", required=True
     ),
-    "GET /v1/tasks: `createdAt` is now written otherwise.": put(
-        *TASKS, "parameters", "createdAt", style="form"
+    "GET /v1/tasks: `limit` is now written otherwise.": put(
+        *TASKS, "parameters", "limit", style="pipeDelimited"
     ),
     "GET /v1/tasks: `limit` now has a maximum of 50.": put(
         *TASKS, "parameters", "limit", "schema", maximum=50
