@@ -142,6 +142,7 @@ create_asgi_app("{name}", "functions/{name}/main.py")
     [
         (("test_storage.py", "three_roots"), "The Firestore emulator was not found"),
         (("test_docs_in_a_browser.py", "menu"), "Chromium was not found"),
+        (("test_generated_clients.py", "local-python and cancels"), "Java, Node.js or the tools"),
     ],
 )
 def test_where_a_part_is_not_found_a_developer_is_told_and_ci_fails(

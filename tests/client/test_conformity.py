@@ -85,6 +85,23 @@ def nullable(schema: Json) -> bool:
     return any(kind == "null" or "null" in (kind or ()) for kind in kinds)
 
 
+def query_of(parameters: list[Json]) -> dict[str, tuple[Json, bool]]:
+    """Return the schema of each parameter of a query, and whether it must be given.
+
+    The document has the members of an object, `createdAt[gte]`, as parameters of their own.
+    """
+    queried: dict[str, tuple[Json, bool]] = {}
+    for each in parameters:
+        name, bracket, member = each["name"].removesuffix("]").partition("[")
+        if each["in"] == "query" and bracket:
+            whole: Json = {"type": "object", "properties": {}, "additionalProperties": False}
+            schema, _ = queried.setdefault(name, (whole, False))
+            schema["properties"][member] = each["schema"]
+        elif each["in"] == "query":
+            queried[name] = (each["schema"], each.get("required", False))
+    return queried
+
+
 def test_every_operation_has_one_method_and_no_method_has_none() -> None:
     assert set(METHODS) == set(OPERATIONS)
     assert len(METHODS) == len(list(methods()))
@@ -102,11 +119,7 @@ def test_the_version_is_that_of_the_document() -> None:
 def test_a_method_takes_exactly_the_parameters_of_its_operation(name: str) -> None:
     operation, takes = OPERATIONS[name], METHODS[name].takes
     parameters = [resolve(each) for each in operation["parameters"]]
-    queried = {
-        each["name"]: (each["schema"], each.get("required", False))
-        for each in parameters
-        if each["in"] == "query"
-    }
+    queried = query_of(parameters)
     body = resolve(schema_of(operation["requestBody"])) if "requestBody" in operation else {}
     sent = {
         each: (schema, each in body.get("required", ()))
@@ -194,7 +207,7 @@ def compare_field(hint: Any, schema: Json, where: str) -> None:
 
 
 def test_an_exception_has_every_member_of_the_errors_envelope() -> None:
-    envelope = resolve(SCHEMAS["Error"]["properties"]["error"])["properties"]
+    envelope = resolve(SCHEMAS["ErrorEnvelope"]["properties"]["error"])["properties"]
     assert envelope.keys() <= vars(AllyError("x")).keys()
     wrong = resolve(envelope["errors"]["items"])["properties"]
     assert wrong.keys() == {each.name for each in fields(errors.WrongParameter)}
