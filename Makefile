@@ -28,6 +28,10 @@ test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against
 tests/firebase/node_modules: tests/firebase/package.json
 	@cd tests/firebase && npm install --ignore-scripts && touch node_modules
 
+check-contract: $(VENV)/dev  ## Ask schemathesis, with all its checks, whether the server keeps its document's word
+	@ALLY_CONTRACT=$${ALLY_CONTRACT:-15} ALLY_CONTRACT_PHASES=$${ALLY_CONTRACT_PHASES:-examples,coverage,fuzzing,stateful} \
+	  $(BIN)/python -m pytest -s tests/test_contract.py $(ARGS)
+
 check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -76,4 +80,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak test-firebase check format bench screenshots openapi release tools lock clean
+.PHONY: help run test soak test-firebase check format bench screenshots openapi release tools lock clean check-contract

@@ -26,6 +26,7 @@ from shared import clock, ids, service
 from shared.api import application
 from shared.backends.local import StateError
 from shared.errors import ApiError, envelope
+from shared.exchange import VERSION
 from shared.settings import SettingError, Settings, load
 
 SECONDS_TO_FINISH = 5
@@ -165,7 +166,8 @@ class Refuser(asyncio.Protocol):
         body = orjson.dumps(told)
         head = (
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nRequest-Id: {request_id}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nRequest-Id: {request_id}\r\n"
+            f"Ally-Version: {VERSION}\r\nConnection: close\r\n\r\n"
         )
         transport.write(head.encode() + body)
         transport.write_eof()

@@ -105,7 +105,11 @@ def _is_blank(value: Any) -> bool:
 
 
 def _arrange_array(item: Any, value: Any, path: str, problems: list[ApiError]) -> list[Any]:
-    if isinstance(value, dict) and all(re.fullmatch("[0-9]{1,4}", name) for name in value):
+    if (
+        isinstance(value, dict)
+        and value
+        and all(re.fullmatch("[0-9]{1,4}", name) for name in value)
+    ):
         value = [value[name] for name in sorted(value, key=int)]
     elif not isinstance(value, list):
         value = [value]

@@ -104,8 +104,7 @@ class Schemas:
                 schema = _redirected(schema, inner.__name__, self.sent(inner)["$ref"])
             kind = name.removesuffix("Id")
             if kind in self._prefixes and kind != name:
-                schema = {"type": schema["type"], **self.identity(kind)}
-                schema["description"] = field_docs(model)[name]
+                schema |= {"examples": self.identity(kind)["examples"]}
             if info.default is not None and not info.is_required():
                 schema["default"] = info.default
             fields[name] = schema

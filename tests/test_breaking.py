@@ -177,6 +177,7 @@ HARMLESS: dict[str, Change] = {
     "a field that need not be sent any more": drop(*model("PatientInput"), "required", "phone"),
     "a field that may now be sent as null": put(*model("PatientInput", "email"), type=MAY_BE_NULL),
     "a field that is never null any more": put(*model("Patient", "title"), type="string"),
+    "a format of what is shown": put(*model("Task", "name"), format="line"),
     "a new code of an error": put(
         *TASKS, "responses", **{"402": {"$ref": "#/components/responses/Refused402A"}}
     ),

@@ -165,9 +165,9 @@ def _values(where: str, narrow: Json, wide: Json, direction: Direction) -> Itera
             yield f"{where} {verb} be {' or '.join(f'`{each}`' for each in lost)}."
     if direction == "sent":
         yield from _bounds(where, narrow, wide)
-    elif narrow.get("const") != wide.get("const"):
+    elif "const" in wide and narrow.get("const") != wide["const"]:
         yield f"{where} is now `{narrow.get('const')}`."
-    elif narrow.get("format") != wide.get("format"):
+    elif "format" in wide and narrow.get("format") != wide["format"]:
         yield f"{where} now has the format `{narrow.get('format')}`."
 
 

@@ -21,6 +21,7 @@ from tests.support.wire import Answer, Attempt, Line
 
 COLLECTIONS = (
     *("organisations", "tasks", "patients", "appointments", "cancellations", "windows"),
+    "end_users",
     *("api_keys", "quotas", "replays", "commits"),
 )
 WHOLE = 5000
@@ -247,6 +248,7 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
             "task": [each.task()["id"] for each in owners],
             "appointment": [each["id"] for each in (*booked, theirs)],
             "api_key": [each.with_key({"*": "read"}).api_key.id for each in owners],
+            "uid": ["ada"],
             "window": [
                 *(each["id"] for each in windows[-3:]),
                 *(spare["id"], theirs["windowId"], live.live_window(capacity=50).id),

@@ -106,7 +106,7 @@ def identities(scene: Scene, noun: str) -> st.SearchStrategy[str]:
     """Return ids of a kind: those that exist, one that does not, others' kinds, no ids at all."""
     existing = list(scene.ids[noun])
     others = [each for kind in scene.ids.values() for each in kind]
-    missing = f"{PREFIXES[noun]}_{SPOKEN}{'0' * 10}"
+    missing = f"{PREFIXES.get(noun, noun)}_{SPOKEN}{'0' * 10}"
     wrong = st.sampled_from([missing, missing[:-1], f"{missing}\n", SILENT, f"../{SILENT}", "0"])
     return st.sampled_from(existing) | st.sampled_from(existing) | st.sampled_from(others) | wrong
 
