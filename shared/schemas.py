@@ -27,7 +27,8 @@ Json = dict[str, Any]
 REFERENCE = "#/components/schemas/{model}"
 _EXAMPLE_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 _EXAMPLE_TAIL = "aB3dE5gH7jK9m"
-_EXAMPLES = {
+_EXAMPLES: Mapping[str, object] = {
+    "livemode": False,
     "firstName": "Ada",
     "lastName": "Lovelace",
     "dateOfBirth": "1985-12-10",
@@ -45,7 +46,7 @@ _EXAMPLES = {
     "Deleted.id": f"p_8DnxlVlj6{_EXAMPLE_TAIL}",
     "Deleted.object": "patient",
 }
-"""Texts of fields whose type has no example of its own, by the name of the field."""
+"""Values of fields whose type has no example of its own, by the name of the field."""
 
 
 class Schemas:
@@ -176,7 +177,7 @@ class Schemas:
         if any(told):
             schema["description"] = " ".join(filter(None, told))
         example = _EXAMPLES.get(f"{model.__name__}.{name}", _EXAMPLES.get(name))
-        if example is not None and "string" in schema.get("type", ()):
+        if example is not None:
             schema.setdefault("examples", [example])
         return schema
 

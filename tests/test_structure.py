@@ -77,7 +77,7 @@ def test_importing_a_function_starts_nothing_and_loads_no_vendor(name: str) -> N
 import sys, threading, json
 import functions.{name}.main
 heavy = ("google.auth", "google.cloud.firestore_v1", "grpc", "requests", "sqlite3")
-heavy += ("phonenumbers", "email_validator", "nhs_number", "jinja2", "markdown_it")
+heavy += ("phonenumbers", "email_validator", "nhs_number", "markdown_it")
 loaded = [each for each in heavy if each in sys.modules]
 print(json.dumps({{"loaded": loaded, "threads": threading.active_count()}}))
 """

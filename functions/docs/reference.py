@@ -17,6 +17,8 @@ USUAL = ("windowId",)
 """What an example has although it is not required."""
 UNKNOWN = "…"
 """The example of a text of which the document has none."""
+FIRST = ("Patients", "Tasks", "Availability", "Appointments")
+"""The resources that one meets first, in their order."""
 VERBS = ("create", "list", "get", "update", "delete")
 """How the names of the operations begin that come first, in their order."""
 
@@ -112,9 +114,10 @@ class Group(NamedTuple):
 
 @cache
 def groups() -> Sequence[Group]:
-    """Return all that takes a key, by resource, in the order of the document."""
+    """Return all that takes a key, by resource."""
     document = json.loads(DOCUMENT.read_text())
-    return [*_Reader(document).groups()]
+    order = {title: place for place, title in enumerate(FIRST)}
+    return sorted(_Reader(document).groups(), key=lambda group: order.get(group.title, len(order)))
 
 
 def find(path: str) -> Group | None:

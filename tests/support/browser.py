@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Playwright, sync_playwright
 
@@ -59,9 +60,13 @@ class Browser:
                 reduced_motion="reduce",
                 ignore_https_errors=True,  # the server's certificate is of its own making
             ) as context:
+                asked: set[str] = set()
+                context.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
                 page = context.new_page()
                 page.goto(url)
-                return action(page)
+                found = action(page)
+                assert asked == {urlsplit(url).netloc}, "a page asked something of another host"
+                return found
 
         return self._thread.submit(act).result()
 
