@@ -44,6 +44,9 @@ bench: $(VENV)/dev  ## Measure ratios of CPU time and of starts, each pair in on
 release: openapi  ## Keep the OpenAPI document as that of the last release, for later ones to be held against
 	@cp functions/docs/openapi.json docs/released/openapi.json
 
+screenshots: $(VENV)/dev  ## Photograph the pages under /docs into screenshots/ (ARGS="--only errors" for some)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
+
 openapi: $(VENV)/dev  ## Write the OpenAPI documents anew from the code
 	@$(BIN)/python -m functions.openapi
 
@@ -73,4 +76,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak test-firebase check format bench openapi release tools lock clean
+.PHONY: help run test soak test-firebase check format bench screenshots openapi release tools lock clean

@@ -68,11 +68,13 @@ def page(path: str, site: Site) -> Content:
     """Return a page, or refuse because there is none."""
     if path in GUIDES:
         guide = _guide(path, site)
-        template = "errors.html" if path == "/docs/errors" else "guide.html"
-        return _show(template, path, site, guide.title, guide.sections, guide=guide)
+        if path == "/docs/errors":
+            sections = [*guide.sections, Section("#codes", "All codes")]
+            return _show("errors.html", path, site, guide.title, sections, guide=guide)
+        return _show("guide.html", path, site, guide.title, guide.sections, guide=guide)
     if path == reference.INDEX:
-        title, groups = "Reference", reference.groups()
-        return _show("reference.html", path, site, title, (), groups=groups)
+        shown = {"groups": reference.groups(), "usual": reference.usual_errors()}
+        return _show("reference.html", path, site, "Reference", (), **shown)
     group = reference.find(path)
     if group is None:
         raise ApiError("route_unknown")

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ VERBS = ("create", "list", "get", "update", "delete")
 """How the names of the operations begin that come first, in their order."""
 
 Json = dict[str, Any]
+Refusals = tuple[str, Sequence[str]]
+"""A status and the codes that have it."""
 
 
 class Field(NamedTuple):
@@ -80,8 +82,7 @@ class Operation(NamedTuple):
     answer: str
     thing: Thing
     listed: bool
-    errors: Sequence[tuple[str, Sequence[str]]]
-    usual_errors: Sequence[tuple[str, Sequence[str]]]
+    errors: Sequence[Refusals]
 
     @property
     def method(self) -> str:
@@ -115,9 +116,18 @@ class Group(NamedTuple):
 @cache
 def groups() -> Sequence[Group]:
     """Return all that takes a key, by resource."""
-    document = json.loads(DOCUMENT.read_text())
     order = {title: place for place, title in enumerate(FIRST)}
-    return sorted(_Reader(document).groups(), key=lambda group: order.get(group.title, len(order)))
+    return sorted(_reader().groups(), key=lambda group: order.get(group.title, len(order)))
+
+
+def usual_errors() -> Sequence[Refusals]:
+    """Return what every operation that takes a key may be refused with."""
+    return [*_by_status(_reader().usual)]
+
+
+@cache
+def _reader() -> "_Reader":
+    return _Reader(json.loads(DOCUMENT.read_text()))
 
 
 def find(path: str) -> Group | None:
@@ -132,7 +142,12 @@ class _Reader:
         self._document = document
         described = [each for methods in document["paths"].values() for each in methods.values()]
         keyed = [each for each in described if PERMISSION in each]
-        self._usual = set.intersection(*(set(self._errors(each["responses"])) for each in keyed))
+        refused = [self._errors(each["responses"]) for each in keyed]
+        self.usual = {
+            code: status
+            for code, status in refused[0].items()
+            if all(code in each for each in refused)
+        }
 
     def groups(self) -> Iterator[Group]:
         keyed = [
@@ -168,6 +183,7 @@ class _Reader:
             one = {"object": "list", "url": path, "has_more": False, "data": [json.loads(answer)]}
             answer = _dump(one)
         refused = self._errors(described["responses"])
+        refused = {code: refused[code] for code in refused if code not in self.usual}
         title, told = described["summary"].partition(",")[0], described["description"]
         query = {field.name: field.example for field in places["query"] if field.required}
         return Operation(
@@ -187,8 +203,7 @@ class _Reader:
             answer=answer,
             thing=thing,
             listed=listed,
-            errors=[*_codes(refused, lambda code: code not in self._usual)],
-            usual_errors=[*_codes(refused, lambda code: code in self._usual)],
+            errors=[*_by_status(refused)],
         )
 
     def _errors(self, responses: Json) -> dict[str, str]:
@@ -297,14 +312,10 @@ def _schema_of(part: Json) -> Json:
     return schema
 
 
-def _codes(
-    refused: Mapping[str, str], wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, list[str]]]:
-    """Yield each status and the wanted codes that have it."""
-    for status in dict.fromkeys(refused.values()):
-        codes = [code for code, its in refused.items() if its == status and wanted(code)]
-        if codes:
-            yield status, codes
+def _by_status(refused: Mapping[str, str]) -> Iterator[Refusals]:
+    """Yield each status and the codes that have it."""
+    for status in sorted(set(refused.values())):
+        yield status, [code for code, its in refused.items() if its == status]
 
 
 def _telling(fields: Sequence[Field]) -> list[Field]:
