@@ -28,6 +28,7 @@ GUIDES = {
     "/docs/errors": "errors",
     "/docs/pagination": "pagination",
     "/docs/idempotency": "idempotency",
+    "/docs/front-ends": "front-ends",
     "/docs/going-live": "going-live",
 }
 """The guides in the order in which they are read, by path: files in guides/."""

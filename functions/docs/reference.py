@@ -63,7 +63,8 @@ class Thing(NamedTuple):
 class Operation(NamedTuple):
     """One operation as the reference shows it.
 
-    `methods` are the verbs that mean it; the first is shown and tried. `body` is the example of its
+    `methods` are the verbs that mean it; the first is shown and tried. `end_user` is the permission
+    that opens it to end users, empty where none does. `body` is the example of its
     body as JSON, empty where it takes none. `errors` are its codes by status, without those that
     every operation has.
     """
@@ -74,6 +75,7 @@ class Operation(NamedTuple):
     methods: Sequence[str]
     path: str
     permission: str
+    end_user: str
     in_path: Sequence[Field]
     in_query: Sequence[Field]
     in_body: Sequence[Field]
@@ -195,6 +197,7 @@ class _Reader:
             else [method.upper()],
             path=path,
             permission=described[PERMISSION],
+            end_user=described.get("x-ally-end-user-permission", ""),
             in_path=places["path"],
             in_query=places["query"],
             in_body=taken,
