@@ -183,6 +183,7 @@ class Terminal:
     """Somebody who pastes the commands of a guide, with a key that may do everything."""
 
     def __init__(self, partner: Partner, folder: Path) -> None:
+        assert partner.tenant  # connected before the server has heard of the organisation
         self.partner = partner.administrator()
         (folder / ".curlrc").write_text(
             f'silent\nshow-error\ncacert = "{partner.server.certificate}"\n'
@@ -192,7 +193,6 @@ class Terminal:
         booked = self.partner.book()
         self.partner.create_patient()
         self.partner.create_patient(externalRef="A-17")
-        self.partner.backing.tenant(partner.organisation.id, "test")
         self._environment["ORGANISATION_ID"] = partner.organisation.id
         for name in ("patient", "task", "window"):
             self._environment[f"{name.upper()}_ID"] = booked[f"{name}Id"]

@@ -20,6 +20,7 @@ SMALLER: dict[str, dict[str, str]] = {
     "make test": {"ARGS": "-k test_help_says_what_can_be_chosen"},
     "make soak": {"ARGS": "-k cancellations", "ALLY_KILLS": "1"},
     "make bench": {"ARGS": "--help"},
+    "make screenshots": {"ARGS": "--only idempotency"},
 }
 ELSEWHERE = {"make run", 'make run ARGS="--port 9443"'}
 

@@ -137,13 +137,21 @@ create_asgi_app("{name}", "functions/{name}/main.py")
 
 
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
-def test_where_no_emulator_is_found_a_developer_is_told_and_ci_fails(
-    tmp_path: Path, ci: str, status: int
+@pytest.mark.parametrize(
+    ("tests", "missing"),
+    [
+        (("test_storage.py", "three_roots"), "The Firestore emulator was not found"),
+        (("test_docs_in_a_browser.py", "menu"), "Chromium was not found"),
+    ],
+)
+def test_where_a_part_is_not_found_a_developer_is_told_and_ci_fails(
+    tmp_path: Path, tests: tuple[str, str], missing: str, ci: str, status: int
 ) -> None:
     for tool in ("sh", "git"):
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    file, which = tests
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/test_storage.py", "-k", "three_roots"],
+        [sys.executable, "-m", "pytest", f"tests/{file}", "-k", which],
         cwd=ROOT,
         env={**os.environ, "CI": ci, "PATH": str(tmp_path)},
         capture_output=True,
@@ -151,7 +159,7 @@ def test_where_no_emulator_is_found_a_developer_is_told_and_ci_fails(
         check=False,
     )
     assert ran.returncode == status, ran.stdout
-    assert "The Firestore emulator was not found" in ran.stdout
+    assert missing in ran.stdout
     assert ("NOT TESTED" in ran.stdout) == (status == 0)
 
 
