@@ -152,6 +152,33 @@ def test_the_example_of_an_operation_can_be_sent_as_it_is_and_its_id_is_used_aga
 
 
 @once
+def test_an_appointment_is_made_from_console_to_console_without_copying_an_id(
+    partner: Partner, browser: Browser
+) -> None:
+    url = f"{partner.server.url}/docs/reference"
+
+    def act(page: Page) -> None:
+        for resource, operation in (
+            ("patients", "createPatient"),
+            ("tasks", "listTasks"),
+            ("availability", "listAvailability"),
+            ("appointments", "createAppointment"),
+        ):
+            page.goto(f"{url}/{resource}")
+            console = page.locator(f"#{operation} .console")
+            console.locator("summary").first.press("Enter")
+            if resource == "patients":
+                console.get_by_label("Test key").fill(partner.key)
+                console.get_by_label("Keep it").check()
+            console.get_by_role("button", name="Send").press("Enter")
+            expect(console.locator(".status")).to_contain_text("200 in")
+
+    browser.visit(url, act)
+    (booked,) = partner.get("/v1/appointments")["data"]
+    assert booked["status"] == "scheduled"
+
+
+@once
 def test_a_refusal_is_shown_as_one(partner: Partner, browser: Browser) -> None:
     def act(page: Page) -> None:
         open_console(page, partner.key)

@@ -44,7 +44,7 @@ api = Api("appointments", audience="partner")
     ),
 )
 async def create(call: Call, body: AppointmentIn) -> Appointment:
-    """Request an appointment in a window of GET /v1/availability.
+    """Request an appointment, in a window of GET /v1/availability.
 
     Of several that want the last place of a window exactly one gets it; the others are told
     `window_unavailable`.

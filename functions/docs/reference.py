@@ -191,7 +191,7 @@ class _Reader:
         return Operation(
             id=described["operationId"],
             title=title,
-            description="" if told == f"{title}." else told,
+            description=told.removeprefix(f"{title}.").strip(),
             methods=["POST", "PATCH"]
             if method == "post" and "patch" in others
             else [method.upper()],
@@ -262,7 +262,7 @@ class _Reader:
         plain = self._resolve(schema)
         kind = _type(plain)
         if kind == "list":
-            kind = f"list of {_type(self._resolve(plain.get('items', {})))}"
+            kind = f"list of {_type(self._resolve(plain.get('items', {})))}s"
         if told and _nullable(schema):
             kind += " or null"
         inner = self._resolve(plain["items"]) if "items" in plain else plain
@@ -391,7 +391,7 @@ def _limits(schema: Json) -> Iterator[str]:
         yield f"Default `{_text(schema['default'])}`."
     if "pattern" in schema and "examples" not in schema:
         yield f"Pattern `{schema['pattern']}`."
-    if schema.get("examples"):
+    if schema.get("examples") and _type(schema) != "boolean":
         yield f"Example `{_text(schema['examples'][0])}`."
 
 
