@@ -227,6 +227,7 @@ async def _admit(exchange: Exchange) -> Caller:
     caller.check(exchange.now, exchange.address)
     if exchange.origin and exchange.origin not in caller.account.frontEndOrigins:
         raise ApiError("origin_not_allowed")
+    exchange.let_page_read()
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()

@@ -7,7 +7,6 @@ look-up, a key that was seen before outlives a failure of the secret store, and 
 refused by every instance soon. docs/decisions/0008-keys.md says why it is so.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -40,7 +39,7 @@ from shared.keys import (
     new_secret,
     parse,
 )
-from shared.memory import Budget, remember
+from shared.memory import Budget, Lookups, remember
 from shared.organisations import Organisation
 from shared.settings import Mode
 
@@ -86,7 +85,7 @@ class Keyring:
         self._budget = Budget(lookups, timer)
         self._known: dict[tuple[Mode, str], _Known] = {}
         self._unknown: dict[tuple[Mode, str], float] = {}
-        self._asked: dict[tuple[Mode, str], asyncio.Task[_Known | None]] = {}
+        self._asked = Lookups[tuple[Mode, str], _Known | None]()
 
     def hash(self, text: str) -> str:
         """Return a keyed hash: BLAKE2b (RFC 7693), 256 bits in hexadecimal."""
@@ -118,15 +117,10 @@ class Keyring:
                 return None
             if self._unknown.get(place, 0) > self._timer():
                 return None
-        task = self._asked.get(place)
-        if task is None:
-            if known is None and not self._budget.spend():
+            if place not in self._asked and not self._budget.spend():
                 headers = {"Retry-After": "1", "Ally-Rate-Limited-Reason": REASON}
                 raise ApiError("authentication_busy", headers=headers)
-            task = asyncio.ensure_future(self._look_up(key, known))
-            self._asked[place] = task
-            task.add_done_callback(lambda _: self._asked.pop(place, None))
-        return await asyncio.shield(task)
+        return await self._asked.find(place, lambda: self._look_up(key, known))
 
     async def _look_up(self, key: SecretKey, known: _Known | None) -> _Known | None:
         until = self._timer() + self._believe

@@ -40,9 +40,9 @@ class Caller(ABC):
         """Who shares replays of requests: all secret keys together, each end user alone."""
 
     @property
-    def end_user(self) -> str:
-        """The end user whose things alone the caller sees and uses; empty for everybody's."""
-        return ""
+    def end_user(self) -> str | None:
+        """The end user whose things alone the caller sees and uses; None for everybody's."""
+        return None
 
     @abstractmethod
     def may(self, permission: str) -> bool:
@@ -138,7 +138,7 @@ class EndUserCaller(Caller):
     @property
     def principal(self) -> str:
         """Each end user is alone."""
-        return f"end-user {self.uid}"
+        return self.handle
 
     @property
     def end_user(self) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from shared import ids
 from shared.appointments import NOT_BEGUN, Appointment
-from shared.errors import ApiError
+from shared.errors import ApiError, invalid
 from shared.fields import Note, Shape, known
+from shared.forms import wrong
 from shared.models import Expansion, Model, Resource
 from shared.organisations import Organisation
 from shared.patients import Patient
@@ -83,7 +84,7 @@ class CancellationIn(Model):
     """Who cancels, and why."""
 
     cancellingEntity: Entity
-    """Who cancels."""
+    """Who cancels. Where an end user calls, it is the patient."""
     reasonCode: ReasonCode
     """Why: a code of GET /v1/cancellation_reasons."""
     note: Note | None = None
@@ -126,6 +127,8 @@ async def cancel(
     store: Store, account: Organisation, appointment_id: str, request: CancellationIn
 ) -> Cancellation:
     """Stage the cancellation of an appointment and the return of its place."""
+    if store.end_user is not None and request.cancellingEntity != "patient":
+        raise invalid([wrong("cancellingEntity", "must be patient where an end user cancels")])
     now = store.now
     appointment = await store.get(Appointment, appointment_id)
     if appointment.status == "cancelled":

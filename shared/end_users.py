@@ -7,14 +7,13 @@ organisation the tenant is, what the organisation lets its end users do, and whe
 sessions were ended, is read when it is older than `believe`. docs/decisions/0013-front-ends.md.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from shared.backends import OURS, Key, Storage, Tokens
 from shared.callers import EndUserCaller
@@ -22,7 +21,7 @@ from shared.errors import ApiError, invalid
 from shared.fields import EndUserId, Moment, is_one_line
 from shared.forms import wrong
 from shared.keys import CHALLENGE
-from shared.memory import remember
+from shared.memory import Lookups, remember
 from shared.models import Model, Record, Resource
 from shared.organisations import Organisation
 from shared.settings import Mode
@@ -81,8 +80,12 @@ class EndUser(Resource):
         return re.fullmatch(r"eu_[0-9a-f]{24}", record_id) is not None
 
     def revoked(self, at: datetime) -> Self:
-        """Return the end user with all sessions ended that began before a moment."""
-        return self.changed(at, revokedAt=at)
+        """Return the end user with all sessions ended that began before a moment.
+
+        Of several who do that at once the last to come may be the first to have begun.
+        """
+        latest = max(at, self.revokedAt)
+        return self.changed(latest, revokedAt=latest)
 
 
 class EndUserTokenIn(Model):
@@ -110,13 +113,19 @@ _Place = tuple[Mode, str, str]
 """Where an end user is remembered: the mode, the tenant, and who they are in it."""
 
 
-class _Provider(Model):
+class _Said(Model):
+    """A part of what a token says: as it is, for ` ada` is somebody else than `ada`."""
+
+    model_config = ConfigDict(str_strip_whitespace=False)
+
+
+class _Provider(_Said):
     """The member `firebase` of a token."""
 
     tenant: str = ""
 
 
-class _Claims(Model):
+class _Claims(_Said):
     """What a token says that we go by. Times are in seconds (RFC 7519, NumericDate)."""
 
     iss: str
@@ -162,12 +171,13 @@ class EndUsers:
         self._timer = timer
         self._owners: dict[tuple[Mode, str], str] = {}
         self._known: dict[_Place, _Known] = {}
-        self._asked: dict[_Place, asyncio.Task[_Known | None]] = {}
+        self._asked = Lookups[_Place, _Known | None]()
 
     def handle(self, mode: Mode, organisation: str, uid: str) -> str:
         """Return the id that an end user has here. It does not tell who they are."""
         if not _is_uid(uid):
-            raise invalid([wrong("uid", f"must be 1 to {LONGEST_UID} printable characters")])
+            reason = f"must be 1 to {LONGEST_UID} printable characters, without space around them"
+            raise invalid([wrong("uid", reason)])
         return f"{EndUser.prefix}_{self._hash(f'end-user {mode} {organisation} {uid}')[:24]}"
 
     async def authenticate(self, token: str, now: datetime) -> EndUserCaller:
@@ -225,12 +235,7 @@ class EndUsers:
         known = self._known.get(place)
         if known is not None and known.until >= self._timer():
             return known
-        task = self._asked.get(place)
-        if task is None:
-            task = asyncio.ensure_future(self._look_up(place))
-            self._asked[place] = task
-            task.add_done_callback(lambda _: self._asked.pop(place, None))
-        return await asyncio.shield(task)
+        return await self._asked.find(place, lambda: self._look_up(place))
 
     async def _look_up(self, place: _Place) -> _Known | None:
         """Read the organisation whose tenant it is, and whether sessions were ended."""
@@ -269,4 +274,5 @@ def _moment(seconds: int) -> datetime:
 
 
 def _is_uid(text: str) -> bool:
-    return 1 <= len(text) <= LONGEST_UID and is_one_line(text)
+    """Tell whether a text names an end user, exactly as partners write it in `endUserId`."""
+    return 1 <= len(text) <= LONGEST_UID and text == text.strip() and is_one_line(text)

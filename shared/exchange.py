@@ -96,7 +96,12 @@ class Exchange:
             return
         self.origin = origin
         if await self.service.origins.registered(origin):
-            self.lines += origins.headers(origin)
+            self.let_page_read()
+
+    def let_page_read(self) -> None:
+        """Let the page that the request comes from read the answer, if it is not one of ours."""
+        if self.origin and not self.welcome:
+            self.lines += origins.headers(self.origin)
 
     @property
     def welcome(self) -> bool:

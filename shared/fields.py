@@ -184,11 +184,25 @@ def _regional(region_name: str, sentence: str) -> AfterValidator:
     return checked(check)
 
 
-_ORIGIN = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?")
+# As browsers write them: in small letters, and without the port that is meant anyway.
+_LOCAL_ORIGIN = re.compile(r"http://localhost(?!:80$)(:[1-9][0-9]{0,4})?")
+_ORIGIN = re.compile(
+    rf"https://[a-z0-9.-]{{1,253}}(?!:443$)(:[1-9][0-9]{{0,4}})?|{_LOCAL_ORIGIN.pattern}"
+)
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether a text is an origin as browsers write it: of https, or of their own machine."""
+    return _ORIGIN.fullmatch(text) is not None
+
+
+def is_local_origin(text: str) -> bool:
+    """Tell whether an origin is that of a page on the reader's own machine."""
+    return _LOCAL_ORIGIN.fullmatch(text) is not None
 
 
 def _origin(value: str, _: object) -> str:
-    if _ORIGIN.fullmatch(value):
+    if is_origin(value):
         return value
     raise ValueError("must be an origin such as https://www.example.org, without a path")
 

@@ -89,7 +89,7 @@ class Limiter:
     async def admit(self, caller: Caller, now: datetime) -> Allowance:
         """Count one request of a caller, and say whether it is admitted."""
         whose, quota = "key", self._keys[caller.mode]
-        if caller.end_user:
+        if caller.end_user is not None:
             whose, quota = "end-user", self._end_user
         moment = now.timestamp()
         window = int(moment // self._seconds)

@@ -1,8 +1,9 @@
 """What a process remembers of what it looked up, and how much it may look up."""
 
+import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,6 +20,28 @@ def remember(memory: dict[K, V], place: K, value: V) -> V:
         del memory[next(iter(memory))]
     memory[place] = value
     return value
+
+
+class Lookups(Generic[K, V]):
+    """Look-ups under way: each is made once, for all who ask for the same at the same time.
+
+    Who leaves before its end ends it for nobody else; what it raises, all who wait for it get.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[K, asyncio.Task[V]] = {}
+
+    def __contains__(self, place: K) -> bool:
+        return place in self._asked
+
+    async def find(self, place: K, look_up: Callable[[], Coroutine[Any, Any, V]]) -> V:
+        """Return what a look-up finds: of the one that is under way, or of one that begins."""
+        task = self._asked.get(place)
+        if task is None:
+            task = asyncio.create_task(look_up())
+            self._asked[place] = task
+            task.add_done_callback(lambda _: self._asked.pop(place, None))
+        return await asyncio.shield(task)
 
 
 class Budget:

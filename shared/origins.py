@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Self
 
-from shared.backends import OURS, Key, Storage
-from shared.memory import Budget, remember
+from shared.backends import OURS, Key, Storage, UnavailableError
+from shared.fields import is_local_origin, is_origin
+from shared.memory import Budget, Lookups, remember
 from shared.models import Record
 from shared.organisations import Organisation
 from shared.settings import Mode
@@ -28,9 +29,6 @@ SHOWN = (
 """The headers of an answer that a page may read."""
 ASKED_AGAIN = 600
 """Seconds for which a browser may remember what it was told beforehand."""
-
-_LOCAL = re.compile(r"http://localhost(:[0-9]{1,5})?")
-_SHAPE = re.compile(r"https://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
 class RegisteredOrigin(Record):
@@ -74,14 +72,15 @@ async def register(store: Store, before: Organisation, after: Organisation) -> N
 
 def _shared(origins: Iterable[str]) -> set[str]:
     """Return the origins that are looked up; those of the reader's own machine are not."""
-    return {origin for origin in origins if not _LOCAL.fullmatch(origin)}
+    return {origin for origin in origins if not is_local_origin(origin)}
 
 
 class Origins:
     """Tells whether any organisation has registered an origin, and remembers for some seconds.
 
-    Anybody can make origins up, so they are looked up from a budget; beyond it, one that is not
-    known is taken for one that nobody has registered.
+    Anybody can make origins up, so they are looked up from a budget. Beyond it, and while storage
+    fails, one that was registered is taken to be so still: that lets nobody in, and its pages learn
+    what is wrong.
     """
 
     def __init__(
@@ -96,25 +95,36 @@ class Origins:
         self._believe = believe
         self._timer = timer
         self._budget = Budget(lookups, timer)
-        self._known: dict[str, tuple[bool, float]] = {}
+        # Until when each is believed; apart, so that no flood of one drives out the other.
+        self._known: dict[str, float] = {}
+        self._unknown: dict[str, float] = {}
+        self._asked = Lookups[str, bool]()
 
     async def registered(self, origin: str) -> bool:
         """Tell whether pages of an origin may be answered at all."""
-        if _LOCAL.fullmatch(origin):
-            return True
-        if not _SHAPE.fullmatch(origin):
-            return False
-        known, until = self._known.get(origin, (False, 0.0))
-        at = self._timer()
-        if at < until:
+        if not is_origin(origin) or is_local_origin(origin):
+            return is_local_origin(origin)
+        known = origin in self._known
+        until = (self._known if known else self._unknown).get(origin, 0.0)
+        if self._timer() < until:
             return known
-        if not self._budget.spend():
+        if origin not in self._asked and not self._budget.spend():
             return known
+        try:
+            return await self._asked.find(origin, lambda: self._look_up(origin))
+        except UnavailableError:
+            if known:
+                return True
+            raise
+
+    async def _look_up(self, origin: str) -> bool:
+        until = self._timer() + self._believe
         key = Key("account", OURS, RegisteredOrigin.collection, _record_id(origin))
         (found,) = await self._storage.get([key])
-        known = found is not None and bool(RegisteredOrigin.load(found.data).organisations)
-        remember(self._known, origin, (known, at + self._believe))
-        return known
+        registered = found is not None and bool(RegisteredOrigin.load(found.data).organisations)
+        self._known.pop(origin, None)
+        remember(self._known if registered else self._unknown, origin, until)
+        return registered
 
 
 def headers(origin: str) -> list[tuple[bytes, bytes]]:

@@ -197,7 +197,7 @@ class Patient(Resource):
     @classmethod
     def of(cls, store: Store, request: PatientIn) -> "Patient":
         """Make a patient: of the end user who calls, or of the one whom the partner names."""
-        theirs = store.end_user or request.endUserId
+        theirs = request.endUserId if store.end_user is None else store.end_user
         if request.endUserId not in (None, theirs):
             raise invalid([wrong("endUserId", "must be your own, or left out")])
         fields = {**request.model_dump(), "endUserId": theirs}

@@ -220,9 +220,15 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
     if unknown:
         raise TypeError(f"{method} {template} refuses with what is no code: {sorted(unknown)}")
     hints = get_type_hints(handler)
+    texts = get_type_hints(handler, include_extras=True)
     body = hints.get("body", Nothing)
     changes = get_origin(body) is Changes
     result = hints.get("return", Nothing)
+
+    def argument(found: re.Match[str]) -> str:
+        # What is more than an id of ours or a name, such as a uid, may hold a slash too.
+        return f"(?P<{found[1]}>{'[^/]+' if texts[found[1]] is str else '.+'})"
+
     listed = get_origin(result) is Page
     return Route(
         method=method,
@@ -234,7 +240,7 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         changes=changes,
         shows=get_args(result)[0] if listed else result,
         listed=listed,
-        pattern=re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)),
+        pattern=re.compile(re.sub(r"\{(\w+)\}", argument, template), re.DOTALL),
         takes=frozenset(inspect.signature(handler).parameters),
         retiring=terms.get("retiring"),
         end_user=end_user,

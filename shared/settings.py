@@ -1,6 +1,5 @@
 """Settings: read once from the environment, here and nowhere else."""
 
-import math
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ Space = Literal["test", "live", "account"]
 """Where documents lie: what belongs to a mode, and what an organisation has once (its account)."""
 
 SHORTEST_PEPPER = 32
+LONGEST_BELIEF = 15
 SPACES: tuple[Space, ...] = get_args(Space)
 
 
@@ -58,9 +58,11 @@ class Settings:
     lock_timeout: float = 5.0
     """ALLY_LOCK_TIMEOUT: seconds for which a contended change is tried before 409."""
     key_cache: float = 10.0
-    """ALLY_KEY_CACHE: seconds for which a key's record is believed before it is read again."""
+    """ALLY_KEY_CACHE: seconds for which what was read of a key, an end user or an origin is
+    believed before it is read again: at most 15, within which a revoked one must be refused."""
     key_lookups: float = 100.0
-    """ALLY_KEY_LOOKUPS: unknown keys that an instance looks up in a second, on average."""
+    """ALLY_KEY_LOOKUPS: unknown keys, and as many unknown origins, that an instance looks up in a
+    second, on average."""
     rate_test: int = 250
     rate_live: int = 1000
     """ALLY_RATE_TEST, ALLY_RATE_LIVE: requests that one key may make in a window."""
@@ -114,8 +116,8 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         support=environ.get("ALLY_SUPPORT", Settings.support),
         storage_timeout=_number(environ, "ALLY_STORAGE_TIMEOUT", Settings.storage_timeout),
         lock_timeout=_number(environ, "ALLY_LOCK_TIMEOUT", Settings.lock_timeout),
-        key_cache=_number(environ, "ALLY_KEY_CACHE", Settings.key_cache),
-        key_lookups=_number(environ, "ALLY_KEY_LOOKUPS", Settings.key_lookups),
+        key_cache=_number(environ, "ALLY_KEY_CACHE", Settings.key_cache, most=LONGEST_BELIEF),
+        key_lookups=_number(environ, "ALLY_KEY_LOOKUPS", Settings.key_lookups, least=1),
         rate_test=int(_number(environ, "ALLY_RATE_TEST", Settings.rate_test, least=1)),
         rate_live=int(_number(environ, "ALLY_RATE_LIVE", Settings.rate_live, least=1)),
         rate_window=int(_number(environ, "ALLY_RATE_WINDOW", Settings.rate_window, least=1)),
@@ -158,16 +160,21 @@ def _projects(backend: str) -> dict[Mode, str]:
 
 
 def _number(
-    environ: Mapping[str, str], name: str, default: float, least: float = sys.float_info.min
+    environ: Mapping[str, str],
+    name: str,
+    default: float,
+    least: float = sys.float_info.min,
+    most: float = sys.float_info.max,
 ) -> float:
-    """Read a number of at least `least`; without one, above zero."""
+    """Read a number of at least `least`, without one above zero, and of at most `most`."""
     try:
         number = float(environ.get(name, default))
     except ValueError:
         number = -1.0
-    if not least <= number < math.inf:
+    if not least <= number <= most:
         above = f"of at least {least:g}" if least >= 1 or least == 0 else "above zero"
-        raise SettingError(f"Set {name} to a number {above}.")
+        below = f", and at most {most:g}" if most < sys.float_info.max else ""
+        raise SettingError(f"Set {name} to a number {above}{below}.")
     return number
 
 

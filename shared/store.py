@@ -91,7 +91,7 @@ class Store:
         request_id: str,
         replay: Replay | None = None,
         account: bool = False,
-        end_user: str = "",
+        end_user: str | None = None,
     ) -> None:
         """Bind a store. `account` says that what is changed belongs to no mode.
 
@@ -154,7 +154,7 @@ class Store:
             wanted.append(self._replay_key(self._replay))
         documents = await self._storage.get(wanted)
         self._read.update(zip(wanted, documents, strict=True))
-        if self.end_user:
+        if self.end_user is not None:
             self._hide(keys, refs)
         for key in wanted:
             if (
@@ -240,7 +240,7 @@ class Store:
     ) -> list[Document]:
         await self.check_replay()
         space, owner = self._home(model)
-        if self.end_user and model.owned:
+        if self.end_user is not None and model.owned:
             where = [*where, ("endUserId", "==", self.end_user)]
         return await self._storage.query(
             Query(space, owner, model.collection, limit, narrowed(where), descending)
@@ -251,7 +251,7 @@ class Store:
     def insert(self, record: R) -> R:
         """Stage a new record, whose id is its own."""
         key = self._key(type(record), record.id)
-        if self.end_user and record.owned and getattr(record, "endUserId", None) != self.end_user:
+        if not self._exists(type(record), getattr(record, "endUserId", None)):
             raise RuntimeError("an end user makes what is somebody else's")
         self._staged[key] = Put(key, record.dump(), terms=record.terms())
         self._marker = self._marker or key
@@ -340,9 +340,13 @@ class Store:
     def _hide(self, keys: Sequence[Key | None], refs: Sequence[Ref[Any]]) -> None:
         """Take what is not the end user's for what does not exist."""
         for key, ref in zip(keys, refs, strict=True):
-            document = None if key is None or not ref.model.owned else self._read[key]
-            if document is not None and document.data.get("endUserId") != self.end_user:
+            document = None if key is None else self._read[key]
+            if document is not None and not self._exists(ref.model, document.data.get("endUserId")):
                 self._read[document.key] = None
+
+    def _exists(self, model: type[Record], end_user: str | None) -> bool:
+        """Tell whether there is, for the caller, such a record of an end user, or of none."""
+        return self.end_user is None or not model.owned or end_user == self.end_user
 
     def _key(self, model: type[Record], record_id: str) -> Key:
         return Key(*self._home(model), model.collection, record_id)

@@ -18,17 +18,20 @@ PROJECTS = {"test": "ally-tests", "live": "ally-tests-live"}
 
 
 class Signer:
-    """Signs tokens, and publishes the keys to check them with; fails when it is told to."""
+    """Signs tokens, and publishes the keys to check them with; fails or waits when told to."""
 
     def __init__(self) -> None:
         self.keys = {"first": new_key()}
         self.failing = False
+        self.answering = threading.Event()
+        self.answering.set()
         self.fetched = 0
         signer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 signer.fetched += 1
+                signer.answering.wait(60)
                 self.send_response(500 if signer.failing else 200)
                 self.send_header("Cache-Control", "public, max-age=3600")
                 self.end_headers()

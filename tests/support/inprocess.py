@@ -177,6 +177,14 @@ class InProcess:
 
         return self._backing.run(act)
 
+    def registered(self, origins: Sequence[str]) -> list[bool]:
+        """Ask for origins, all at once, whether they are registered."""
+
+        async def act(_: Service) -> list[bool]:
+            return await asyncio.gather(*map(self._service.origins.registered, origins))
+
+        return self._backing.run(act)
+
     def call(self, method: str, path: str, status: int = 200, **options: Any) -> Json:
         answer = self.send(method, path, **options)
         assert answer.status_code == status, answer.text

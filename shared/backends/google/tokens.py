@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import orjson
 
 from shared.backends import UnavailableError
-from shared.backends.tokens import Claims, key_id, opened
+from shared.backends.tokens import ALGORITHM, Claims, key_id, opened
 
 KEYS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
 """Where Google publishes the keys, as JWKs (RFC 7517):
@@ -28,7 +29,7 @@ class FirebaseTokens:
     """Opens the tokens that were signed with one of the keys at an address.
 
     The keys are fetched when one is needed that is not known or when they have become old, at most
-    once a minute. Keys that are known go on when they cannot be fetched.
+    once a minute. Keys that are known go on while others are fetched, and when that fails.
     """
 
     def __init__(self, address: str, *, timeout: float) -> None:
@@ -45,7 +46,8 @@ class FirebaseTokens:
         named = key_id(token)
         if named is None:
             return None
-        if named not in self._keys or self._until < time.monotonic():
+        old = self._until < time.monotonic()
+        if named not in self._keys or (old and not self._lock.locked()):
             await self._refresh(named)
         key = self._keys.get(named)
         return None if key is None else opened(token, key)
@@ -59,25 +61,41 @@ class FirebaseTokens:
             at = time.monotonic()
             if at >= self._not_before and (wanted not in self._keys or at >= self._until):
                 try:
-                    self._keys, life = await asyncio.to_thread(self._fetch)
+                    fetching = asyncio.to_thread(self._fetch)
+                    self._keys, life = await asyncio.wait_for(fetching, self._timeout)
                     self._until = at + life
                     self._failing, self._not_before = False, at + SHORTEST
-                except (OSError, HTTPException, ValueError, KeyError, TypeError):
+                except (OSError, HTTPException, ValueError):
                     self._failing, self._not_before = True, time.monotonic() + PAUSE
             if self._failing and wanted not in self._keys:
                 raise UnavailableError("the keys of tokens cannot be fetched")
 
     def _fetch(self) -> tuple[dict[str, Any], float]:
         """Fetch the keys, and for how many seconds they may be believed (RFC 9111, max-age)."""
-        import jwt
-
-        with urlopen(self._address, timeout=self._timeout) as answer:  # noqa: S310 - the settings' own
-            sent = orjson.loads(answer.read(LARGEST))
+        try:
+            answer = urlopen(self._address, timeout=self._timeout)  # noqa: S310 - the settings' own
+        except HTTPError as refusal:
+            refusal.close()  # it holds the connection
+            raise
+        with answer:
+            keys = _read(orjson.loads(answer.read(LARGEST)))
             told = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
-        keys = {
-            each["kid"]: jwt.PyJWK(each, algorithm="RS256").key
-            for each in sent["keys"]
-            if each.get("kty") == "RSA"
-        }
         life = int(told[1]) if told else 3600
         return keys, min(max(life, SHORTEST), LONGEST)
+
+
+def _read(sent: Any) -> dict[str, Any]:
+    """Return the RSA keys of a set, by their ids; ValueError where it is none, or has none."""
+    import jwt
+
+    try:
+        keys = {
+            each["kid"]: jwt.PyJWK(each, algorithm=ALGORITHM).key
+            for each in sent["keys"]
+            if each["kty"] == "RSA"
+        }
+    except (jwt.PyJWTError, LookupError, TypeError) as error:
+        raise ValueError("this is no set of keys") from error
+    if not keys:
+        raise ValueError("this set of keys is empty")
+    return keys
