@@ -4,7 +4,7 @@ All of it escapes what it is given. Its libraries are imported when the first pa
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
     from markupsafe import Markup
+
+_ROLES = {
+    "thead_open": "rowgroup",
+    "tbody_open": "rowgroup",
+    "tr_open": "row",
+    "th_open": "columnheader",
+    "td_open": "cell",
+}
 
 
 class Section(NamedTuple):
@@ -34,18 +42,39 @@ def read(markdown: str) -> Text:
     """Read a text that begins with its title."""
     reader = _reader()
     tokens = reader.parse(markdown)
-    sections = []
+    sections = [*_mark_headings(tokens)]
+    _mark_tables(tokens)
+    html = reader.renderer.render(tokens[3:], reader.options, {})
+    return Text(tokens[1].content, sections, _safe(html))
+
+
+def _mark_headings(tokens: "Sequence[Token]") -> Iterator[Section]:
+    """Give each heading an anchor of its words, and yield the sections."""
     for opening, inline in pairwise(tokens):
-        if opening.type in _ROLES:
-            opening.attrSet("role", _ROLES[opening.type])
         if opening.type == "heading_open" and opening.tag != "h1":
             words = "".join(child.content for child in inline.children or ())
             anchor = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
             opening.attrSet("id", anchor)
             if opening.tag == "h2":
-                sections.append(Section(f"#{anchor}", words))
-    html = reader.renderer.render(tokens[3:], reader.options, {})
-    return Text(tokens[1].content, sections, _safe(html))
+                yield Section(f"#{anchor}", words)
+
+
+def _mark_tables(tokens: "Sequence[Token]") -> None:
+    """Say what the parts of tables are: on a phone their rows are shown as cards."""
+    heads: list[str] = []
+    column = 0
+    for opening, inline in pairwise(tokens):
+        if opening.type in _ROLES:
+            opening.attrSet("role", _ROLES[opening.type])
+        if opening.type == "thead_open":
+            heads = []
+        elif opening.type == "th_open":
+            heads.append(inline.content)
+        elif opening.type == "tr_open":
+            column = 0
+        elif opening.type == "td_open":
+            opening.attrSet("data-label", heads[column])
+            column += 1
 
 
 def prose(markdown: str) -> "Markup":
@@ -83,16 +112,6 @@ def _reader() -> "MarkdownIt":
     reader.add_render_rule("table_open", _table_open)
     reader.add_render_rule("table_close", _table_close)
     return reader
-
-
-_ROLES = {
-    "thead_open": "rowgroup",
-    "tbody_open": "rowgroup",
-    "tr_open": "row",
-    "th_open": "columnheader",
-    "td_open": "cell",
-}
-"""What the parts of a table are, also where the style sheet makes cards of its rows."""
 
 
 def _table_open(*_: Any) -> str:
