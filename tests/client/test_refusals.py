@@ -235,6 +235,16 @@ def test_an_object_that_lacks_what_it_must_have_is_said_without_its_values() -> 
     assert "Ada" not in str(error)
 
 
+def test_a_key_whose_first_request_still_runs_is_a_conflict() -> None:
+    said = '{"error":{"type":"idempotency_error","code":"idempotency_key_in_use","message":"x"}}'
+    with (
+        Faulty([Says(409, body=said)]) as faulty,
+        Ally(WRONG_KEY, base_url=faulty.url, max_retries=0) as ally,
+    ):
+        error = raised(ConflictError, ally.tasks.list)
+    assert error.code == "idempotency_key_in_use"
+
+
 # --- Without an answer ---------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ both = pytest.mark.parametrize("list_tasks", [listed, listed_awaiting])
     [
         Drops(),
         Hangs(),
+        Says(200, {"Content-Length": "1000", "Connection": "close"}, '{"object":'),
         Says(409),
         Says(429),
         Says(500),

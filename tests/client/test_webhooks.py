@@ -198,6 +198,20 @@ def test_a_changed_signature_or_header_is_refused(sign: Sign) -> None:
             assert likely(BODY, {**sign(), name: changed}) == "secret"
 
 
+def test_a_signature_of_another_scheme_counts_for_nothing() -> None:
+    signature = standard()["Webhook-Signature"].replace("v1,", "v2,")
+    assert likely(BODY, {**standard(), "Webhook-Signature": signature}) == "secret"
+    header = stripes()["Ally-Signature"].replace("v1=", "v0=")
+    assert likely(BODY, {"Ally-Signature": header}) == "secret"
+
+
+@both
+def test_a_line_break_at_the_end_is_recognised_however_the_body_is_written(sign: Sign) -> None:
+    oddly = json.dumps(EVENT, separators=(" , ", " : ")).encode()
+    assert likely(oddly + b"\n", sign(body=oddly)) == "body"
+    assert likely(oddly, sign(body=oddly + b"\n")) == "body"
+
+
 def test_without_a_signature_the_cause_is_none_of_them() -> None:
     assert likely(BODY, {}) is None
     assert likely(BODY, {"Webhook-Id": "msg_1", "Webhook-Timestamp": "1"}) is None
