@@ -205,6 +205,7 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         f"Test key:     {demo.key}",
         f"Certificate:  {_shown(files.authority)}",
         f"Request log:  {_shown(Path(service.settings.log))}",
+        f"Explained:    {url}/docs",
         "",
     ]
     for title, (path, *options) in calls.items():

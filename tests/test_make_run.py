@@ -1,5 +1,6 @@
 """`make run` as a newcomer meets it: on a fresh clone, from the first start to Ctrl-C."""
 
+import html
 import json
 import os
 import re
@@ -65,6 +66,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return Clone(tmp_path_factory.mktemp("clone"))
 
 
+def commands_of_the_page(clone: Clone) -> str:
+    """Return the first commands of the quick start: what to tell the shell, and the first call."""
+    trust = ssl.create_default_context(cafile=clone.folder / ".ally" / "localhost-ca.pem")
+    page = httpx.get(f"https://localhost:{clone.port}/docs", verify=trust).text
+    plain = [
+        html.unescape(re.sub("<[^>]+>", "", code))
+        for code in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)
+    ]
+    first_call = next(code for code in plain if code.startswith("curl "))
+    assert plain[0].startswith("export CURL_CA_BUNDLE=")
+    return f"{plain[0]}\n{first_call}"
+
+
 def ctrl_c(process: Process) -> int:
     """Send what a terminal sends to everything that runs in it."""
     os.killpg(process.child.pid, signal.SIGINT)
@@ -82,6 +96,7 @@ def test_a_newcomer_runs_pastes_stops_and_finds_everything_again(clone: Clone) -
             str(answer.get("url") or answer["object"]).removeprefix("/v1/") for answer in answers
         ]
         assert kinds == ["organisations", "patient", "tasks", "availability", "appointment"]
+        assert clone.paste(commands_of_the_page(clone))["url"] == "/v1/organisations"
     finally:
         ctrl_c(process)
     first = clone.output.read_text()
