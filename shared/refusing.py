@@ -54,6 +54,7 @@ _TITLES = {
     402: "The request is right, and the world refuses.",
     403: "It is not allowed.",
     404: "There is no such thing.",
+    405: "It is not possible there.",
     409: "Others were faster: send the same request again.",
     413: "The body is too large.",
     429: "Too much at once: send the same request again later.",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from shared.backends import OURS, Document, Key, Query
 from shared.catalogue import CATALOGUE
@@ -15,6 +16,7 @@ from shared.provision import ADMINISTRATOR
 from shared.scheduling import Window
 from shared.service import Service
 from shared.settings import SPACES
+from tests.support import conformity
 from tests.support.hostility import DIGITS, SILENT, SPOKEN, Scene
 from tests.support.serving import PATIENT, POSTCODE, REASON, Json, Partner, tomorrow
 from tests.support.wire import Answer, Attempt, Line
@@ -70,6 +72,11 @@ class Campaign:
         """Send a request that is HTTP: our door answers it, and as it promises to."""
         answer = self._line.send(attempt)
         assert not answer.below, "the server refused what is HTTP"
+        headers = {name.lower(): value for name, value in answer.headers}
+        path = unquote(attempt.target.partition(b"?")[0].decode("latin-1"))
+        conformity.check(
+            attempt.method, path, conformity.Answer(answer.status, headers, answer.body)
+        )
         self._judge(answer, attempt.method)
         return answer
 
