@@ -20,7 +20,7 @@ soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns a
 	@ALLY_KILLS=$${ALLY_KILLS:-100} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-5} ALLY_HOSTILE=$${ALLY_HOSTILE:-20000} \
 	  ALLY_PROGRAMS=$${ALLY_PROGRAMS:-300} $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py \
 	  tests/test_races.py tests/test_lost_answers.py tests/test_paging_oracle.py tests/test_queries.py \
-	  tests/test_hostile.py tests/test_isolation.py $(ARGS)
+	  tests/test_hostile.py tests/test_isolation.py tests/test_end_user_isolation.py $(ARGS)
 
 test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against the real Firebase emulator (300 MB, fetched once)
 	@$(BIN)/python -m pytest tests/firebase $(ARGS)

@@ -32,14 +32,14 @@ ASKED_AGAIN = 600
 
 
 class RegisteredOrigin(Record):
-    """Which organisations have registered an origin. The id is a hash of it."""
+    """Which organisations have registered an origin: one at least. The id is a hash of it."""
 
     collection: ClassVar[str] = "origins"
     account: ClassVar[bool] = True
     shared: ClassVar[frozenset[Mode]] = frozenset({"test", "live"})
 
     origin: str
-    organisations: list[str] = []
+    organisations: list[str]
 
     @classmethod
     def accepts(cls, record_id: str) -> bool:
@@ -66,8 +66,12 @@ async def register(store: Store, before: Organisation, after: Organisation) -> N
         return
     refs = [Ref(RegisteredOrigin, _record_id(origin)) for origin in touched]
     for origin, found in zip(touched, await store.find_all(refs), strict=True):
-        record = found or RegisteredOrigin(id=_record_id(origin), origin=origin)
-        store.put(record.listed(after.id, among=origin in new))
+        record = found or RegisteredOrigin(id=_record_id(origin), origin=origin, organisations=[])
+        listed = record.listed(after.id, among=origin in new)
+        if listed.organisations:
+            store.put(listed)
+        elif found is not None:
+            store.delete(found)
 
 
 def _shared(origins: Iterable[str]) -> set[str]:
@@ -121,10 +125,9 @@ class Origins:
         until = self._timer() + self._believe
         key = Key("account", OURS, RegisteredOrigin.collection, _record_id(origin))
         (found,) = await self._storage.get([key])
-        registered = found is not None and bool(RegisteredOrigin.load(found.data).organisations)
         self._known.pop(origin, None)
-        remember(self._known if registered else self._unknown, origin, until)
-        return registered
+        remember(self._unknown if found is None else self._known, origin, until)
+        return found is not None
 
 
 def headers(origin: str) -> list[tuple[bytes, bytes]]:

@@ -5,6 +5,7 @@ import base64
 import json
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -254,6 +255,32 @@ def test_an_origin_is_looked_up_once_for_all_pages_that_ask_at_the_same_time(
     api = InProcess(partner.backing, partner.key, key_lookups=1.0)
     assert api.registered([origin] * 50) == [True] * 50
     assert len(api.watched.gets) == 1
+
+
+def test_of_organisations_that_share_an_origin_at_the_same_time_none_is_forgotten(
+    partner: Partner,
+) -> None:
+    shared = new_origin()
+    crowd = [partner.backing.partner(partner.server, f"Health {each}") for each in range(4)]
+
+    def list_origins(origins: list[str]) -> None:
+        with ThreadPoolExecutor() as pool:
+            for done in [
+                pool.submit(each.patch_organisation, frontEndOrigins=origins) for each in crowd
+            ]:
+                done.result()
+
+    def told() -> int:
+        fresh = InProcess(partner.backing, "")
+        asked = {"Origin": shared, **PREFLIGHT}
+        return fresh.send("OPTIONS", "/v1/patients", headers=asked).status_code
+
+    list_origins([shared])
+    first, *crowd = crowd
+    list_origins([])
+    assert told() == 200  # one of them still has it
+    first.patch_organisation(frontEndOrigins=[])
+    assert told() == 403
 
 
 def test_while_storage_fails_a_page_that_is_known_can_still_read_so(

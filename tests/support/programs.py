@@ -20,14 +20,16 @@ from shared.tasks import Task, standard_tasks
 from tests.support.inprocess import InProcess
 from tests.support.serving import ADDRESS, PATIENT, PREFIXES, REASON, Backing, Json
 
-Who = Literal["observer", "sibling", "stranger", "far stranger"]
-"""The observer; its organisation in the other mode; another organisation, in either mode."""
+Who = Literal["observer", "sibling", "stranger", "far stranger", "ada", "grace"]
+"""The observer; its organisation in the other mode; another organisation, in either mode; and two
+end users of the observer's front end, where there is one."""
 PLACES: Mapping[bool, tuple[str, str]] = {
     True: ("central-london", "SW1A 1AA"),
     False: ("manchester", "M1 1AE"),
 }
-"""Where each organisation's patients live. In live mode windows are everybody's, and each shows how
-many places remain, by design; so the two organisations live in different areas."""
+"""Where each one's patients live. In live mode windows are everybody's, and in test mode all of an
+organisation, and each shows how many places remain, by design; so those who are not to see each
+other live in different areas."""
 
 _BEGINNING = datetime(2027, 3, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=22)
@@ -67,11 +69,11 @@ class Actor:
 
     @property
     def area(self) -> str:
-        return PLACES[self.who in ("observer", "sibling")][0]
+        return PLACES[self.who in ("observer", "sibling", "ada")][0]
 
     @property
     def postcode(self) -> str:
-        return PLACES[self.who in ("observer", "sibling")][1]
+        return PLACES[self.who in ("observer", "sibling", "ada")][1]
 
     @property
     def location(self) -> Json:
@@ -263,10 +265,13 @@ class Picker:
                 live = noun == "window" and self.actor.mode == "live"
                 actors = [a for a in actors if a.organisation.id != ours and not live]
             known = [each for actor in actors for each in actor.ids[noun]]
-            nothing = ids.place(PREFIXES[noun], self._world.setting.at, "0" * ids.TAIL_LENGTH)
-            chosen = known[number % len(known)] if known else nothing
+            chosen = known[number % len(known)] if known else self.nothing(noun)
         self.used.append(chosen)
         return chosen
+
+    def nothing(self, noun: str) -> str:
+        """Return an id of a kind that is nobody's."""
+        return ids.place(PREFIXES[noun], self._world.setting.at, "0" * ids.TAIL_LENGTH)
 
 
 NAMES = ("Ada", "Adele", "Grace")
