@@ -38,7 +38,7 @@ def conforming(answer: httpx.Response) -> httpx.Response:
     request = answer.request
     check(
         request.method,
-        request.url.path,
+        request.url.raw_path.decode(),  # as it was sent: what is escaped divides nothing
         Answer(answer.status_code, dict(answer.headers), answer.content),
     )
     return answer
