@@ -106,8 +106,10 @@ class Origins:
 
     async def registered(self, origin: str) -> bool:
         """Tell whether pages of an origin may be answered at all."""
-        if not is_origin(origin) or is_local_origin(origin):
-            return is_local_origin(origin)
+        if is_local_origin(origin):
+            return True
+        if not is_origin(origin):
+            return False
         known = origin in self._known
         until = (self._known if known else self._unknown).get(origin, 0.0)
         if self._timer() < until:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from shared import memory
+from shared import clock, memory
 from shared.backends import ConflictError, UnavailableError
 from shared.provision import connect_tenant
 from shared.service import Service
@@ -104,6 +104,40 @@ def test_a_tenant_is_one_organisations_for_ever(partner: Partner, other: Partner
     stranger = InProcess(backing, old.key)
     assert stranger.call("GET", "/v1/patients", 403)["error"]["code"] == "tenant_unknown"
     InProcess(backing, backing.sign(claims(later, "ada"))).call("GET", "/v1/patients")
+
+
+# --- Look-ups that are shared ---------------------------------------------------------------------
+
+
+def test_a_look_up_that_fails_fails_for_all_who_wait_and_the_next_is_a_new_one(
+    partner: Partner,
+) -> None:
+    api = InProcess(partner.backing, partner.end_user("ada").key)
+    api.watched.failing = {"get": UnavailableError("gone")}
+
+    async def both(_: Service) -> list[Any]:
+        asked = [api.end_users.authenticate(str(api.key), clock.now()) for _ in range(2)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    told = partner.backing.run(both)
+    assert [type(each) for each in told] == [UnavailableError] * 2
+    api.watched.failing = {}
+    api.call("GET", "/v1/patients")
+
+
+def test_who_leaves_a_look_up_ends_it_for_nobody_else(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.end_user("ada").key)
+
+    async def leave(_: Service) -> str:
+        await api.end_users._tokens.open(str(api.key))  # its key is known from here on
+        asked = [api.end_users.authenticate(str(api.key), clock.now()) for _ in range(2)]
+        first, second = (asyncio.create_task(each) for each in asked)
+        await asyncio.sleep(0)  # both wait for the same look-up now
+        first.cancel()
+        return (await second).uid
+
+    assert partner.backing.run(leave) == "ada"
+    assert api.watched.gets == [1, 2]
 
 
 # --- Tokens that are made to hurt ----------------------------------------------------------------

@@ -24,7 +24,7 @@ from tests.support.wire import Answer, Attempt, Line
 COLLECTIONS = (
     *("organisations", "tasks", "patients", "appointments", "cancellations", "windows"),
     "end_users",
-    *("api_keys", "quotas", "replays", "commits"),
+    *("api_keys", "end_users", "quotas", "replays", "commits"),
 )
 WHOLE = 5000
 """More documents of one kind than a campaign ever makes."""
@@ -235,6 +235,8 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
         partner.with_key({}),
         partner.with_key(ADMINISTRATOR, expiresAt=PAST),
         partner.with_key(ADMINISTRATOR, revokedAt=PAST),
+        partner.end_user("ada"),
+        live.end_user("grace"),
     ]
     for each in keys:
         each.send("GET", "/v1/tasks")  # that a key is in use is noted once an hour
