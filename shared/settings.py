@@ -74,8 +74,8 @@ class Settings:
     """ALLY_FIREBASE_TEST, ALLY_FIREBASE_LIVE: the projects of Firebase Authentication whose end
     users call in each mode; none, no end user does. The local backend names its own."""
     firebase_keys: str = ""
-    """ALLY_FIREBASE_KEYS: where the keys that sign ID tokens are published, instead of Google's
-    address, or of the local backend's own tokens."""
+    """ALLY_FIREBASE_KEYS: where the keys that sign ID tokens are published, instead of the local
+    backend's own tokens. On the google backend it is Google's address, but for tests."""
     firebase_emulator: str = ""
     """FIREBASE_AUTH_EMULATOR_HOST: host and port of the Firebase emulator on this machine, whose
     unsigned tokens are then taken, and no others. Never on the google backend."""
@@ -145,9 +145,11 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         raise SettingError("Unset FIREBASE_AUTH_EMULATOR_HOST: anybody could sign in as anybody.")
     if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
         raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
-    # What is published on this machine is for tests, and those have a Firestore emulator.
+    # Other keys than Google's are for tests, and those have a Firestore emulator.
     tests = backend == "local" or bool(settings.firestore_emulator)
-    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+" if tests else r"https://\S+"
+    if settings.firebase_keys and not tests:
+        raise SettingError("Unset ALLY_FIREBASE_KEYS: who publishes them could sign in as anybody.")
+    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+"
     if settings.firebase_keys and not re.fullmatch(published, settings.firebase_keys):
         raise SettingError("Set ALLY_FIREBASE_KEYS to an https:// address, or not at all.")
     return settings

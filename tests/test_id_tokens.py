@@ -267,7 +267,8 @@ GOOGLE = {
     [
         {**GOOGLE, "FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099"},
         {**GOOGLE, "ALLY_FIREBASE_KEYS": "http://127.0.0.1:9099/jwks"},
-        {**GOOGLE, "ALLY_FIREBASE_KEYS": "keys.json"},
+        {**GOOGLE, "ALLY_FIREBASE_KEYS": "https://evil.example/jwks"},
+        {"ALLY_BACKEND": "local", "ALLY_FIREBASE_KEYS": "keys.json"},
         {**GOOGLE, "ALLY_FIREBASE_TEST": "one", "ALLY_FIREBASE_LIVE": "one"},
         {"ALLY_BACKEND": "local", "FIREBASE_AUTH_EMULATOR_HOST": "firebase.example:9099"},
         {"ALLY_BACKEND": "local", "ALLY_FIREBASE_KEYS": "http://keys.example/jwks"},
