@@ -12,7 +12,7 @@ from shared.organisations import Organisation
 from shared.settings import Mode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Caller(ABC):
     """Who is calling: for an organisation, in one mode."""
 
@@ -62,7 +62,7 @@ class Caller(ABC):
             raise ApiError("organisation_not_activated", activation=self.account.activation)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class KeyCaller(Caller):
     """Who calls with a secret key, and has its permissions."""
 
@@ -112,7 +112,7 @@ class KeyCaller(Caller):
         Caller.check(self, now, address)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EndUserCaller(Caller):
     """Who signed in to an organisation's front end, and may do what the organisation lets them.
 

@@ -56,7 +56,9 @@ def known(values: object) -> Shape:
     return Shape(enum=list(get_args(values)))
 
 
-_PLAIN_LOCAL_PART = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
+# Patterns that only what comes in is held against are texts: re compiles one when it is first used,
+# and a start needs none of them.
+_PLAIN_LOCAL_PART = r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*"
 
 FIRST_YEAR, LAST_YEAR = 1970, 2390
 """The years that ids can name."""
@@ -72,19 +74,19 @@ def checked(check: Callable[[T, Intake], T]) -> AfterValidator:
 
 
 # Control characters, line separators, and marks that turn the direction of what stands around them.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 
 
 def _printable(value: str, _: Intake) -> str:
     text = value.replace("\r\n", "\n")
-    if _UNPRINTABLE.search(text.replace("\n", "").replace("\t", "")):
+    if re.search(_UNPRINTABLE, text.replace("\n", "").replace("\t", "")):
         raise ValueError("may not contain control characters")
     return text
 
 
 def is_one_line(text: str) -> bool:
     """Tell whether a text is one line that can be printed."""
-    return _UNPRINTABLE.search(text) is None
+    return re.search(_UNPRINTABLE, text) is None
 
 
 def one_line(value: str, _: Intake) -> str:
@@ -119,7 +121,7 @@ def _email(value: str, _: Intake) -> str:
     local, domain = value.rpartition("@")[::2]
     try:
         # Nearly all local parts are of the plain form, which stays as it is; domains are few.
-        if _PLAIN_LOCAL_PART.fullmatch(local):
+        if re.fullmatch(_PLAIN_LOCAL_PART, local):
             return f"{local}@{_domain(domain)}"
         return email_validator.validate_email(value, check_deliverability=False).normalized
     except email_validator.EmailNotValidError:
@@ -185,20 +187,18 @@ def _regional(region_name: str, sentence: str) -> AfterValidator:
 
 
 # As browsers write them: in small letters, and without the port that is meant anyway.
-_LOCAL_ORIGIN = re.compile(r"http://localhost(?!:80$)(:[1-9][0-9]{0,4})?")
-_ORIGIN = re.compile(
-    rf"https://[a-z0-9.-]{{1,253}}(?!:443$)(:[1-9][0-9]{{0,4}})?|{_LOCAL_ORIGIN.pattern}"
-)
+_LOCAL_ORIGIN = r"http://localhost(?!:80$)(:[1-9][0-9]{0,4})?"
+_ORIGIN = rf"https://[a-z0-9.-]{{1,253}}(?!:443$)(:[1-9][0-9]{{0,4}})?|{_LOCAL_ORIGIN}"
 
 
 def is_origin(text: str) -> bool:
     """Tell whether a text is an origin as browsers write it: of https, or of their own machine."""
-    return _ORIGIN.fullmatch(text) is not None
+    return re.fullmatch(_ORIGIN, text) is not None
 
 
 def is_local_origin(text: str) -> bool:
     """Tell whether an origin is that of a page on the reader's own machine."""
-    return _LOCAL_ORIGIN.fullmatch(text) is not None
+    return re.fullmatch(_LOCAL_ORIGIN, text) is not None
 
 
 def _origin(value: str, _: object) -> str:
@@ -223,15 +223,16 @@ def _iso_date(value: object) -> object:
     return value
 
 
-_ISO_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}))?"
+_ISO_MOMENT = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2}))?"
 )
 
 
 def iso_moment(text: str) -> datetime:
     """Read a moment, in UTC; a day alone is its first. ValueError says what it must be."""
     try:
-        if _ISO_MOMENT.fullmatch(text):
+        if re.fullmatch(_ISO_MOMENT, text):
             moment = datetime.fromisoformat(text)
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
             if FIRST_YEAR <= moment.year < LAST_YEAR:

@@ -39,7 +39,7 @@ _LEVELS = {"none": 0, "read": 1, "write": 2}
 _ALPHANUMERIC = string.digits + string.ascii_letters
 _BEARER = "(?:(?i:bearer) +)?"
 _PRESENTED = re.compile(_BEARER + r"(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})", re.ASCII)
-_PUBLISHABLE = re.compile(_BEARER + "(test|live)_pub_[0-9A-Za-z]{24}", re.ASCII)
+_PUBLISHABLE = _BEARER + "(test|live)_pub_[0-9A-Za-z]{24}"
 
 
 # --- As it is sent -------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def parse(header: str | None) -> SecretKey:
     if matched is None:
         name = _user_name(text)
         matched = _PRESENTED.fullmatch(name)
-        if _PUBLISHABLE.fullmatch(name or text) is not None:
+        if re.fullmatch(_PUBLISHABLE, name or text) is not None:
             raise ApiError("key_publishable", headers=CHALLENGE)
     if matched is None:
         missing = text.lower() in ("", "bearer", "basic")

@@ -223,7 +223,7 @@ def field_docs(model: type[Model]) -> Mapping[str, str]:
 @cache
 def _docs_of_classes(module: str) -> Mapping[str, Mapping[str, str]]:
     """Return the docstrings of the fields of each class of a module of ours."""
-    if not module.startswith("shared."):
+    if not module.startswith(("shared.", "functions.")):
         return {}
     tree = ast.parse(inspect.getsource(sys.modules[module]))
     classes = (node for node in tree.body if isinstance(node, ast.ClassDef))

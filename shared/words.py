@@ -12,7 +12,7 @@ LONGEST = 24
 MOST_WORDS = 8
 """The words of a name from which beginnings are read, at most."""
 
-_APOSTROPHES = re.compile("['`\u00b4\u2018\u2019\u02bb\u02bc\u2032\uff07]")
+_APOSTROPHES = "['`\u00b4\u2018\u2019\u02bb\u02bc\u2032\uff07]"
 _PLAIN = str.maketrans(
     {
         "æ": "ae",
@@ -27,18 +27,18 @@ _PLAIN = str.maketrans(
     }
 )
 """Letters that Unicode does not take apart into a plain one and an accent."""
-_BETWEEN_WORDS = re.compile(r"[\W_]+")
+_BETWEEN_WORDS = r"[\W_]+"
 
 
 def normalise(text: str) -> str:
     """Return the words of a text in small letters, without accents, with one space between."""
-    letters = _APOSTROPHES.sub("", text).casefold()
+    letters = re.sub(_APOSTROPHES, "", text).casefold()
     if not letters.isascii():
         apart = unicodedata.normalize("NFKD", letters).casefold()
         # Every kind of mark: vowel signs of Indic scripts do not combine, and part no words either.
         plain = "".join(each for each in apart if unicodedata.category(each)[0] != "M")
         letters = plain.translate(_PLAIN)
-    return _BETWEEN_WORDS.sub(" ", letters).strip()
+    return re.sub(_BETWEEN_WORDS, " ", letters).strip()
 
 
 def whole(text: str) -> str:

@@ -1,12 +1,37 @@
 """Test helpers: what only test mode can do."""
 
+from typing import ClassVar
+
 import functions_framework.aio
 
 from shared import Api, Call, Request, Response
-from shared.end_users import LIFE, EndUserToken, EndUserTokenIn
+from shared.end_users import LIFE
 from shared.errors import ApiError
+from shared.fields import EndUserId, Moment
+from shared.models import Model, Resource
 
 api = Api("test_helpers", audience="partner")
+
+
+class EndUserTokenIn(Model):
+    """Who signs in."""
+
+    endUserId: EndUserId
+    """Who signs in."""
+
+
+class EndUserToken(Resource):
+    """An ID token that the local backend made. The token itself is shown once."""
+
+    prefix: ClassVar[str] = "tok"
+    once: ClassVar[set[str]] = {"token"}
+
+    object: str = "end_user_token"
+    endUserId: str
+    token: str | None
+    """What the end user's requests carry as `Authorization: Bearer <token>`."""
+    expiresAt: Moment
+    """When the token is valid no more."""
 
 
 @api.post(
