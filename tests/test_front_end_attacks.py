@@ -45,6 +45,11 @@ def test_a_uid_that_only_white_space_tells_from_anothers_lets_nobody_in(
     assert (error["code"], error["param"]) == ("parameter_invalid", "uid")
 
 
+def test_a_uid_that_is_no_text_lets_nobody_in(partner: Partner) -> None:
+    told = partner.end_user("ada\ud800").get("/v1/patients", 401)["error"]
+    assert told["code"] == "token_invalid"
+
+
 @pytest.mark.parametrize("claim", ["aud", "iss"])
 def test_what_a_token_says_is_taken_as_it_is(partner: Partner, claim: str) -> None:
     said = claims(partner.tenant, "ada")
