@@ -73,9 +73,7 @@ def checked(check: Callable[[T, Intake], T]) -> AfterValidator:
 
 # Control characters, line separators, marks that turn the direction of what stands around them, and
 # halves of characters, which are no text.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def _printable(value: str, _: Intake) -> str:
