@@ -76,6 +76,12 @@ def test_every_end_user_who_can_sign_in_can_be_revoked(partner: Partner, uid: st
     assert ada.get("/v1/patients", 401)["error"]["code"] == "token_revoked"
 
 
+@pytest.mark.parametrize("path", ["a/b", "a%2Fb/c", "/"])
+def test_a_slash_that_is_not_escaped_is_no_part_of_a_uid(partner: Partner, path: str) -> None:
+    told = partner.post(f"/v1/end_users/{path}/revoke", status=404)["error"]
+    assert told["code"] == "route_unknown"
+
+
 def test_a_revocation_that_comes_late_does_not_take_back_a_later_one(partner: Partner) -> None:
     later = partner.post("/v1/end_users/ada/revoke")
     slow = InProcess(partner.backing, partner.key)
