@@ -151,7 +151,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     if scope["method"] == "OPTIONS":
         return _tell_options(api, exchange)
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    route, path_arguments = api.find(method, scope["path"])
+    route, path_arguments = api.find(method, exchange.sent_path)
     exchange.route = route
     if route.retiring is not None:
         exchange.add(route.retiring.headers)
@@ -192,7 +192,7 @@ def _tell_options(api: Api, exchange: Exchange) -> Answer:
     The browser says nothing of who will call, so the answer is the same on every path.
     """
     if exchange.header(b"access-control-request-method") is None:
-        allowed = api.allowed(exchange.request.scope["path"])
+        allowed = api.allowed(exchange.sent_path)
         exchange.add([("Allow", ", ".join(allowed))])
     elif not exchange.origin or exchange.welcome:
         exchange.lines += origins.permission()

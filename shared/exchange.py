@@ -74,6 +74,12 @@ class Exchange:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    @property
+    def sent_path(self) -> str:
+        """The path as it was sent, in which what is escaped divides nothing."""
+        raw: bytes = self.request.scope["raw_path"]
+        return raw.decode("latin-1")
+
     def address(self) -> str:
         """Return the caller's address, or nothing where it is not known.
 

@@ -73,8 +73,9 @@ def checked(check: Callable[[T, Intake], T]) -> AfterValidator:
     return AfterValidator(run)
 
 
-# Control characters, line separators, and marks that turn the direction of what stands around them.
-_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+# Control characters, line separators, marks that turn the direction of what stands around them, and
+# halves of characters, which are no text.
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def _printable(value: str, _: Intake) -> str:

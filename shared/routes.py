@@ -17,6 +17,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from urllib.parse import unquote
 
 from shared.catalogue import CATALOGUE
 from shared.errors import ApiError
@@ -185,11 +186,15 @@ class Routes:
         return declare
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """Return the route of a request and its path's arguments, or refuse with 404 or 405."""
+        """Return the route of a request and its path's arguments, or refuse with 404 or 405.
+
+        The path is as it was sent: a slash that is escaped is part of an argument.
+        """
         for route in self._at(path):
             matched = route.pattern.fullmatch(path) if route.method == method else None
             if matched is not None:
-                return route, matched.groupdict()
+                sent = matched.groupdict()
+                return route, {name: unquote(text) for name, text in sent.items()}
         verbs = ", ".join(self.allowed(path))
         raise ApiError("method_not_allowed", headers={"Allow": verbs}, method=method, allowed=verbs)
 
@@ -220,14 +225,9 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
     if unknown:
         raise TypeError(f"{method} {template} refuses with what is no code: {sorted(unknown)}")
     hints = get_type_hints(handler)
-    texts = get_type_hints(handler, include_extras=True)
     body = hints.get("body", Nothing)
     changes = get_origin(body) is Changes
     result = hints.get("return", Nothing)
-
-    def argument(found: re.Match[str]) -> str:
-        # What is more than an id of ours or a name, such as a uid, may hold a slash too.
-        return f"(?P<{found[1]}>{'[^/]+' if texts[found[1]] is str else '.+'})"
 
     listed = get_origin(result) is Page
     return Route(
@@ -240,7 +240,7 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         changes=changes,
         shows=get_args(result)[0] if listed else result,
         listed=listed,
-        pattern=re.compile(re.sub(r"\{(\w+)\}", argument, template), re.DOTALL),
+        pattern=re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)),
         takes=frozenset(inspect.signature(handler).parameters),
         retiring=terms.get("retiring"),
         end_user=end_user,

@@ -45,6 +45,11 @@ def test_a_uid_that_only_white_space_tells_from_anothers_lets_nobody_in(
     assert (error["code"], error["param"]) == ("parameter_invalid", "uid")
 
 
+def test_a_uid_that_is_no_text_lets_nobody_in(partner: Partner) -> None:
+    told = partner.end_user("ada\ud800").get("/v1/patients", 401)["error"]
+    assert told["code"] == "token_invalid"
+
+
 @pytest.mark.parametrize("claim", ["aud", "iss"])
 def test_what_a_token_says_is_taken_as_it_is(partner: Partner, claim: str) -> None:
     said = claims(partner.tenant, "ada")
@@ -69,6 +74,12 @@ def test_every_end_user_who_can_sign_in_can_be_revoked(partner: Partner, uid: st
     ada = partner.end_user(uid, **BEFORE)
     assert partner.post(f"/v1/end_users/{quote(uid, safe='')}/revoke")["endUserId"] == uid
     assert ada.get("/v1/patients", 401)["error"]["code"] == "token_revoked"
+
+
+@pytest.mark.parametrize("path", ["a/b", "a%2Fb/c", "/"])
+def test_a_slash_that_is_not_escaped_is_no_part_of_a_uid(partner: Partner, path: str) -> None:
+    told = partner.post(f"/v1/end_users/{path}/revoke", status=404)["error"]
+    assert told["code"] == "route_unknown"
 
 
 def test_a_revocation_that_comes_late_does_not_take_back_a_later_one(partner: Partner) -> None:
