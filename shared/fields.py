@@ -56,6 +56,15 @@ def known(values: object) -> Shape:
     return Shape(enum=list(get_args(values)))
 
 
+class _OrNull:
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "null"}]}
+
+
+OR_NULL = _OrNull()
+"""Says that a shown field will be null in some objects one day, though it is in none yet: clients
+that are made today must bear it."""
+
 _PLAIN_LOCAL_PART = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
 
 FIRST_YEAR, LAST_YEAR = 1970, 2390

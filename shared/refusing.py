@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared.catalogue import RETRYABLE, TYPES, Code
+from shared.catalogue import RETRYABLE, TITLES, TYPES, Code
 from shared.errors import PROBLEM, ApiError, envelope
 from shared.exchange import VERSION
 from shared.routes import SITE
@@ -48,19 +48,6 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
 }
 MAYBE = frozenset({"Ally-Warning", "Link", "Idempotent-Replayed"})
 """Headers that an answer only has where there is something to say."""
-_TITLES = {
-    400: "The request is wrong.",
-    401: "No valid key was sent.",
-    402: "The request is right, and the world refuses.",
-    403: "It is not allowed.",
-    404: "There is no such thing.",
-    405: "It is not possible there.",
-    409: "Others were faster: send the same request again.",
-    413: "The body is too large.",
-    429: "Too much at once: send the same request again later.",
-    500: "Something went wrong on our side.",
-    503: "A service that we depend on does not answer: send the same request again later.",
-}
 _FACTS: Mapping[str, Any] = {
     "reason": "is not as it must be",
     "method": "GET",
@@ -97,8 +84,9 @@ def refusal(status: int, codes: Iterable[Code], *, replayed: bool) -> Json:
     headers += ["Idempotent-Replayed"] if status == 402 and replayed else []
     named = {code.name: {"$ref": f"#/components/examples/{code.name}"} for code in codes}
     listed = ", ".join(f"[`{code.name}`]({SITE.url}{code.page})" for code in codes)
+    again = " Send the same request again, later." if status in RETRYABLE else ""
     return {
-        "description": f"{_TITLES[status]} Codes: {listed}.",
+        "description": f"{TITLES[status]}.{again} Codes: {listed}.",
         "headers": headed(headers),
         "content": {
             JSON: {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}, "examples": named},
