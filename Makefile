@@ -29,7 +29,7 @@ tests/firebase/node_modules: tests/firebase/package.json
 	@cd tests/firebase && npm install --ignore-scripts && touch node_modules
 
 check-contract: $(VENV)/dev  ## Ask schemathesis, with all its checks, whether the server keeps its document's word
-	@ALLY_CONTRACT=$${ALLY_CONTRACT:-15} ALLY_CONTRACT_PHASES=$${ALLY_CONTRACT_PHASES:-examples,coverage,fuzzing,stateful} \
+	@ALLY_CONTRACT=$${ALLY_CONTRACT:-15} ALLY_CONTRACT_LEAST=$${ALLY_CONTRACT_LEAST:-5000} ALLY_CONTRACT_PHASES=$${ALLY_CONTRACT_PHASES:-examples,coverage,fuzzing,stateful} \
 	  $(BIN)/python -m pytest -s tests/test_contract.py $(ARGS)
 
 check: $(VENV)/dev  ## Format, lint, types and the import rule, as CI does

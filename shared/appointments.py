@@ -10,6 +10,7 @@ from shared.callers import Caller
 from shared.clock import TIMEZONE
 from shared.errors import ApiError
 from shared.fields import (
+    OR_NULL,
     Day,
     EndUserId,
     Line,
@@ -132,10 +133,10 @@ class Appointment(Resource):
     """The end user of your front end whose patient it is."""
     phone: str
     location: Location
-    windowId: str
-    """The window that the appointment is in."""
-    window: AppointmentWindow
-    """The window, as it was committed to."""
+    windowId: Annotated[str, OR_NULL]
+    """The window that the appointment is in; null while the patient has yet to choose one."""
+    window: Annotated[AppointmentWindow, OR_NULL]
+    """The window, as it was committed to; null while there is none."""
     externalRef: str | None = None
     note: str | None = None
     documentIds: list[str] = []

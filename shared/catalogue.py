@@ -22,6 +22,20 @@ TYPES = {
     500: "api_error",
     503: "api_error",
 }
+TITLES = {
+    400: "The request is wrong",
+    401: "No valid key",
+    402: "The request is right, and the world refuses",
+    403: "Not allowed",
+    404: "Not there",
+    405: "Not possible there",
+    409: "Others were faster",
+    413: "Too large",
+    429: "Too much at once",
+    500: "Our fault",
+    503: "Our fault, and soon over",
+}
+"""What each status means, in a few words."""
 RETRYABLE = frozenset({409, 429, 503})
 """The statuses after which the same request is worth sending again."""
 

@@ -30,6 +30,16 @@ WHEN: Mapping[EventType, str] = {
     "appointment.failed": "The visit could not be done.",
     "appointment.scheduling_expired": "Nobody chose a window before the deadline.",
 }
+SIGNED: Mapping[str, str] = {
+    "webhook-id": "The id of the message, the same in each attempt to deliver it.",
+    "webhook-timestamp": "When this attempt was signed, in seconds since 1970.",
+    "webhook-signature": "`v1,` and the signature in base64, by the scheme of Standard Webhooks:"
+    " HMAC-SHA256 over the id, the time and the raw body, joined by full stops. There are two, with"
+    " a space between them, while the endpoint's secret is rotated.",
+    "Ally-Signature": "The same in Stripe's scheme: `t=` and the time, `v1=` and the signature of"
+    " the time and the raw body, in hexadecimal. Either is enough.",
+}
+"""The headers of a delivery, by which its receiver verifies it."""
 
 
 class EventAppointment(Model):

@@ -12,7 +12,7 @@ from typing import get_type_hints
 
 from shared.api import VERSIONS, Api
 from shared.catalogue import CATALOGUE, Code
-from shared.events import WHEN, Event
+from shared.events import SIGNED, WHEN, Event
 from shared.exchange import VERSION
 from shared.models import Deleted, Model, Resource
 from shared.operations import Operation
@@ -20,7 +20,7 @@ from shared.pages import ListQuery
 from shared.receiving import EXPAND
 from shared.refusing import HEADERS, JSON, MAYBE, error_schemas, example, headed, refusal
 from shared.routes import SITE, Nothing, Route
-from shared.schemas import Json, Schemas, identity, kind_of, pascal, prose
+from shared.schemas import Json, Schemas, identity, kind_of, pascal, prose, words
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -184,7 +184,8 @@ class _Document:
             yield {
                 "name": EXPAND,
                 "in": "query",
-                "description": "Objects to show in full. A body may hold it instead.",
+                "description": "Objects to show in full; `expand[]` is the same. A request with a"
+                " body may have it there instead.",
                 "style": "form",
                 "explode": True,
                 "schema": {
@@ -257,7 +258,7 @@ class _Document:
         elif route.shows is Deleted:
             described, schema = "It was deleted.", self._schemas.shown(route.shows)
         else:
-            noun = kind_of(route.shows).replace("_", " ")
+            noun = words(kind_of(route.shows))
             described, schema = f"The {noun}.", self._schemas.shown(route.shows)
         headers = ["Request-Id", "Ally-Version"]
         if not each.public:
@@ -276,7 +277,7 @@ class _Document:
     def _list_schema(self, route: Route) -> Json:
         shown = self._schemas.shown(route.shows)
         name = shown["$ref"].rpartition("/")[2]
-        self._schemas.components[f"{name}List"] = {
+        page = {
             "type": "object",
             "description": "A page of a list.",
             "properties": {
@@ -298,6 +299,8 @@ class _Document:
             },
             "required": ["object", "url", "has_more", "data"],
         }
+        # The first is the list itself, and not a search in it.
+        self._schemas.components.setdefault(f"{name}List", page)
         return {"$ref": f"#/components/schemas/{name}List"}
 
     def _links(self, source: Operation) -> Iterator[tuple[str, Json]]:
@@ -360,6 +363,7 @@ class _Document:
                 # Generators of clients make a method to call of whatever is not marked so.
                 "x-internal": True,
                 "security": [],
+                "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in SIGNED],
                 "requestBody": {
                     "required": True,
                     "content": {JSON: {"schema": self._schemas.shown(Event)}},
@@ -406,7 +410,17 @@ def _is_object(schema: Json) -> bool:
 
 
 def _common_parameters() -> Json:
-    return {
+    signed = {
+        name: {
+            "name": name,
+            "in": "header",
+            "required": True,
+            "description": told,
+            "schema": {"type": "string"},
+        }
+        for name, told in SIGNED.items()
+    }
+    return signed | {
         "Idempotency-Key": {
             "name": "Idempotency-Key",
             "in": "header",

@@ -112,7 +112,7 @@ class Organisation(Resource):
     cancellationNoticeHours: int = 24
     """The hours before a window until which cancelling is free of charge, as agreed."""
     frontEndOrigins: list[str] = []
-    endUserPermissions: list[str] = list(AT_FIRST)
+    endUserPermissions: list[Annotated[str, known(EndUserPermission)]] = list(AT_FIRST)
     firebaseTenants: Tenants = Tenants()
     """The tenants of Firebase Authentication in which the end users are."""
 

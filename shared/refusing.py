@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared.catalogue import RETRYABLE, TYPES, Code
+from shared.catalogue import RETRYABLE, TITLES, TYPES, Code
 from shared.errors import PROBLEM, ApiError, envelope
 from shared.exchange import VERSION
 from shared.routes import SITE
@@ -48,39 +48,43 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
 }
 MAYBE = frozenset({"Ally-Warning", "Link", "Idempotent-Replayed"})
 """Headers that an answer only has where there is something to say."""
-_TITLES = {
-    400: "The request is wrong.",
-    401: "No valid key was sent.",
-    402: "The request is right, and the world refuses.",
-    403: "It is not allowed.",
-    404: "There is no such thing.",
-    405: "It is not possible there.",
-    409: "Others were faster: send the same request again.",
-    413: "The body is too large.",
-    429: "Too much at once: send the same request again later.",
-    500: "Something went wrong on our side.",
-    503: "A service that we depend on does not answer: send the same request again later.",
+_FACTS: Mapping[str, Mapping[str, Any]] = {
+    "body_malformed": {"reason": "it is not valid JSON"},
+    "body_unexpected": {"method": "GET"},
+    "body_too_large": {"limit": 262_144},
+    "version_unknown": {"known": VERSION},
+    "parameter_missing": {"param": "phone", "name": "phone"},
+    "parameter_invalid": {
+        "param": "dateOfBirth",
+        "name": "dateOfBirth",
+        "reason": "must not be in the future",
+    },
+    "parameter_unknown": {
+        "param": "fistName",
+        "name": "fistName",
+        "suggestion": "Did you mean firstName?",
+    },
+    "metadata_nested": {"param": "metadata[ward]", "name": "metadata[ward]"},
+    "filter_personal": {"param": "filter", "field": "name"},
+    "idempotency_key_reused": {"existing": f", which concerns {example_id('p')}"},
+    "end_user_permission_missing": {"permission": "patients:update"},
+    "organisation_not_activated": {"activation": "under_review"},
+    "permission_missing": {"permission": "patients:write"},
+    "key_exceeds_yours": {"param": "scopes", "what": "scopes"},
+    "resource_missing": {"noun": "patient", "which": f": {example_id('p')}"},
+    "window_unsuitable": {"param": "windowId", "what": "task"},
+    "appointment_overlaps": {"param": "windowId", "id": example_id("apt")},
+    "appointment_already_cancelled": {"id": example_id("apt")},
+    "appointment_not_cancellable": {"status": "completed"},
+    "appointment_not_reschedulable": {"status": "completed"},
+    "appointment_not_changeable": {"param": "phone", "name": "phone", "status": "completed"},
+    "patient_has_appointments": {"id": example_id("apt")},
+    "key_not_usable": {"status": "expired"},
+    "rate_limited": {"limit": 250, "seconds": 10},
 }
-_FACTS: Mapping[str, Any] = {
-    "reason": "is not as it must be",
-    "method": "GET",
-    "limit": "262144",
-    "known": VERSION,
-    "name": "phone",
-    "suggestion": "Did you mean phone?",
-    "field": "name",
-    "existing": f", which made {example_id('p')}",
-    "activation": "under_review",
-    "permission": "patients:write",
-    "what": "task",
-    "noun": "patient",
-    "which": f": {example_id('p')}",
-    "id": example_id("apt"),
-    "status": "completed",
-    "seconds": "10",
-    "allowed": "GET, POST",
-}
-"""What fills the sentences of the catalogue in examples."""
+"""What fills the sentences of a code in its example, and the parameter that it names."""
+_LISTED = frozenset({"parameter_missing", "parameter_invalid", "parameter_unknown"})
+"""The codes of one wrong parameter, of which an answer lists all."""
 
 
 def headed(names: Iterable[str]) -> Json:
@@ -97,8 +101,9 @@ def refusal(status: int, codes: Iterable[Code], *, replayed: bool) -> Json:
     headers += ["Idempotent-Replayed"] if status == 402 and replayed else []
     named = {code.name: {"$ref": f"#/components/examples/{code.name}"} for code in codes}
     listed = ", ".join(f"[`{code.name}`]({SITE.url}{code.page})" for code in codes)
+    again = " Send the same request again, later." if status in RETRYABLE else ""
     return {
-        "description": f"{_TITLES[status]} Codes: {listed}.",
+        "description": f"{TITLES[status]}.{again} Codes: {listed}.",
         "headers": headed(headers),
         "content": {
             JSON: {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}, "examples": named},
@@ -109,9 +114,8 @@ def refusal(status: int, codes: Iterable[Code], *, replayed: bool) -> Json:
 
 def example(name: str) -> Json:
     """Return an example of the refusal that a code is."""
-    wrong = name.startswith("parameter_")
-    refused = ApiError(name, param=_FACTS["name"] if wrong else None, **_FACTS)
-    refused.errors = [refused.describe()] if wrong else None
+    refused = ApiError(name, **_FACTS.get(name, {}))
+    refused.errors = [refused.describe()] if name in _LISTED else None
     value = envelope(refused, example_id("req"), SITE.support, SITE.url)
     return {"summary": value["error"]["message"], "value": value}
 

@@ -91,7 +91,7 @@ class Terms(TypedDict, total=False):
 
     `permission` is what a key needs, such as `patients:read`; `end_user` the permission by which an
     organisation opens it to its end users, without which it is not for them. `refuses` are the
-    codes that its own rules give, beside those that every such route has (shared/openapi.py).
+    codes that its own rules give, beside those that every such route has (shared/operations.py).
     """
 
     permission: Required[str]

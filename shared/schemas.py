@@ -42,6 +42,12 @@ _EXAMPLES: Mapping[str, object] = {
     "note": "Ring twice: the patient walks slowly.",
     "endUserId": "kD3xN7qUo2aVbR5tYpWz8sLmE1f2",
     "AppointmentWindow.id": f"win_8DnxlVlj6{_EXAMPLE_TAIL}",
+    "Appointment.window": {
+        "id": f"win_8DnxlVlj6{_EXAMPLE_TAIL}",
+        "startAt": "2026-11-24T10:00:00.000Z",
+        "endAt": "2026-11-24T12:00:00.000Z",
+        "timezone": "Europe/London",
+    },
     "PatientSearch.name": "love",
     "Deleted.id": f"p_8DnxlVlj6{_EXAMPLE_TAIL}",
     "Deleted.object": "patient",
@@ -113,7 +119,7 @@ class Schemas:
     def segment(self, name: str, kind: Any) -> Json:
         """Return the schema of a part of a path: the id of an object, or what its type says."""
         if name in self._prefixes:
-            told = f"The id of the {name.replace('_', ' ')}."
+            told = f"The id of the {words(name)}."
             return {"type": "string", **self.identity(name), "description": told}
         return TypeAdapter(kind).json_schema()
 
@@ -193,6 +199,11 @@ def kind_of(model: type[Model]) -> str:
 def pascal(words: str) -> str:
     """Write `api_key` as `ApiKey`."""
     return "".join(word[:1].upper() + word[1:] for word in words.split("_"))
+
+
+def words(kind: str) -> str:
+    """Write `api_key` as `API key`."""
+    return kind.replace("_", " ").replace("api ", "API ")
 
 
 def example_id(prefix: str) -> str:
@@ -290,7 +301,8 @@ def _plain(schema: Any) -> Any:
     choices = plain.get("anyOf")
     if choices is not None and choices[-1] == {"type": "null"} and "$ref" not in choices[0]:
         (one, _) = choices
-        one = {**one, "type": [one["type"], "null"]}
+        del plain["anyOf"]
+        one = {**one, "type": [one["type"], "null"], **plain}
         return {**one, "enum": [*one["enum"], None]} if "enum" in one else one
     return plain
 

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,16 +22,23 @@ for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
 
 # The suite against the Firebase emulator, 300 MB of it, runs when it is asked for by its path.
 collect_ignore = ["firebase"]
+T = TypeVar("T")
+
 BACKENDS = ("local", "google")
 CI = os.environ.get("CI") == "true"
 
 
+def needed(found: T | None, missing: str) -> T:
+    """Return what was found for tests to use. Without it, CI fails and a developer is told."""
+    if not found:
+        (pytest.fail if CI else pytest.skip)(missing)
+    return found
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[firestore.Emulator]:
-    """The Firestore emulator. Without one, CI fails and a developer is told."""
-    jar = firestore.find_jar()
-    if jar is None:
-        (pytest.fail if CI else pytest.skip)(firestore.MISSING)
+    """The Firestore emulator."""
+    jar = needed(firestore.find_jar(), firestore.MISSING)
     running = firestore.Emulator(jar, tmp_path_factory.mktemp("emulator"))
     yield running
     running.stop()
@@ -38,29 +46,22 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[firestore.Emu
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[chromium.Browser]:
-    """A Chromium. Without one, CI fails and a developer is told."""
-    executable = chromium.find_chromium()
-    if executable is None:
-        (pytest.fail if CI else pytest.skip)(chromium.MISSING)
-    running = chromium.Browser(executable)
+    """A Chromium."""
+    running = chromium.Browser(needed(chromium.find_chromium(), chromium.MISSING))
     yield running
     running.close()
 
 
 @pytest.fixture(scope="session")
 def redocly() -> Path:
-    """The linter of OpenAPI documents. Without it, CI fails and a developer is told."""
-    program = tools.find("redocly")
-    if program is None:
-        (pytest.fail if CI else pytest.skip)(tools.MISSING)
-    return program
+    """The linter of OpenAPI documents."""
+    return needed(tools.find("redocly"), tools.MISSING)
 
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], generators.Client]:
-    """Makes clients, each once. Without a generator, CI fails and a developer is told."""
-    if not generators.found():
-        (pytest.fail if CI else pytest.skip)(generators.MISSING)
+    """Makes clients, each once."""
+    needed(generators.found(), generators.MISSING)
     return cache(lambda language: generators.LANGUAGES[language](tmp_path_factory.mktemp(language)))
 
 

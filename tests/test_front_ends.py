@@ -11,6 +11,7 @@ from functions import discover
 from shared.cancelling import CancellationReason
 from shared.models import Deleted, Record
 from shared.origins import SHOWN
+from shared.refusing import HEADERS
 from shared.routes import PUBLIC, Route
 from shared.scheduling import CoverageAnswer, OpenWindow
 from shared.tasks import Task
@@ -319,6 +320,10 @@ def test_a_page_can_read_answers_errors_and_their_headers(fronted: Partner) -> N
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert answer.headers["Access-Control-Expose-Headers"] == SHOWN
         assert {"Request-Id", "Retry-After", "RateLimit"} <= set(SHOWN.split(", "))
+
+
+def test_a_page_can_read_every_header_that_the_document_describes() -> None:
+    assert set(SHOWN.split(", ")) == set(HEADERS)
 
 
 def test_an_origin_is_for_the_organisation_that_registered_it_alone(

@@ -1,14 +1,12 @@
 """A partner's front end, in a real browser on a page of its own origin."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.support.browser import Browser
+from tests.support.faulty import Faulty, Says
 from tests.support.serving import PATIENT, Json, Partner
 
 CALL = """async ([url, method, token, body]) => {
@@ -30,38 +28,18 @@ CALL = """async ([url, method, token, body]) => {
 }"""
 
 
-class FrontEnd:
-    """An empty page on this machine, and the origin of it."""
-
-    def __init__(self) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html")
-                self.end_headers()
-                self.wfile.write(b"<!DOCTYPE html><title>A front end</title>")
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://localhost:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+PAGE = Says(200, {"Content-Type": "text/html"}, "<!DOCTYPE html><title>A front end</title>")
 
 
 @pytest.fixture
-def front_end() -> Iterator[FrontEnd]:
-    running = FrontEnd()
-    yield running
-    running.stop()
+def front_end() -> Iterator[str]:
+    """The origin of an empty page on this machine."""
+    with Faulty([PAGE]) as server:
+        yield server.url.replace("127.0.0.1", "localhost")
 
 
 def calls(
-    browser: Browser, front_end: FrontEnd, partner: Partner, *requests: tuple[str, str, Json | None]
+    browser: Browser, front_end: str, partner: Partner, *requests: tuple[str, str, Json | None]
 ) -> list[Json]:
     """Let the page send requests as the partner's end user, and return what it could read."""
 
@@ -71,13 +49,13 @@ def calls(
             for method, path, body in requests
         ]
 
-    return browser.visit(front_end.origin, act, calls=partner.server.url)
+    return browser.visit(front_end, act, calls=partner.server.url)
 
 
 def test_a_page_of_a_registered_origin_calls_for_its_end_user_and_reads_errors_too(
-    browser: Browser, front_end: FrontEnd, partner: Partner
+    browser: Browser, front_end: str, partner: Partner
 ) -> None:
-    partner.patch_organisation(frontEndOrigins=[front_end.origin])
+    partner.patch_organisation(frontEndOrigins=[front_end])
     ada = partner.end_user("ada")
     made, listed, wrong, closed = calls(
         browser,
@@ -98,7 +76,7 @@ def test_a_page_of_a_registered_origin_calls_for_its_end_user_and_reads_errors_t
 
 
 def test_a_page_of_an_origin_that_is_not_registered_changes_nothing(
-    browser: Browser, front_end: FrontEnd, partner: Partner
+    browser: Browser, front_end: str, partner: Partner
 ) -> None:
     ada = partner.end_user("ada")
     (refused,) = calls(browser, front_end, ada, ("POST", "/v1/patients", PATIENT))

@@ -1,13 +1,14 @@
 """Clients that a generator makes of our document: built, and used as a partner would."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from tests.support.document import DOCUMENT
+from tests.support.faulty import Faulty, Passes
 from tests.support.generators import Client
-from tests.support.later import Later
+from tests.support.later import later
 from tests.support.serving import POSTCODE, Backing, Json, Partner, Server
 
 # What differs between the backends does not between two clients of one API.
@@ -37,24 +38,23 @@ def flow(
     backing: Backing,
     server: Server,
     generated: Callable[[str], Client],
-) -> Iterator[Flow]:
+) -> Flow:
     """The one run of the program in a language, from a patient to a cancelled appointment."""
     client = generated(request.param)
     partner = backing.partner(server)
     paused = partner.book()
     partner.change_appointment(paused["id"], status="paused")
     earlier = [paused["patientId"], *(partner.create_patient()["id"] for _ in range(3))]
-    relay = Later(server)
-    told = client.flow(
-        ALLY_URL=server.url,
-        ALLY_KEY=partner.key,
-        ALLY_CA=str(server.certificate),
-        NODE_EXTRA_CA_CERTS=str(server.certificate),
-        ALLY_LATER_URL=relay.url,
-        ALLY_PAUSED=paused["id"],
-    )
-    yield Flow(client, told, partner, earlier, paused)
-    relay.stop()
+    with Faulty([Passes(changed=later)], server) as relay:
+        told = client.flow(
+            ALLY_URL=server.url,
+            ALLY_KEY=partner.key,
+            ALLY_CA=str(server.certificate),
+            NODE_EXTRA_CA_CERTS=str(server.certificate),
+            ALLY_LATER_URL=relay.url,
+            ALLY_PAUSED=paused["id"],
+        )
+    return Flow(client, told, partner, earlier, paused)
 
 
 def test_a_generated_client_creates_a_patient_with_an_address_once_in_two_tries(flow: Flow) -> None:

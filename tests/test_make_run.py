@@ -1,6 +1,5 @@
 """`make run` as a newcomer meets it: on a fresh clone, from the first start to Ctrl-C."""
 
-import html
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.html import Html
 from tests.support.processes import ROOT, Process, free_port, listens
 
 CALL = re.compile(r"^# (.+)\n((?:curl .*\\\n)(?:  .*\n)+)", re.MULTILINE)
@@ -70,10 +70,7 @@ def commands_of_the_page(clone: Clone) -> str:
     """Return the first commands of the quick start: what to tell the shell, and the first call."""
     trust = ssl.create_default_context(cafile=clone.folder / ".ally" / "localhost-ca.pem")
     page = httpx.get(f"https://localhost:{clone.port}/docs", verify=trust).text
-    plain = [
-        html.unescape(re.sub("<[^>]+>", "", code))
-        for code in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)
-    ]
+    plain = [code for _, code in Html(page).blocks]
     first_call = next(code for code in plain if code.startswith("curl "))
     assert plain[0].startswith("export CURL_CA_BUNDLE=")
     return f"{plain[0]}\n{first_call}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from functions.docs import reference, writing
 from functions.docs.writing import Section, Text
 from shared import Content
-from shared.catalogue import CATALOGUE, RETRYABLE
+from shared.catalogue import CATALOGUE, RETRYABLE, TITLES
 from shared.errors import ApiError
 from shared.exchange import VERSION
 from shared.routes import Site
@@ -49,19 +49,6 @@ SAFETY = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
 )
-_TITLES = {
-    400: "The request is wrong",
-    401: "No valid key",
-    402: "The request is right, and the world refuses",
-    403: "Not allowed",
-    404: "Not there",
-    405: "Not possible there",
-    409: "Try again",
-    413: "Too large",
-    429: "Too much at once",
-    500: "Our fault",
-    503: "Our fault, and soon over",
-}
 
 
 @cache
@@ -157,6 +144,6 @@ def _address_of(name: str) -> str:
 def _codes_by_status() -> list[tuple[int, str, list[Any]]]:
     codes = sorted(CATALOGUE.values(), key=lambda code: (code.status, code.name))
     return [
-        (status, _TITLES[status], [code for code in codes if code.status == status])
+        (status, TITLES[status], [code for code in codes if code.status == status])
         for status in dict.fromkeys(code.status for code in codes)
     ]

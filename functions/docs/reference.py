@@ -268,7 +268,7 @@ class _Reader:
         if told and _nullable(schema):
             kind += " or null"
         inner = self._resolve(plain["items"]) if "items" in plain else plain
-        expanded = told and "properties" in inner and "id" in inner["properties"]
+        expanded = told and "object" in inner.get("properties", ())
         return Field(
             name=name,
             type=kind,

@@ -1,7 +1,6 @@
 """The client offers exactly what the OpenAPI document describes: operations, parameters, fields."""
 
 import inspect
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -15,10 +14,8 @@ from ally import Ally, AllyError, errors, objects
 from ally.operations import ResourceOf, _Described, listing
 from ally.requests import OPTIONS, Request
 from ally.version import API_VERSION
-from tests.support.processes import ROOT
-from tests.support.serving import Json
+from tests.support.document import DOCUMENT, Json, resolve
 
-DOCUMENT: Json = json.loads((ROOT / "functions" / "docs" / "openapi.json").read_text())
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 
 
@@ -58,15 +55,6 @@ def operations() -> Iterator[tuple[str, Json]]:
 
 METHODS = dict(methods())
 OPERATIONS = dict(operations())
-
-
-def resolve(described: Json) -> Json:
-    if "$ref" not in described:
-        return described
-    found: Any = DOCUMENT
-    for step in described["$ref"].removeprefix("#/").split("/"):
-        found = found[step]
-    return dict(found)
 
 
 def schema_of(content: Json) -> Json:
@@ -118,9 +106,11 @@ def test_the_version_is_that_of_the_document() -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_method_takes_exactly_the_parameters_of_its_operation(name: str) -> None:
     operation, takes = OPERATIONS[name], METHODS[name].takes
-    parameters = [resolve(each) for each in operation["parameters"]]
+    parameters = [resolve(DOCUMENT, each) for each in operation["parameters"]]
     queried = query_of(parameters)
-    body = resolve(schema_of(operation["requestBody"])) if "requestBody" in operation else {}
+    body = (
+        resolve(DOCUMENT, schema_of(operation["requestBody"])) if "requestBody" in operation else {}
+    )
     sent = {
         each: (schema, each in body.get("required", ()))
         for each, schema in body.get("properties", {}).items()
@@ -141,7 +131,7 @@ def test_a_method_takes_exactly_the_parameters_of_its_operation(name: str) -> No
 def compare_input(hint: Any, schema: Json) -> None:
     """Compare what an object within a request takes with its schema, and so on within it."""
     nested = [each for each in (hint, *get_args(hint)) if is_typeddict(each)]
-    (described, *_) = [resolve(each) for each in variants(schema)]
+    (described, *_) = [resolve(DOCUMENT, each) for each in variants(schema)]
     assert bool(nested) == ("properties" in described)
     for each in nested:
         properties = described["properties"]
@@ -192,7 +182,7 @@ FORMATS = {"date-time": datetime, "date": date}
 def compare_field(hint: Any, schema: Json, where: str) -> None:
     some = [each for each in get_args(hint) if each is not NoneType]
     kind = some[0] if NoneType in get_args(hint) else hint
-    (described, *_) = [resolve(each) for each in variants(schema)]
+    (described, *_) = [resolve(DOCUMENT, each) for each in variants(schema)]
     types = described.get("type", "object")
     (told, *_) = [each for each in ([types] if isinstance(types, str) else types) if each != "null"]
     if is_dataclass(kind):
@@ -207,7 +197,7 @@ def compare_field(hint: Any, schema: Json, where: str) -> None:
 
 
 def test_an_exception_has_every_member_of_the_errors_envelope() -> None:
-    envelope = resolve(SCHEMAS["ErrorEnvelope"]["properties"]["error"])["properties"]
+    envelope = resolve(DOCUMENT, SCHEMAS["ErrorEnvelope"]["properties"]["error"])["properties"]
     assert envelope.keys() <= vars(AllyError("x")).keys()
-    wrong = resolve(envelope["errors"]["items"])["properties"]
+    wrong = resolve(DOCUMENT, envelope["errors"]["items"])["properties"]
     assert wrong.keys() == {each.name for each in fields(errors.WrongParameter)}

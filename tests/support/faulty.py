@@ -1,8 +1,8 @@
-"""A loopback server that fails on purpose, in front of the real one."""
+"""A loopback server that answers as it is told, alone or in front of the real one."""
 
 import contextlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ class Passes(NamedTuple):
     """Passes the request on to the real server, whose answer then comes, or is `lost`."""
 
     lost: bool = False
+    changed: Callable[[str], str] | None = None
+    """What is made of the answer's text on its way."""
 
 
 class Hangs(NamedTuple):
@@ -122,5 +124,6 @@ class Faulty:
             if not act.lost:
                 ours = ("content-length", "date", "server", "connection")
                 shown = {name: value for name, value in passed.headers.items() if name not in ours}
-                return Says(passed.status_code, shown, passed.text)
+                text = act.changed(passed.text) if act.changed else passed.text
+                return Says(passed.status_code, shown, text)
         return None

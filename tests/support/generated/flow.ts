@@ -125,7 +125,7 @@ console.log(
       id: full.id,
       status: full.status,
       postcode: full.location.address.postcode,
-      inWindow: full.window.startAt.getTime() === window.startAt.getTime(),
+      inWindow: full.window?.startAt.getTime() === window.startAt.getTime(),
       patient: full.patient?.lastName,
       task: full.task?.name,
       data: full.data,

@@ -60,7 +60,10 @@ class Organisations(ResourceOf[S]):
     def update(
         self, organisation: str, /, **given: Unpack[OrganisationChanges]
     ) -> Request[Organisation]:
-        """Change the display name and messaging; the new name of an active one waits for review."""
+        """Change the display name, how patients are written to, and what front ends may do.
+
+        The new name of an active organisation waits for review.
+        """
         return ask("POST", "/v1/organisations/{}", Organisation, given, organisation)
 
 
