@@ -56,11 +56,6 @@ def known(values: object) -> Shape:
     return Shape(enum=list(get_args(values)))
 
 
-<<<<<<< HEAD
-# Patterns that only what comes in is held against are texts: re compiles one when it is first used,
-# and a start needs none of them.
-_PLAIN_LOCAL_PART = r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*"
-=======
 class _OrNull:
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         return {"anyOf": [handler(core), {"type": "null"}]}
@@ -70,8 +65,9 @@ OR_NULL = _OrNull()
 """Says that a shown field will be null in some objects one day, though it is in none yet: clients
 that are made today must bear it."""
 
-_PLAIN_LOCAL_PART = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
->>>>>>> bbd1602759e328c5e549b6809448c535f7b20a2e
+# Patterns that only what comes in is held against are texts: re compiles one when it is first used,
+# and a start needs none of them.
+_PLAIN_LOCAL_PART = r"(?=.{1,64}$)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*"
 
 FIRST_YEAR, LAST_YEAR = 1970, 2390
 """The years that ids can name."""
