@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from urllib.parse import quote
 
 import orjson
 from starlette.requests import Request
@@ -76,9 +77,12 @@ class Exchange:
 
     @property
     def sent_path(self) -> str:
-        """The path as it was sent, in which what is escaped divides nothing."""
-        raw: bytes = self.request.scope["raw_path"]
-        return raw.decode("latin-1")
+        """The path as it was sent, in which what is escaped divides nothing.
+
+        Not every server tells it (ASGI, `raw_path`); then it is taken from the one that was read.
+        """
+        raw: bytes | None = self.request.scope.get("raw_path")
+        return quote(self.request.scope["path"]) if raw is None else raw.decode("latin-1")
 
     def address(self) -> str:
         """Return the caller's address, or nothing where it is not known.
