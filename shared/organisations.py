@@ -33,7 +33,7 @@ AT_FIRST: tuple[EndUserPermission, ...] = (
 )
 """What end users may do before an organisation says otherwise."""
 
-MOST_ORIGINS = 50
+MOST_LISTED = 50
 
 DisplayName = Annotated[
     str,
@@ -84,9 +84,9 @@ class OrganisationIn(Model):
     """The name that patients read in an SMS: keep it short."""
     messaging: MessagingIn | None = None
     """How patients are written to."""
-    frontEndOrigins: Annotated[list[Origin], Field(max_length=MOST_ORIGINS)] = []
+    frontEndOrigins: Annotated[list[Origin], Field(max_length=MOST_LISTED)] = []
     """The origins of the pages from which browsers may call."""
-    endUserPermissions: Annotated[list[EndUserPermission], Field(max_length=MOST_ORIGINS)] = list(
+    endUserPermissions: Annotated[list[EndUserPermission], Field(max_length=MOST_LISTED)] = list(
         AT_FIRST
     )
     """What end users who are signed in to your front ends may do, with what is theirs."""

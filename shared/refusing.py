@@ -21,11 +21,11 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
         {"type": "string", "format": "date", "examples": [VERSION]},
     ),
     "RateLimit-Policy": (
-        "How many requests (q) the key may make in how many seconds (w).",
+        "How many requests (q) the key, or the end user, may make in how many seconds (w).",
         {"type": "string", "examples": ['"key";q=250;w=10']},
     ),
     "RateLimit": (
-        "How many requests (r) the key has left, and in how many seconds (t) there are more.",
+        "How many requests (r) it has left, and in how many seconds (t) there are more.",
         {"type": "string", "examples": ['"key";r=249;t=7']},
     ),
     "Ally-Warning": (
@@ -42,7 +42,10 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
         {"type": "integer", "examples": [1]},
     ),
     "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
-    "Ally-Rate-Limited-Reason": ("Which limit was met.", {"type": "string"}),
+    "Ally-Rate-Limited-Reason": (
+        "Which limit was met: that of a key, of an end user, or of looking up unknown keys.",
+        {"type": "string", "examples": ["key-rate", "end-user-rate", "key-lookups"]},
+    ),
     "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
     "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
 }

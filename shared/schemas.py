@@ -42,6 +42,8 @@ _EXAMPLES: Mapping[str, object] = {
     "note": "Ring twice: the patient walks slowly.",
     "endUserId": "kD3xN7qUo2aVbR5tYpWz8sLmE1f2",
     "AppointmentWindow.id": f"win_8DnxlVlj6{_EXAMPLE_TAIL}",
+    "Appointment.status": "scheduled",
+    "EventAppointment.status": "scheduled",
     "Appointment.window": {
         "id": f"win_8DnxlVlj6{_EXAMPLE_TAIL}",
         "startAt": "2026-11-24T10:00:00.000Z",

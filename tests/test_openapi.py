@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from shared.api import Api, Call
 from shared.models import Deleted
 from shared.openapi import describe
 from shared.routes import PUBLIC, SITE
-from tests.support.document import DOCUMENT, resolve
+from tests.support.conformity import validator
+from tests.support.document import DOCUMENT, Json, resolve
 from tests.support.serving import Partner
 
 NAMES = ("openapi.json", "openapi-3.2.json")
@@ -200,6 +202,43 @@ def test_every_webhook_says_that_it_is_not_sent_yet() -> None:
     for webhook in webhooks.values():
         assert webhook["post"]["x-ally-status"] == "planned"
         assert "Not sent yet" in webhook["post"]["description"]
+
+
+def test_a_webhook_has_the_headers_by_which_its_receiver_verifies_it() -> None:
+    for webhook in DOCUMENT["webhooks"].values():
+        sent = [resolve(DOCUMENT, each)["name"] for each in webhook["post"]["parameters"]]
+        standard = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        assert sent == [*standard, "Ally-Signature"]
+
+
+def examples_in(node: Any) -> Iterator[tuple[Json, Any]]:
+    """Yield each example of a schema, with that schema."""
+    if isinstance(node, dict):
+        if node.keys() & {"type", "anyOf", "$ref"} and isinstance(node.get("examples"), list):
+            yield from ((node, example) for example in node["examples"])
+        for name, each in node.items():
+            if name != "examples":
+                yield from examples_in(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from examples_in(each)
+
+
+def test_every_example_is_one_of_what_it_is_an_example_of() -> None:
+    found = [*examples_in(DOCUMENT)]
+    assert found
+    assert [pair for pair in found if not validator(pair[0]).is_valid(pair[1])] == []
+    envelope = validator({"$ref": "#/components/schemas/ErrorEnvelope"})
+    refusals = DOCUMENT["components"]["examples"]
+    assert refusals
+    assert [name for name, each in refusals.items() if not envelope.is_valid(each["value"])] == []
+
+
+def test_what_will_be_null_one_day_is_described_as_such() -> None:
+    shown = DOCUMENT["components"]["schemas"]["Appointment"]["properties"]
+    assert validator(shown["windowId"]).is_valid(None)
+    assert validator(shown["window"]).is_valid(None)
+    assert not validator(shown["patientId"]).is_valid(None)
 
 
 def test_one_can_walk_from_what_was_made_to_what_can_be_done_with_it() -> None:

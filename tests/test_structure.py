@@ -100,7 +100,7 @@ import asyncio, gc, json
 from functions.patients.main import api
 from starlette.requests import Request
 rested = not gc.isenabled()
-scope = {"type": "http", "method": "GET", "path": "/v1/patients"}
+scope = {"type": "http", "method": "GET", "path": "/v1/patients", "raw_path": b"/v1/patients"}
 scope |= {"query_string": b"", "headers": []}
 answer = asyncio.run(api(Request(scope)))
 frozen = gc.get_freeze_count()
