@@ -18,7 +18,7 @@ from shared.tasks import Task
 from tests.support.inprocess import InProcess
 from tests.support.serving import ADDRESS, PATIENT, PREFIXES, REASON, TEXTS, Json, Partner
 
-ORIGIN = f"https://{uuid.uuid4()}.example"
+ORIGIN = "https://www.front-end.example"
 """The origin of the partner's front end."""
 EVERY = [
     *("patients:create", "patients:read", "patients:update", "patients:delete"),
