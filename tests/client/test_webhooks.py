@@ -176,7 +176,7 @@ def test_a_body_that_was_written_in_another_way_is_recognised(sign: Sign, dump: 
 @pytest.mark.parametrize(
     "secret",
     [
-        new_secret(),
+        pytest.param(new_secret(), id="another"),
         "",
         "whsec_",
         SECRET + "\n",
