@@ -193,6 +193,7 @@ def attack(campaign: Campaign, attempts: st.SearchStrategy[Attempt | bytes], num
         max_examples=min(BATCH, number),
         deadline=None,
         database=None,
+        derandomize=False,  # as it is where CI is set, each batch would be the same
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
