@@ -147,7 +147,8 @@ def _cannot_open(at: datetime, error: Exception) -> Answer:
 async def _answer(api: Api, exchange: Exchange) -> Answer:
     """Take a request through the door, to its answer or the ApiError that refuses it."""
     scope = exchange.request.scope
-    await exchange.greet()
+    if b"origin" in exchange.headers:
+        await exchange.greet()
     if scope["method"] == "OPTIONS":
         return _tell_options(api, exchange)
     method = "GET" if scope["method"] == "HEAD" else scope["method"]

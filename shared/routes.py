@@ -2,8 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from typing import (
@@ -120,7 +120,6 @@ class Route:
     changes: bool
     shows: type[Model]
     listed: bool
-    pattern: re.Pattern[str]
     takes: frozenset[str]
     retiring: Retiring | None
     end_user: str
@@ -146,7 +145,7 @@ def claim(path: str) -> str:
 
 
 class Routes:
-    """The routes of one function, the fixed paths first."""
+    """The routes of one function."""
 
     def __init__(self, name: str, *, audience: Audience) -> None:
         if audience not in get_args(Audience):
@@ -154,6 +153,10 @@ class Routes:
         self.name = name
         self.audience = audience
         self.routes: list[Route] = []
+        self._fixed: dict[str, dict[str, Route]] = {}
+        """The routes of each path without arguments, by method."""
+        self._open: dict[re.Pattern[str], dict[str, Route]] = {}
+        """The routes of each template with arguments, by method."""
 
     @property
     def segments(self) -> set[str]:
@@ -178,39 +181,54 @@ class Routes:
 
     def _declare(self, methods: tuple[Method, ...], template: str, terms: Terms) -> Declare:
         def declare(handler: Handler) -> Handler:
-            for method in methods:
-                self.routes.append(_route(method, template, handler, terms))
-            self.routes.sort(key=lambda route: route.template.count("{"))
+            first = _route(methods[0], template, handler, terms)
+            routes: dict[str, Route] = {each: replace(first, method=each) for each in methods}
+            self.routes += routes.values()
+            self._place(template).update(routes)
             return handler
 
         return declare
+
+    def _place(self, template: str) -> dict[str, Route]:
+        """Return where the routes of a template are, by method."""
+        if "{" not in template:
+            return self._fixed.setdefault(template, {})
+        pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template))
+        return self._open.setdefault(pattern, {})
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """Return the route of a request and its path's arguments, or refuse with 404 or 405.
 
         The path is as it was sent: a slash that is escaped is part of an argument.
         """
-        for route in self._at(path):
-            matched = route.pattern.fullmatch(path) if route.method == method else None
-            if matched is not None:
-                sent = matched.groupdict()
-                return route, {name: unquote(text) for name, text in sent.items()}
-        verbs = ", ".join(self.allowed(path))
-        raise ApiError("method_not_allowed", headers={"Allow": verbs}, method=method, allowed=verbs)
+        routes, arguments = self._at(path)
+        route = routes.get(method)
+        if route is None:
+            verbs = ", ".join(self.allowed(path))
+            headers = {"Allow": verbs}
+            raise ApiError("method_not_allowed", headers=headers, method=method, allowed=verbs)
+        return route, arguments
 
     def allowed(self, path: str) -> list[str]:
         """Return the methods that a path takes, or refuse with 404."""
-        declared = [each.method for each in self._at(path)]
-        if not declared:
-            raise ApiError("route_unknown")
-        read = ["HEAD"] if "GET" in declared else []
-        return [*declared, *read, "OPTIONS"]
+        routes, _ = self._at(path)
+        read = ["HEAD"] if "GET" in routes else []
+        return [*routes, *read, "OPTIONS"]
 
-    def _at(self, path: str) -> list[Route]:
-        """Return the routes of a path. A fixed one is no id of an object, whatever the method."""
-        fits = (each.template for each in self.routes if each.pattern.fullmatch(path))
-        template = next(fits, None)
-        return [each for each in self.routes if each.template == template]
+    def _at(self, path: str) -> tuple[Mapping[str, Route], dict[str, str]]:
+        """Return the routes of a path, by method, and its arguments, or refuse with 404.
+
+        A fixed path is no id of an object, whatever the method.
+        """
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            return fixed, {}
+        for pattern, routes in self._open.items():
+            matched = pattern.fullmatch(path)
+            if matched is not None:
+                sent = matched.groupdict()
+                return routes, {name: unquote(text) for name, text in sent.items()}
+        raise ApiError("route_unknown")
 
 
 def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Route:
@@ -240,7 +258,6 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         changes=changes,
         shows=get_args(result)[0] if listed else result,
         listed=listed,
-        pattern=re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template)),
         takes=frozenset(inspect.signature(handler).parameters),
         retiring=terms.get("retiring"),
         end_user=end_user,
