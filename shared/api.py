@@ -49,7 +49,7 @@ _VERSIONS = frozenset(version.encode() for version in VERSIONS)
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """What a handler knows of the request: who calls, and the store as they may see it."""
 
@@ -120,7 +120,7 @@ class Expand(Model):
     expand: Annotated[list[Line], Field(max_length=20)] = []
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Work:
     """What a request asks for, once it has been let in and understood."""
 

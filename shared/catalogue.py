@@ -7,7 +7,7 @@ and ids, never a value that a caller sent.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 TYPES = {
     400: "invalid_request_error",
@@ -40,8 +40,7 @@ RETRYABLE = frozenset({409, 429, 503})
 """The statuses after which the same request is worth sending again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """One line of the catalogue: its name, the status, the public sentence, what one can do."""
 
     name: str

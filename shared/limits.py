@@ -58,7 +58,7 @@ class Allowance(NamedTuple):
             raise ApiError("rate_limited", headers=headers, limit=self.quota, seconds=self.seconds)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Use:
     """What an instance knows of one key in one window.
 

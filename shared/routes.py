@@ -104,7 +104,7 @@ class Nothing(Model):
     """The parameters of a route that takes none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Route:
     """One operation: a method and a path, who may use it, and what its handler takes.
 

@@ -14,7 +14,7 @@ from shared.origins import Origins
 from shared.settings import Settings, load
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Service:
     """Everything that a request needs beside itself."""
 

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 Mode = Literal["test", "live"]
 Space = Literal["test", "live", "account"]
@@ -20,15 +20,14 @@ class SettingError(Exception):
     """A setting is missing or wrong; the message says which and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where Firestore keeps one space: a database, and the root collection in it."""
 
     database: str
     root: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Settings:
     """What a deployment decides. Each field says its environment variable."""
 
