@@ -23,6 +23,7 @@ from shared.fields import Day, Intake, Line, MetadataChanges, Note, Whole
 from shared.forms import MOST_DEPTH, MOST_FIELDS, Tree, decode_form, decode_json
 from shared.models import Model
 from shared.receiving import receive
+from tests.support import conformity
 from tests.support.form_clients import (
     EMPTY,
     INDEXED,
@@ -287,7 +288,7 @@ def test_json_may_have_as_many_fields_as_a_form(fields: int) -> None:
 @pytest.fixture
 def callers(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Caller]]:
     monkeypatch.setattr(stripe, "ca_bundle_path", str(partner.server.certificate))
-    with requests.Session() as session:
+    with conformity.session() as session:
         session.trust_env = False
         yield callers_of(partner, session)
 

@@ -8,6 +8,7 @@ import pytest
 import requests
 import stripe
 
+from tests.support import conformity
 from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, POSTCODE, Partner
 
 PATIENTS = 250
@@ -34,7 +35,7 @@ class StripeCaller:
 @pytest.fixture
 def caller(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> Iterator[StripeCaller]:
     monkeypatch.setattr(stripe, "ca_bundle_path", str(partner.server.certificate))
-    with requests.Session() as session:
+    with conformity.session() as session:
         yield StripeCaller(session, partner, partner.key)
 
 

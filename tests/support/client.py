@@ -1,5 +1,6 @@
 """Our own client, as tests use it: on the running server, and on an instance in the process."""
 
+import ssl
 from datetime import date
 from typing import Any, TypedDict
 
@@ -7,6 +8,7 @@ import httpx
 
 from ally import Ally, AsyncAlly
 from ally.params import AddressInput
+from tests.support.conformity import conforming
 from tests.support.inprocess import InProcess
 from tests.support.serving import POSTCODE, Partner
 
@@ -34,7 +36,8 @@ ANNE: Person = {**ADA, "firstName": "Anne", "lastName": "Byron"}
 
 def client_of(partner: Partner, **settings: Any) -> Ally:
     """Return a client that calls the partner's server with the partner's key."""
-    return Ally(partner.key, **{**_where(partner), **settings})
+    told = {**_where(partner), **settings}
+    return Ally(partner.key, **{"transport": Held(told["verify"]), **told})
 
 
 def async_client_of(partner: Partner, **settings: Any) -> AsyncAlly:
@@ -43,6 +46,19 @@ def async_client_of(partner: Partner, **settings: Any) -> AsyncAlly:
 
 def _where(partner: Partner) -> dict[str, Any]:
     return {"base_url": partner.server.url, "verify": partner.server.certificate}
+
+
+class Held(httpx.HTTPTransport):
+    """The network, with every answer held against the OpenAPI document."""
+
+    def __init__(self, verify: Any) -> None:
+        super().__init__(verify=ssl.create_default_context(cafile=verify))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        answer.request = request
+        answer.read()
+        return conforming(answer)
 
 
 class Within(httpx.BaseTransport):

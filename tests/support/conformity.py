@@ -3,10 +3,12 @@
 import json
 import re
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import jsonschema_rs
+import requests
 
 from shared.catalogue import CATALOGUE
 from shared.errors import PROBLEM
@@ -43,6 +45,23 @@ def conforming(answer: httpx.Response) -> httpx.Response:
         Answer(answer.status_code, dict(answer.headers), answer.content),
     )
     return answer
+
+
+def session() -> requests.Session:
+    """Return a session of requests whose every answer is held against the document."""
+
+    def hold(answer: requests.Response, *_: Any, **__: Any) -> None:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        path = urlsplit(answer.request.url or "").path
+        check(
+            str(answer.request.method),
+            str(path),
+            Answer(answer.status_code, headers, answer.content),
+        )
+
+    made = requests.Session()
+    made.hooks["response"].append(hold)
+    return made
 
 
 def check(method: str, path: str, answer: Answer) -> None:
