@@ -289,7 +289,6 @@ def test_json_may_have_as_many_fields_as_a_form(fields: int) -> None:
 def callers(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Caller]]:
     monkeypatch.setattr(stripe, "ca_bundle_path", str(partner.server.certificate))
     with conformity.session() as session:
-        session.trust_env = False
         yield callers_of(partner, session)
 
 

@@ -60,6 +60,7 @@ def session() -> requests.Session:
         )
 
     made = requests.Session()
+    made.trust_env = False  # a proxy of the developer's is none of this
     made.hooks["response"].append(hold)
     return made
 
