@@ -227,4 +227,6 @@ class Patient(Resource):
             raise ApiError("patient_has_appointments", id=appointment_id)
 
     def _coming(self, now: datetime) -> dict[str, Booking]:
-        return {key: booking for key, booking in self.bookings.items() if booking.endAt > now}
+        """Return what is to come, the soonest first: a store need not keep the order of a map."""
+        soonest = sorted(self.bookings.items(), key=lambda item: (item[1].startAt, item[0]))
+        return {key: booking for key, booking in soonest if booking.endAt > now}

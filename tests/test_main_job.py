@@ -116,6 +116,17 @@ def test_a_patient_who_is_expected_somewhere_cannot_be_deleted(partner: Partner)
     partner.call("DELETE", path)
 
 
+def test_of_several_appointments_to_come_the_soonest_keeps_a_patient(partner: Partner) -> None:
+    patient, task = partner.create_patient(), partner.task()
+    windows = partner.windows(task)
+    booked = [
+        partner.post("/v1/appointments", partner.request(patient, task, window))
+        for window in (windows[-1], windows[0], windows[len(windows) // 2])
+    ]
+    error = partner.call("DELETE", f"/v1/patients/{patient['id']}", 402)["error"]
+    assert booked[1]["id"] in error["message"]
+
+
 def test_two_appointments_of_one_patient_never_overlap(partner: Partner) -> None:
     live = partner.live()
     patient, task = live.create_patient(), live.task()
