@@ -256,9 +256,7 @@ async def reschedule(store: Store, appointment_id: str, window_id: str) -> Appoi
     patient = store.required(patient, wanted_patient)
     task = store.required(task, wanted_task)
     window = _suitable(store, window, wanted_window, task, coverage)
-    if window.id == appointment.windowId:
-        window = window.release(appointment_id, now)
-    elif old is not None:
+    if old is not None and old.id != window.id:
         store.put(old.release(appointment_id, now))
     window = store.put(window.claim(appointment_id, now))
     store.put(patient.book(appointment_id, window.startAt, window.endAt, now))

@@ -79,11 +79,14 @@ class Window(Record):
         return max(0, self.capacity - len(self._holding(now)))
 
     def claim(self, claimant: str, now: datetime) -> "Window":
-        """Return the window with one place claimed, or refuse because there is none."""
-        holding = self._holding(now)
-        if len(holding) >= self.capacity or self.startAt <= now:
+        """Return the window with a place claimed, or refuse because there is none.
+
+        Who has a place in it already needs no other.
+        """
+        others = self.release(claimant, now).claims
+        if len(others) >= self.capacity or self.startAt <= now:
             raise ApiError("window_unavailable", param="windowId")
-        return self.model_copy(update={"claims": {**holding, claimant: None}})
+        return self.model_copy(update={"claims": {**others, claimant: None}})
 
     def release(self, claimant: str, now: datetime) -> "Window":
         """Return the window without the claim of `claimant`."""
