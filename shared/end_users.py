@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from shared.backends import OURS, Key, Storage, Tokens
 from shared.callers import EndUserCaller
 from shared.errors import ApiError, invalid
-from shared.fields import Moment, is_one_line
+from shared.fields import LONGEST_UID, Moment, is_one_line
 from shared.forms import wrong
 from shared.keys import CHALLENGE
 from shared.memory import Lookups, remember
@@ -30,7 +30,6 @@ SKEW = timedelta(seconds=60)
 """How far the clock of who made a token may be ahead of ours."""
 LIFE = timedelta(hours=1)
 """How long a token is valid; the front end gets a new one from Firebase by itself."""
-LONGEST_UID = 128
 
 _SHAPE = r"(?a:(?:(?i:bearer) +)?(eyJ[\w-]*\.[\w-]+\.[\w-]*))"
 _TENANT = "[A-Za-z][A-Za-z0-9-]{3,63}"

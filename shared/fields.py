@@ -269,9 +269,10 @@ Origin = Annotated[
     Line, checked(_origin), Shape(format="origin", examples=["https://www.example.org"])
 ]
 """An origin of a browser (RFC 6454)."""
+LONGEST_UID = 128
 EndUserId = Annotated[
     str,
-    _limits(1, 128),
+    _limits(1, LONGEST_UID),
     checked(one_line),
     Shape(
         format="line",
