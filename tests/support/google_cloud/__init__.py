@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.google_cloud import data as data
+from tests.support.google_cloud import gateway as gateway
 from tests.support.google_cloud import platform as platform
+from tests.support.google_cloud import running as running
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
 from tests.support.google_cloud.wire import Answer, Call, Json, Proxy

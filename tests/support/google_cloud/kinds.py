@@ -56,9 +56,13 @@ class Kind:
         state.resources[key] = made | self.born(state, call, name, made)
         return self.answer(state, name, state.resources[key])
 
-    def list(self, state: State, call: Call, collection: str) -> Json:
-        found = list(state.within(self.service, collection).values())
-        return {self.listed or collection.rpartition("/")[2]: found} if found else {}
+    def get(self, state: State, name: str) -> Json:
+        state.find(self.service, name)
+        return state.see(f"{self.service}/{name}")
+
+    def list(self, state: State, collection: str) -> Json:
+        found = state.within(self.service, collection)
+        return {self.listed or collection.rpartition("/")[2]: [state.see(key) for key in found]}
 
     def update(self, state: State, call: Call, name: str) -> Json:
         old = state.find(self.service, name)
@@ -203,19 +207,19 @@ def _camel(name: str) -> str:
 def _stay_in_region(call: Call, name: str) -> None:
     """Refuse what is asked elsewhere than where it is served: regional secrets, and Cloud Run."""
     found = re.search(r"/locations/([^/]+)/", name)
-    if call.service == "secretmanager" and found:
+    if call.service == "secretmanager" and found and call.region != found[1]:
         home = f"secretmanager.{found[1]}.rep.googleapis.com"
-        if call.host != home:
-            raise Refusal(400, f"Regional secrets in {found[1]} are served at {home} alone.")
+        raise Refusal(400, f"Regional secrets in {found[1]} are served at {home} alone.")
 
 
 def _operation(state: State, service: str, name: str) -> Json:
     if name not in state.operations:
         raise Refusal(404, f"Operation '{name}' was not found.")
     operation = state.operations[name]
-    made = state.resources.get(f"{service}/{operation['metadata']['target']}", {})
-    if made.get("state") == "CREATING":
-        made["state"] = "READY"
+    key = f"{service}/{operation['metadata']['target']}"
+    if key in state.resources:
+        state.ripen(key)
+        operation["response"] |= state.resources[key]
     return operation
 
 
@@ -229,10 +233,10 @@ def _usual(state: State, call: Call, name: str, verb: str) -> Json:
             if call.method == "POST":
                 return kind.create(state, call, name)
             if call.method == "GET":
-                return kind.list(state, call, name)
+                return kind.list(state, name)
         elif kind.matches(collection):
             if call.method == "GET":
-                return state.find(kind.service, name)
+                return kind.get(state, name)
             if call.method in {"PATCH", "PUT"}:
                 return kind.update(state, call, name)
             if call.method == "DELETE":
