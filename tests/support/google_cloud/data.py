@@ -1,4 +1,4 @@
-"""What keeps data: Firestore's databases with their indexes, and secrets."""
+"""What keeps data: Firestore's databases with their indexes, secrets, and images."""
 
 import re
 
@@ -185,6 +185,16 @@ def _numbered(state: State, name: str) -> str:
     return re.sub(r"(?<=^projects/)[^/]+", lambda found: state.project(found[0]).number, name)
 
 
+def repository_born(state: State, _call: Call, name: str, _repository: Json) -> Json:
+    _, project, _, region, _, identity = name.split("/")
+    return {
+        "mode": "STANDARD_REPOSITORY",
+        "registryUri": f"{region}-docker.pkg.dev/{project}/{identity}",
+        "createTime": state.now(),
+        "updateTime": state.now(),
+    }
+
+
 kinds(
     DATABASE,
     Kind(
@@ -202,5 +212,13 @@ kinds(
     *(
         Kind("secretmanager", path)
         for path in ("projects/*/secrets/*/versions", "projects/*/locations/*/secrets/*/versions")
+    ),
+    Kind(
+        "artifactregistry",
+        "projects/*/locations/*/repositories",
+        "?repositoryId",
+        repository_born,
+        operation="later",
+        message="google.devtools.artifactregistry.v1.Repository",
     ),
 )

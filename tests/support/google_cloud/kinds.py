@@ -14,6 +14,7 @@ Handler = Callable[..., Json]
 Filling = Callable[[State, Call, str, Json], Json]
 """Takes the state, the call, a resource's name and the resource; returns what Google sets in it."""
 
+OPERATION = re.compile(r"((?:.+/)?operations/[^/:]+)(:wait)?")
 _ROUTES: list[tuple[str, str, re.Pattern[str], Handler]] = []
 _KINDS: list["Kind"] = []
 
@@ -36,6 +37,8 @@ class Kind:
     """What Google sets when one is created; it may refuse."""
     changed: Filling = nothing
     """What Google sets when one is changed; it may refuse."""
+    whole: bool = False
+    """Whether a change that names no fields replaces all of them."""
     listed: str = ""
     """What a list calls them, if not by the last segment of the path."""
     operation: str = ""
@@ -70,7 +73,8 @@ class Kind:
         if sent.get("etag") and sent["etag"] != old.get("etag"):
             raise Refusal(409, "The etag provided does not match.", "ABORTED")
         mask = call.query.get("updateMask", "")
-        merged = sent | {"name": old["name"]} if call.method == "PUT" else merge(old, sent, mask)
+        replaced = call.method == "PUT" or (self.whole and not mask)
+        merged = sent | {"name": old["name"]} if replaced else merge(old, sent, mask)
         changed = merged | self.changed(state, call, name, merged)
         state.resources[f"{self.service}/{name}"] = changed
         return self.answer(state, name, changed)
@@ -110,9 +114,7 @@ def kept(sent: Json) -> Json:
     return {
         name: kept(value)
         for name, value in sent.items()
-        if value is not False
-        and value not in ("", "ANY_API", None)
-        and not str(value).endswith("_UNSPECIFIED")
+        if value not in (False, 0, "", "ANY_API", None) and not str(value).endswith("_UNSPECIFIED")
     }
 
 
@@ -160,8 +162,9 @@ def respond(state: State, call: Call) -> Json:
         )
         if found:
             return handler(state, call, **found.groupdict())
-    if call.method == "GET" and re.search(r"(^|/)operations/[^/]+$", name):
-        return _operation(state, call.service, name)
+    operation = OPERATION.fullmatch(name)
+    if operation and (call.method == "GET" or operation[2]):
+        return _operation(state, call.service, operation[1])
     name, _, verb = name.partition(":")
     if verb in POLICY_VERBS:
         return policy_call(state, call, name, verb)

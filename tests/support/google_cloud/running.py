@@ -10,6 +10,7 @@ from tests.support.google_cloud.wire import Call, Json
 
 API = "serving.knative.dev/v1"
 SERVICE = "serving.knative.dev/service"
+CONDITIONS = ("Ready", "ConfigurationsReady", "RoutesReady")
 DEFAULT_ACCOUNT = "-compute@developer.gserviceaccount.com"
 DEFAULT_PROBE = {
     "tcpSocket": {"port": 8080},
@@ -100,6 +101,7 @@ def _apply(state: State, call: Call, project: str, old: Json) -> Json:
     name = sent["metadata"]["name"]
     number = state.project(project).number
     place = f"projects/{project}/locations/{call.region}"
+    operation = state.fresh()
     generation = old["metadata"]["generation"] + 1
     template = _template(state, project, sent["spec"]["template"])
     latest = old["status"].get("latestCreatedRevisionName")
@@ -124,7 +126,7 @@ def _apply(state: State, call: Call, project: str, old: Json) -> Json:
             "annotations": {
                 "run.googleapis.com/ingress": "all",
                 **sent["metadata"].get("annotations", {}),
-                "run.googleapis.com/operation-id": state.fresh(),
+                "run.googleapis.com/operation-id": operation,
                 "run.googleapis.com/urls": json.dumps(
                     [f"https://{name}-{number}.{call.region}.run.app", _url(place, name)]
                 ),
@@ -138,7 +140,14 @@ def _apply(state: State, call: Call, project: str, old: Json) -> Json:
     ready = old["status"].get("latestReadyRevisionName")
     state.resources[f"run/{place}/services/{name}"] = service
     service["status"] = _status(state, place, service, latest, ready)
-    return service
+    state.operations[f"{place}/operations/{operation}"] = {
+        "name": f"{place}/operations/{operation}",
+        "metadata": {"target": f"{place}/services/{name}"},
+        "done": True,
+        "response": {"@type": "type.googleapis.com/google.cloud.run.v1.Service"},
+    }
+    unknown = [{"type": each, "status": "Unknown"} for each in CONDITIONS]
+    return service | {"status": {**old["status"], "conditions": unknown}}
 
 
 def _template(state: State, project: str, sent: Json) -> Json:
@@ -236,7 +245,7 @@ def _status(state: State, place: str, service: Json, latest: str, ready: str | N
             continue
         url = {"url": _url(place, name, target["tag"])} if "tag" in target else {}
         traffic.append({**target, "revisionName": revision, **url})
-    problems = {"Ready": unready or lost, "ConfigurationsReady": unready, "RoutesReady": lost}
+    problems = dict(zip(CONDITIONS, (unready or lost, unready, lost), strict=True))
     return {
         "observedGeneration": service["metadata"]["generation"],
         "conditions": _conditions(state, problems),
