@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.google_cloud import building as building
 from tests.support.google_cloud import data as data
 from tests.support.google_cloud import gateway as gateway
 from tests.support.google_cloud import network as network
