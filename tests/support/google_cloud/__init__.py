@@ -3,20 +3,24 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.google_cloud import building as building
-from tests.support.google_cloud import data as data
-from tests.support.google_cloud import gateway as gateway
-from tests.support.google_cloud import network as network
-from tests.support.google_cloud import platform as platform
-from tests.support.google_cloud import running as running
-from tests.support.google_cloud import storage as storage
-from tests.support.google_cloud import watching
+from tests.support.google_cloud import (
+    building,
+    data,
+    gateway,
+    network,
+    platform,
+    running,
+    storage,
+    watching,
+)
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
 from tests.support.google_cloud.wire import Answer, Call, Json, Proxy
@@ -28,8 +32,17 @@ MISSING = (
 PROJECTS = {"ally-staging": "100000000001", "ally-production": "100000000002"}
 """What tests find: the id and the number of each project."""
 IMPATIENT = Path(__file__).parent / "impatient"
+BELIEVED = (
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)
+"""Where programs read whose certificates they are to believe."""
 TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
+SERVICES = (building, data, gateway, network, platform, running, storage, watching)
+"""What is known. Each makes its kinds and its routes known when it is imported."""
 READS = re.compile(r"[:/](get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""
 FREE_SERVICES = frozenset({"cloudresourcemanager", "serviceusage", "cloudbilling"})
@@ -69,15 +82,21 @@ class GoogleCloud(State):
     created, read, listed, changed and deleted as Google does it, with the fields that a server
     adds. What Google refuses is refused: what is there already, what is not, a service that the
     project has not enabled, a member that does not exist. What it does not know it answers by 501
-    and keeps in `unknown`, where a test looks at its end that there is nothing.
+    and keeps in `unknown`; the fixture looks at the end of a test that there is nothing.
 
-    `projects` are the ids of those that exist, empty, each with its number.
+    `projects` are the ids of those that exist, empty, each with its number. A test may look at
+    `resources`, `policies` and `payloads`, at the `calls`, and at those that were `writes`. It may
+    also say what is not decided by what was asked: `fail` and `recover`; `broken` services, whose
+    next revisions do not start; `images`, as if they were built; `entries` that were logged; and
+    `sites`, what answers at hosts that are not Google's APIs.
     """
 
     def __init__(self, folder: Path, projects: dict[str, str]) -> None:
         super().__init__(projects)
         self.calls: list[Call] = []
         self.unknown: list[str] = []
+        self.sites: dict[str, Callable[[Call], Answer]] = {}
+        """What answers, by host."""
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         watching.seed(self)
@@ -116,10 +135,10 @@ class GoogleCloud(State):
         with self._lock:
             self._faults.clear()
 
-    def gcloud(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run gcloud to its end, however it ends."""
+    def gcloud(self, command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run gcloud to its end, however it ends. The command is quoted as for a shell."""
         return subprocess.run(
-            ["gcloud", *arguments],
+            ["gcloud", *shlex.split(command)],
             env=self.environment,
             input=stdin,
             capture_output=True,
@@ -128,10 +147,10 @@ class GoogleCloud(State):
             check=False,
         )
 
-    def ask(self, *arguments: str, stdin: str = "") -> Json:
+    def ask(self, command: str, stdin: str = "") -> Json:
         """Return what gcloud prints, as JSON, at a command that must succeed."""
-        done = self.gcloud(*arguments, "--format=json", stdin=stdin)
-        assert done.returncode == 0, f"gcloud {' '.join(arguments)}\n{done.stderr}"
+        done = self.gcloud(f"{command} --format=json", stdin)
+        assert done.returncode == 0, f"gcloud {command}\n{done.stderr}"
         return json.loads(done.stdout or "null")
 
     def _answer(self, call: Call) -> Answer:
@@ -140,7 +159,8 @@ class GoogleCloud(State):
             try:
                 self._strike(call)
                 self._refuse_what_is_not_enabled(call)
-                answer = respond(self, call)
+                site = self.sites.get(call.host)
+                answer = site(call) if site else respond(self, call)
             except Refusal as refusal:
                 return refusal.answer
             except Exception as error:
@@ -186,7 +206,6 @@ class GoogleCloud(State):
         return inherited | {
             "CLOUDSDK_CONFIG": str(folder / "gcloud"),
             "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
-            "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(self._proxy.certificates),
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
             "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
@@ -195,9 +214,9 @@ class GoogleCloud(State):
             "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
             "CLOUDSDK_PROXY_PORT": str(self._proxy.server_port),
             # Whatever else is started must not leave the machine either.
-            "HTTP_PROXY": proxy,
-            "HTTPS_PROXY": proxy,
-            "SSL_CERT_FILE": str(self._proxy.certificates),
+            "http_proxy": proxy,
+            "https_proxy": proxy,
+            **dict.fromkeys(BELIEVED, str(self._proxy.certificates)),
             # Between polls, and before it tries again, gcloud sleeps for seconds.
             "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
             "PYTHONPATH": str(IMPATIENT),
@@ -206,4 +225,6 @@ class GoogleCloud(State):
 
 def is_write(call: Call) -> bool:
     """Say whether a call is to change something."""
-    return call.method in {"POST", "PUT", "PATCH", "DELETE"} and not READS.search(call.name)
+    if call.method == "POST":
+        return not READS.search(call.name)
+    return call.method in {"PUT", "PATCH", "DELETE"}

@@ -220,7 +220,7 @@ kinds(
         "projects/*/locations/*/repositories",
         "?repositoryId",
         repository_born,
-        operation="later",
+        operation="at once",
         message="google.devtools.artifactregistry.v1.Repository",
     ),
 )

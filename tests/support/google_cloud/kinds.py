@@ -163,10 +163,13 @@ def respond(state: State, call: Call) -> Json:
 
 
 def canonical(state: State, name: str) -> str:
-    """Return a name with a project's id where its number may be."""
+    """Return a name with a project's id, where its number may be, or only an account's address."""
     parts = name.split("/")
-    if len(parts) > 1 and parts[0] in {"projects", "namespaces"} and ":" not in parts[1]:
-        parts[1] = parts[1] if parts[1] == "-" else state.project(parts[1]).name
+    if len(parts) == 1 or parts[0] not in {"projects", "namespaces"} or ":" in parts[1]:
+        return name
+    if parts[1:3] == ["-", "serviceAccounts"]:
+        parts[1] = parts[3].partition("@")[2].partition(".")[0]
+    parts[1] = state.project(parts[1]).name
     return "/".join(parts)
 
 

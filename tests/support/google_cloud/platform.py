@@ -1,6 +1,10 @@
-"""Projects, the services they have enabled, and IAM."""
+"""Projects, the services they have enabled, what pays for them, and IAM."""
 
-from tests.support.google_cloud.kinds import merge, on
+from datetime import UTC, datetime, timedelta
+
+import jwt
+
+from tests.support.google_cloud.kinds import Kind, kinds, on
 from tests.support.google_cloud.state import Refusal, State
 from tests.support.google_cloud.wire import Call, Json
 
@@ -66,6 +70,39 @@ def _service(number: str, name: str, *, enabled: bool = True) -> Json:
     }
 
 
+@on("POST", "serviceusage", "projects/{project}/services/{service}:generateServiceIdentity")
+def identify(state: State, _call: Call, project: str, service: str) -> Json:
+    """Make a service's own account, which some are to be given roles before they are first used."""
+    number = state.project(project).number
+    name = service.removesuffix(".googleapis.com")
+    return {
+        "name": f"operations/finished.{state.fresh()}",
+        "done": True,
+        "response": {
+            "@type": "type.googleapis.com/google.api.serviceusage.v1beta1.ServiceIdentity",
+            "email": f"service-{number}@gcp-sa-{name}.iam.gserviceaccount.com",
+            "uniqueId": f"1{state.next():020}",
+        },
+    }
+
+
+@on("GET", "cloudbilling", "projects/{project}/billingInfo")
+def billing(state: State, _call: Call, project: str) -> Json:
+    account = state.project(project).billing
+    return {
+        "name": f"projects/{project}/billingInfo",
+        "projectId": project,
+        "billingAccountName": account,
+        "billingEnabled": bool(account),
+    }
+
+
+@on("PUT", "cloudbilling", "projects/{project}/billingInfo")
+def link_billing(state: State, call: Call, project: str) -> Json:
+    state.project(project).billing = call.body["billingAccountName"]
+    return billing(state, call, project)
+
+
 @on("POST", "iam", "projects/{project}/serviceAccounts")
 def create_account(state: State, call: Call, project: str) -> Json:
     email = f"{call.body['accountId']}@{project}.iam.gserviceaccount.com"
@@ -77,21 +114,10 @@ def create_account(state: State, call: Call, project: str) -> Json:
         "projectId": project,
         "email": email,
         "uniqueId": f"1{state.next():020}",
-        "etag": "MDEwMjE5MjA=",
         "oauth2ClientId": f"1{state.next():020}",
+        "etag": "MDEwMjE5MjA=",
     }
     return state.resources[f"iam/{name}"]
-
-
-@on("GET", "iam", "projects/{project}/serviceAccounts")
-def accounts(state: State, _call: Call, project: str) -> Json:
-    return {"accounts": list(state.within("iam", f"projects/{project}/serviceAccounts").values())}
-
-
-@on("GET", "iam", "projects/-/serviceAccounts/{email}")
-def account(state: State, _call: Call, email: str) -> Json:
-    project = email.partition("@")[2].partition(".")[0]
-    return state.find("iam", f"projects/{project}/serviceAccounts/{email}")
 
 
 @on("POST", "iam", "projects/{project}/roles")
@@ -99,28 +125,36 @@ def create_role(state: State, call: Call, project: str) -> Json:
     name = f"projects/{project}/roles/{call.body['roleId']}"
     if f"iam/{name}" in state.resources:
         raise Refusal(409, f"A role named {call.body['roleId']} already exists.")
-    state.resources[f"iam/{name}"] = call.body["role"] | {"name": name, "etag": _etag(state)}
+    state.resources[f"iam/{name}"] = call.body["role"] | {"name": name, "etag": state.fresh()}
     return state.resources[f"iam/{name}"]
 
 
-@on("GET", "iam", "projects/{project}/roles/{role}")
-def role(state: State, _call: Call, project: str, role: str) -> Json:
-    return state.find("iam", f"projects/{project}/roles/{role}")
+def role_changed(state: State, _call: Call, _name: str, _role: Json) -> Json:
+    return {"etag": state.fresh()}
 
 
-@on("PATCH", "iam", "projects/{project}/roles/{role}")
-def update_role(state: State, call: Call, project: str, role: str) -> Json:
-    name = f"projects/{project}/roles/{role}"
-    merged = merge(state.find("iam", name), call.body, call.query.get("updateMask", ""))
-    state.resources[f"iam/{name}"] = merged | {"etag": _etag(state)}
-    return state.resources[f"iam/{name}"]
-
-
-def _etag(state: State) -> str:
-    return f"BwY{state.next():05}"
+kinds(
+    Kind("iam", "projects/*/serviceAccounts", listed="accounts"),
+    Kind("iam", "projects/*/roles", changed=role_changed),
+)
 
 
 @on("POST", "iam", "permissions:queryTestablePermissions")
 def testable(_state: State, _call: Call) -> Json:
     """Return nothing to be said against any permission of a role."""
     return {}
+
+
+@on("POST", "iamcredentials", "projects/{project}/serviceAccounts/{email}:generateAccessToken")
+def access_token(state: State, _call: Call, project: str, email: str) -> Json:
+    state.find("iam", f"projects/{project}/serviceAccounts/{email}")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    return {"accessToken": f"token-of-{email}", "expireTime": later.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+@on("POST", "iamcredentials", "projects/{project}/serviceAccounts/{email}:generateIdToken")
+def identity_token(state: State, call: Call, project: str, email: str) -> Json:
+    state.find("iam", f"projects/{project}/serviceAccounts/{email}")
+    later = datetime.now(UTC) + timedelta(hours=1)
+    claims = {"aud": call.body["audience"], "email": email, "exp": int(later.timestamp())}
+    return {"token": jwt.encode(claims, "a-key-of-the-tests-that-signs-nothing-else")}

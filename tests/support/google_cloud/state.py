@@ -49,6 +49,7 @@ class Project:
     name: str
     number: str
     services: set[str] = field(default_factory=lambda: {*DEFAULT_SERVICES})
+    billing: str = "billingAccounts/000000-111111-222222"
 
 
 class State:

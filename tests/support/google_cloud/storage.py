@@ -96,7 +96,8 @@ def upload(state: State, call: Call, bucket: str) -> Json:
     assert boundary
     _, told, data, _ = call.body.split(b"--" + boundary[1].encode())
     metadata = json.loads(PART.split(told, maxsplit=1)[1])
-    content = PART.split(data, maxsplit=1)[1].removesuffix(b"\n").removesuffix(b"\r")
+    end = b"\r\n" if told.endswith(b"\r\n") else b"\n"
+    content = PART.split(data, maxsplit=1)[1].removesuffix(end)
     return _keep(state, bucket, {"name": call.query.get("name"), **metadata}, content)
 
 
@@ -141,6 +142,7 @@ def _keep(state: State, bucket: str, metadata: Json, content: bytes) -> Json:
         "id": f"{bucket}/{name}",
         "bucket": bucket,
         "selfLink": f"{ROOT}/{key}",
+        "mediaLink": f"https://storage.googleapis.com/download/storage/v1/{key}?alt=media",
         "size": str(len(content)),
         "md5Hash": base64.b64encode(hashlib.md5(content).digest()).decode(),  # noqa: S324  # Google's
         "generation": str(state.next()),

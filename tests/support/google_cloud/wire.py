@@ -105,8 +105,13 @@ class _Handler(BaseHTTPRequestHandler):
         host = self.path.rpartition(":")[0]
         self.send_response(200)
         self.end_headers()
-        context = self.server.context(host)
-        self.request = context.wrap_socket(self.connection, server_side=True)
+        try:
+            context = self.server.context(host)
+            self.request = context.wrap_socket(self.connection, server_side=True)
+        except OSError:  # whoever asks does not believe the certificates, or speaks something else
+            self.server.answer(Call("CONNECT", host, "", {}, None, self.headers))
+            self.close_connection = True
+            return
         self.setup()  # it reads and writes what is in the tunnel from now on
         self.close_connection = False
 
