@@ -60,10 +60,8 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
     apis = discover()
     found["functions"] = [services.describe(api.name, api.audience, found) for api in apis]
     found["publics"] = [each for each in found["functions"] if each["audience"] in services.PUBLIC]
-    document = json.dumps(
-        gateway.document(apis, number=found["number"], region=REGION, host=found["host"]),
-        indent=1,
-    )
+    routing = gateway.document(apis, number=found["number"], region=REGION)
+    document = json.dumps(routing, indent=1)
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
     found["accounts"], found["grants"] = _accounts(found)
