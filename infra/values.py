@@ -33,7 +33,7 @@ def commit() -> str:
     return git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
-def number(project: str) -> str:
+def project_number(project: str) -> str:
     """Ask Google for a project's number."""
     return str(gcloud(f"projects describe {project}")["projectNumber"])
 
@@ -50,7 +50,7 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
         "certificate_links": [f"*/ally-{label}" for label in declared["hosts"]],
         "environment": environment,
         "region": REGION,
-        "number": number or globals()["number"](project),
+        "number": number or project_number(project),
         "commit": commit,
         "image": f"{REGION}-docker.pkg.dev/{project}/ally/api:{commit}",
         "pipeline": f"ally-pipeline@{project}.iam.gserviceaccount.com",
