@@ -5,6 +5,7 @@ import json
 import secrets
 import shlex
 import subprocess
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from functions import discover
 from infra import gateway, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
+from shared.api import Api
 
 REGION = "europe-west2"
 """London. Nothing is kept anywhere else."""
@@ -38,8 +40,11 @@ def project_number(project: str) -> str:
     return str(gcloud(f"projects describe {project}")["projectNumber"])
 
 
-def values(environment: str, *, commit: str, number: str = "") -> Values:
-    """Return all values that steps may use. The project's number is asked for if not given."""
+def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Api] = ()) -> Values:
+    """Return all values that steps may use.
+
+    The project's number is asked for, and the functions are looked for, where they are not given.
+    """
     declared = yaml.safe_load((HERE / "environments" / f"{environment}.yaml").read_text())
     project = declared["project"]
     found: dict[str, Any] = {
@@ -57,7 +62,7 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
         "gateway": f"ally-gateway@{project}.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
-    apis = discover()
+    apis = list(apis) or discover()
     found["functions"] = [services.describe(api.name, api.audience, found) for api in apis]
     found["publics"] = [each for each in found["functions"] if each["audience"] in services.PUBLIC]
     routing = gateway.document(apis, number=found["number"], region=REGION)
