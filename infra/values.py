@@ -33,7 +33,7 @@ def commit() -> str:
     return git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
-def number(project: str) -> str:
+def project_number(project: str) -> str:
     """Ask Google for a project's number."""
     return str(gcloud(f"projects describe {project}")["projectNumber"])
 
@@ -50,7 +50,7 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
         "certificate_links": [f"*/ally-{label}" for label in declared["hosts"]],
         "environment": environment,
         "region": REGION,
-        "number": number or globals()["number"](project),
+        "number": number or project_number(project),
         "commit": commit,
         "image": f"{REGION}-docker.pkg.dev/{project}/ally/api:{commit}",
         "pipeline": f"ally-pipeline@{project}.iam.gserviceaccount.com",
@@ -60,10 +60,8 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
     apis = discover()
     found["functions"] = [services.describe(api.name, api.audience, found) for api in apis]
     found["publics"] = [each for each in found["functions"] if each["audience"] in services.PUBLIC]
-    document = json.dumps(
-        gateway.document(apis, number=found["number"], region=REGION, host=found["host"]),
-        indent=1,
-    )
+    routing = gateway.document(apis, number=found["number"], region=REGION)
+    document = json.dumps(routing, indent=1)
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
     found["accounts"], found["grants"] = _accounts(found)
