@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from functions import discover
-from infra import gateway, services
+from infra import errors, gateway, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
 from shared.api import Api
@@ -70,6 +70,7 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
     found["accounts"], found["grants"] = _accounts(found)
+    found["error_pages"] = errors.pages(found)
     found["databases"] = [{"database": each} for each in DATABASES]
     found |= _firestore()
     return found
