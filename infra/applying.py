@@ -1,0 +1,168 @@
+"""Making the project what steps/ declares, or only saying what would be done."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from typing import Any, Literal
+
+from infra.comparing import difference
+from infra.gcloud import GcloudError, gcloud, read
+from infra.steps import Step
+
+PAUSE = 10
+"""Seconds between two attempts of a step that Google may not be ready for yet."""
+
+Verb = Literal["create", "update", "delete"]
+Check = Callable[["Run"], Iterable[str]]
+"""Asks something of the system and tells what it saw; StoppedError where that is not well."""
+SIGNS: Mapping[Verb, str] = {"create": "+", "update": "~", "delete": "-"}
+
+
+class StoppedError(Exception):
+    """A step failed; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a step is about to do, and why."""
+
+    step: Step
+    verb: Verb
+    reason: str
+    found: Any
+    """What was read before."""
+
+    @property
+    def command(self) -> str:
+        """The gcloud command, without that word."""
+        commands = {"create": self.step.create, "delete": self.step.delete}
+        return commands.get(self.verb) or self.step.update or self.step.create
+
+
+@dataclass
+class Run:
+    """One run over the steps: what was read, what was changed."""
+
+    checks: Mapping[str, Check]
+    say: Callable[[str], None] = print
+    seen: dict[str, Any] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    steps: int = 0
+    reading: dict[str, Lock] = field(default_factory=partial(defaultdict, Lock))
+
+    def plan(self, declarations: Iterable[list[Step]], phases: Collection[str] = ()) -> None:
+        """Say what would change, each as the command that would be run. Change nothing."""
+        for steps in self._chosen(declarations, phases):
+            if steps[0].check:
+                self.say(f"  ? {steps[0].name}")
+                continue
+            for change in filter(None, _all(self._change, steps)):
+                self.changes.append(change)
+                self.say(f"{SIGNS[change.verb]} {change.step.name}: {change.reason}")
+                self.say(f"    gcloud {change.command}")
+        self.say(f"{len(self.changes)} of {self.steps} steps would change something.")
+
+    def deploy(self, declarations: Iterable[list[Step]], phases: Collection[str] = ()) -> None:
+        """Make each step so, in order. StoppedError where one fails; what was made stays made."""
+        for steps in self._chosen(declarations, phases):
+            if steps[0].check:
+                self._ask(steps[0])
+                continue
+            for change in filter(None, _all(self._make, steps)):
+                self.changes.append(change)
+                self.seen.pop(change.step.read, None)  # what later steps read is read anew
+        self.say(f"{len(self.changes)} of {self.steps} steps changed something.")
+
+    def destroy(self, declarations: Iterable[list[Step]]) -> None:
+        """Take away what steps may take away, the last first."""
+        for steps in reversed(list(self._chosen(declarations, ()))):
+            for step in steps:
+                if step.delete and self._read(step) is not None:
+                    change = Change(step, "delete", "it is to go", None)
+                    self._execute(change)
+                    self.changes.append(change)
+        self.say(f"{len(self.changes)} things were taken away. Data, keys and logs were left.")
+
+    def _chosen(
+        self, declarations: Iterable[list[Step]], phases: Collection[str]
+    ) -> Iterable[list[Step]]:
+        phase = ""
+        for steps in declarations:
+            if not steps or (phases and steps[0].phase not in phases):
+                continue
+            if steps[0].phase != phase:
+                phase = steps[0].phase
+                self.say(f"# {phase}")
+            self.steps += len(steps)
+            yield steps
+
+    def _read(self, step: Step) -> Any:
+        """Return what is there. Lists that many steps look at are read once."""
+        with self.reading[step.read]:
+            if step.read not in self.seen:
+                try:
+                    self.seen[step.read] = read(step.read)
+                except GcloudError as error:
+                    raise _stopped(step, step.read, error) from None
+            return self.seen[step.read]
+
+    def _change(self, step: Step) -> Change | None:
+        found = self._read(step)
+        if found is None:
+            return Change(step, "create", "it is not there", found)
+        why = difference(step.want, found) if step.want is not None else ""
+        if not why:
+            return None
+        return Change(step, "create" if isinstance(step.want, list) else "update", why, found)
+
+    def _make(self, step: Step) -> Change | None:
+        change = self._change(step)
+        if change:
+            self._execute(change)
+        return change
+
+    def _execute(self, change: Change) -> None:
+        step = change.step
+        self.say(f"{SIGNS[change.verb]} {step.name}")
+        for left in reversed(range(step.tries)):
+            try:
+                gcloud(change.command)
+            except GcloudError as error:
+                if not left:
+                    raise _stopped(step, change.command, error) from None
+                self.say(f"    not yet ({_last_line(error)}); again in {PAUSE} s")
+                time.sleep(PAUSE)
+            else:
+                return
+
+    def _ask(self, step: Step) -> None:
+        self.say(f"? {step.name}")
+        for line in self.checks[step.check](self):
+            self.say(f"    {line}")
+
+
+def _all(do: Callable[[Step], Change | None], steps: list[Step]) -> list[Change | None]:
+    """Do something with each step, as many at once as they say. The first failure ends it."""
+    with ThreadPoolExecutor(steps[0].at_once) as pool:
+        try:
+            return list(pool.map(do, steps))
+        except StoppedError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _stopped(step: Step, command: str, error: GcloudError) -> StoppedError:
+    return StoppedError(
+        f"Stopped at: {step.name}\n"
+        f"  the command: gcloud {command}\n"
+        f"  said: {error}\n"
+        "What was made before stays. Mend what it says, then run the same again: it goes on here."
+    )
+
+
+def _last_line(error: GcloudError) -> str:
+    return str(error).splitlines()[-1]

@@ -1,0 +1,63 @@
+"""What each function is given when it runs: its size, its rights and its environment."""
+
+import hashlib
+from functools import cache
+from typing import Any
+
+import yaml
+
+from infra.steps import HERE, Values
+from shared.routes import Audience
+
+PUBLIC: frozenset[Audience] = frozenset({"partner", "browser"})
+"""Whose functions the gateway leads to."""
+
+
+@cache
+def sizes() -> dict[str, Any]:
+    """Return functions.yaml."""
+    declared: dict[str, Any] = yaml.safe_load((HERE / "functions.yaml").read_text())
+    return declared
+
+
+def environment(function: str, values: Values) -> dict[str, str]:
+    """Return the environment variables of a function. No secret is among them."""
+    return {
+        # How the functions framework is started; the image itself knows another function.
+        "FUNCTION_TARGET": function,
+        "FUNCTION_SOURCE": f"functions/{function}/main.py",
+        "FUNCTION_USE_ASGI": "true",
+        "PYTHONPATH": "/workspace",
+        "ALLY_BACKEND": "google",
+        "GOOGLE_CLOUD_PROJECT": values["project"],
+        "ALLY_DATABASE_TEST": "test",
+        "ALLY_DATABASE_LIVE": "live",
+        "ALLY_DATABASE_ACCOUNT": "live",
+        "ALLY_URL": f"https://{values['host']}",
+        "ALLY_BEHIND_GATEWAY": "1",
+        "ALLY_PROXIES": str(values["proxies"]),
+        "ALLY_SUPPORT": values["support"],
+        "ALLY_FIREBASE_TEST": values["firebase_test"],
+        "ALLY_FIREBASE_LIVE": values["firebase_live"],
+    }
+
+
+def describe(function: str, audience: Audience, values: Values) -> dict[str, Any]:
+    """Return the values of one function for the steps of its service."""
+    declared = sizes()
+    size = {**declared["defaults"], **declared["functions"].get(function, {})}
+    variables = environment(function, values)
+    name = f"ally-{function.replace('_', '-')}"
+    marks = repr((sorted(size.items()), sorted(variables.items()), values["image"]))
+    # A revision is named after all that it is made of, so the same again is no new one.
+    revision = f"{name}-{hashlib.sha256(marks.encode()).hexdigest()[:10]}"
+    return {
+        **size,
+        "function": function,
+        "audience": audience,
+        "service": name,
+        "account": f"{name}@{values['project']}.iam.gserviceaccount.com",
+        "revision": revision,
+        "suffix": revision.rpartition("-")[2],
+        "variables": "^;^" + ";".join(f"{key}={value}" for key, value in variables.items()),
+    }
