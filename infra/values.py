@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import secrets
 import shlex
 import subprocess
@@ -31,7 +30,7 @@ def commit() -> str:
     git = partial(subprocess.run, capture_output=True, text=True, check=True, cwd=HERE)
     if git(["git", "status", "--porcelain"]).stdout:
         raise StepError("Commit first: an image is named after its commit, and yours is changed.")
-    return git(["git", "rev-parse", "HEAD"]).stdout.strip()[:12]
+    return git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
 def number(project: str) -> str:
@@ -45,11 +44,17 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
     project = declared["project"]
     found: dict[str, Any] = {
         **declared,
+        "host": declared["hosts"]["api"],
+        "hosts": [{"label": label, "domain": name} for label, name in declared["hosts"].items()],
+        "certificates": ",".join(f"ally-{label}" for label in declared["hosts"]),
+        "certificate_links": [f"*/ally-{label}" for label in declared["hosts"]],
         "environment": environment,
         "region": REGION,
         "number": number or globals()["number"](project),
         "commit": commit,
         "image": f"{REGION}-docker.pkg.dev/{project}/ally/api:{commit}",
+        "pipeline": f"ally-pipeline@{project}.iam.gserviceaccount.com",
+        "gateway": f"ally-gateway@{project}.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
     apis = discover()
@@ -75,14 +80,15 @@ def _accounts(found: Values) -> tuple[list[Values], list[Values]]:
         },
         **declared["accounts"],
     }
-    described, grants = [], []
+    described: list[Values] = []
+    grants: list[Values] = []
     for name, account in accounts.items():
         who = {"name": name, "account": f"{name}@{found['project']}.iam.gserviceaccount.com"}
         described.append({**who, "title": account["title"]})
-        for right in account["may"]:
-            grants.append(
-                {**who, "right": right, **_grant(declared["rights"][right], right, found)}
-            )
+        grants += [
+            {**who, "right": right, **_grant(declared["rights"][right], right, found)}
+            for right in account["may"]
+        ]
     return described, grants
 
 
@@ -98,11 +104,11 @@ def _grant(right: dict[str, str], name: str, found: Values) -> Values:
 def _firestore() -> dict[str, list[Values]]:
     """Return the indexes, exemptions and expiries of each database."""
     manifest = json.loads((HERE / "firestore.indexes.json").read_text())
-    exemptions = [
+    exemptions: list[Values] = [
         {"collection": each["collectionGroup"], "field": each["fieldPath"], "ttl": each.get("ttl")}
         for each in manifest["fieldOverrides"]
     ]
-    kinds = {
+    kinds: dict[str, list[Values]] = {
         "indexes": [_index(each) for each in manifest["indexes"]],
         "exemptions": exemptions,
         "expiries": [each for each in exemptions if each["ttl"]],
