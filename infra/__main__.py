@@ -1,7 +1,7 @@
 """Make a project on Google Cloud what this repository declares.
 
-`plan` says what would change, `deploy` changes it, `rollback` lets the revisions before serve again,
-`destroy` takes away what holds no data.
+`plan` says what would change, `deploy` changes it, `rollback` lets the revisions before serve
+again, `destroy` takes away what holds no data.
 """
 
 import argparse

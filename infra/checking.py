@@ -64,7 +64,7 @@ def candidates(values: Values) -> Iterator[str]:
         address = next((entry["url"] for entry in mine if "url" in entry), service["status"]["url"])
         token = gcloud(
             f"auth print-identity-token --audiences={service['status']['url']}"
-            f" --impersonate-service-account=ally-pipeline@{values['project']}.iam.gserviceaccount.com"
+            f" --impersonate-service-account={values['pipeline']}"
         )
         # Behind the gateway the caller's own key is in this header.
         headers = {"Authorization": f"Bearer {token['token']}"}

@@ -20,6 +20,11 @@ def sizes() -> dict[str, Any]:
     return declared
 
 
+def service_name(function: str) -> str:
+    """Return the name of a function's service on Cloud Run, which takes no underscore."""
+    return f"ally-{function.replace('_', '-')}"
+
+
 def environment(function: str, values: Values) -> dict[str, str]:
     """Return the environment variables of a function. No secret is among them."""
     return {
@@ -47,7 +52,7 @@ def describe(function: str, audience: Audience, values: Values) -> dict[str, Any
     declared = sizes()
     size = {**declared["defaults"], **declared["functions"].get(function, {})}
     variables = environment(function, values)
-    name = f"ally-{function.replace('_', '-')}"
+    name = service_name(function)
     marks = repr((sorted(size.items()), sorted(variables.items()), values["image"]))
     # A revision is named after all that it is made of, so the same again is no new one.
     revision = f"{name}-{hashlib.sha256(marks.encode()).hexdigest()[:10]}"

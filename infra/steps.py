@@ -9,7 +9,8 @@ A step of a file has these members; all text is a template, `$name` stands for a
 - `create`: the command where there is no answer, or where `want` is a list and lacks something.
 - `update`: the command where the answer differs; without it, `create`.
 - `delete`: the command that takes it away again. Where there is none, `make destroy` leaves it.
-- `file`: a path under infra/ of a template, or the name of a value; `$file` is where it was written.
+- `file`: a template's path under infra/, or a value's name. `$file` is where that was written, and
+  `$content` what it says as YAML or JSON.
 - `at_once`: how many of `each` may be made at the same time.
 - `tries`: how often a change is attempted, where Google may not know yet what was just made.
 - `check`: instead of all that, what is asked of the system at this point (see `infra.checking`).
@@ -78,8 +79,9 @@ def _expand(declared: dict[str, Any], phase: str, values: Values, place: Path) -
         filled = {**values, **own}
         if "file" in declared:
             path = place.with_name(f"{place.name}-{number}")
-            path.write_text(_content(declared["file"], filled))
-            filled["file"] = path
+            text = _content(declared["file"], filled)
+            path.write_text(text)
+            filled |= {"file": path, "content": yaml.safe_load(text)}
         try:
             members = fill(declared, filled)
         except KeyError as error:

@@ -2,19 +2,20 @@
 
 import hashlib
 import json
-import re
 import secrets
 import shlex
 import subprocess
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import yaml
 
 from functions import discover
-from infra import gateway, services
+from infra import errors, gateway, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
+from shared.api import Api
 
 REGION = "europe-west2"
 """London. Nothing is kept anywhere else."""
@@ -31,37 +32,45 @@ def commit() -> str:
     git = partial(subprocess.run, capture_output=True, text=True, check=True, cwd=HERE)
     if git(["git", "status", "--porcelain"]).stdout:
         raise StepError("Commit first: an image is named after its commit, and yours is changed.")
-    return git(["git", "rev-parse", "HEAD"]).stdout.strip()[:12]
+    return git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
-def number(project: str) -> str:
+def project_number(project: str) -> str:
     """Ask Google for a project's number."""
     return str(gcloud(f"projects describe {project}")["projectNumber"])
 
 
-def values(environment: str, *, commit: str, number: str = "") -> Values:
-    """Return all values that steps may use. The project's number is asked for if not given."""
+def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Api] = ()) -> Values:
+    """Return all values that steps may use.
+
+    The project's number is asked for, and the functions are looked for, where they are not given.
+    """
     declared = yaml.safe_load((HERE / "environments" / f"{environment}.yaml").read_text())
     project = declared["project"]
     found: dict[str, Any] = {
         **declared,
+        "host": declared["hosts"]["api"],
+        "hosts": [{"label": label, "domain": name} for label, name in declared["hosts"].items()],
+        "certificates": ",".join(f"ally-{label}" for label in declared["hosts"]),
+        "certificate_links": [f"*/ally-{label}" for label in declared["hosts"]],
         "environment": environment,
         "region": REGION,
-        "number": number or globals()["number"](project),
+        "number": number or project_number(project),
         "commit": commit,
         "image": f"{REGION}-docker.pkg.dev/{project}/ally/api:{commit}",
+        "pipeline": f"ally-pipeline@{project}.iam.gserviceaccount.com",
+        "gateway": f"ally-gateway@{project}.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
-    apis = discover()
+    apis = list(apis) or discover()
     found["functions"] = [services.describe(api.name, api.audience, found) for api in apis]
     found["publics"] = [each for each in found["functions"] if each["audience"] in services.PUBLIC]
-    document = json.dumps(
-        gateway.document(apis, number=found["number"], region=REGION, host=found["host"]),
-        indent=1,
-    )
+    routing = gateway.document(apis, number=found["number"], region=REGION)
+    document = json.dumps(routing, indent=1)
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
     found["accounts"], found["grants"] = _accounts(found)
+    found["error_pages"] = errors.pages(found)
     found["databases"] = [{"database": each} for each in DATABASES]
     found |= _firestore()
     return found
@@ -77,14 +86,15 @@ def _accounts(found: Values) -> tuple[list[Values], list[Values]]:
         },
         **declared["accounts"],
     }
-    described, grants = [], []
+    described: list[Values] = []
+    grants: list[Values] = []
     for name, account in accounts.items():
         who = {"name": name, "account": f"{name}@{found['project']}.iam.gserviceaccount.com"}
         described.append({**who, "title": account["title"]})
-        for right in account["may"]:
-            grants.append(
-                {**who, "right": right, **_grant(declared["rights"][right], right, found)}
-            )
+        grants += [
+            {**who, "right": right, **_grant(declared["rights"][right], right, found)}
+            for right in account["may"]
+        ]
     return described, grants
 
 
@@ -100,11 +110,11 @@ def _grant(right: dict[str, str], name: str, found: Values) -> Values:
 def _firestore() -> dict[str, list[Values]]:
     """Return the indexes, exemptions and expiries of each database."""
     manifest = json.loads((HERE / "firestore.indexes.json").read_text())
-    exemptions = [
+    exemptions: list[Values] = [
         {"collection": each["collectionGroup"], "field": each["fieldPath"], "ttl": each.get("ttl")}
         for each in manifest["fieldOverrides"]
     ]
-    kinds = {
+    kinds: dict[str, list[Values]] = {
         "indexes": [_index(each) for each in manifest["indexes"]],
         "exemptions": exemptions,
         "expiries": [each for each in exemptions if each["ttl"]],

@@ -12,6 +12,7 @@ import pytest
 from tests.support import browser as chromium
 from tests.support import emulator as firestore
 from tests.support import generators, tools
+from tests.support import google_cloud as google
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import Backing, Partner, Server, unique_project
@@ -52,6 +53,19 @@ def browser() -> Iterator[chromium.Browser]:
     running.close()
 
 
+@pytest.fixture
+def google_cloud(tmp_path: Path) -> Iterator[google.GoogleCloud]:
+    """Google Cloud with two projects in which nothing is yet, for the real gcloud to talk to.
+
+    All that was asked of it must have been known.
+    """
+    needed(google.find_gcloud(), google.MISSING)
+    running = google.GoogleCloud(tmp_path, google.PROJECTS)
+    yield running
+    running.stop()
+    assert running.unknown == []
+
+
 @pytest.fixture(scope="session")
 def redocly() -> Path:
     """The linter of OpenAPI documents."""
@@ -68,7 +82,13 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gener
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not run."""
     skipped = terminalreporter.stats.get("skipped", [])
-    for missing in (firestore.MISSING, chromium.MISSING, tools.MISSING, generators.MISSING):
+    for missing in (
+        firestore.MISSING,
+        chromium.MISSING,
+        tools.MISSING,
+        generators.MISSING,
+        google.MISSING,
+    ):
         if any(missing in str(report.longrepr) for report in skipped):
             terminalreporter.section("NOT TESTED", red=True, bold=True)
             terminalreporter.line(missing, red=True)
