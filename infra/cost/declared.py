@@ -27,17 +27,22 @@ class Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Price(Declared):
-    """What Google asks for one kind of unit; `tiers` are [from units a month, dollars for `per`]."""
+class Told(Declared):
+    """What Google says: where, when it was read, and what of it is only remembered."""
+
+    source: str
+    date: date
+    mem: str = ""
+
+
+class Price(Told):
+    """What Google asks for a kind of unit; `tiers` are [from units a month, dollars for `per`]."""
 
     what: str
     part: str
     unit: str
     per: float = 1
     tiers: list[tuple[float, float]]
-    source: str
-    date: date
-    mem: str = ""
 
     def cost(self, units: float) -> float:
         """Return the dollars that so many units cost in a month."""
@@ -48,7 +53,7 @@ class Price(Declared):
         )
 
 
-class Limit(Declared):
+class Limit(Told):
     """How far something goes, and what to do then. `measure` is a property of `model.Month`."""
 
     name: str
@@ -56,9 +61,6 @@ class Limit(Declared):
     measure: str
     number: float
     unit: str
-    source: str
-    date: date
-    mem: str = ""
     then: str
 
 

@@ -184,7 +184,7 @@ class Month:
 
     @cached_property
     def bill(self) -> dict[str, dict[str, float]]:
-        """Dollars of each row for each part; what tiers save is spread over all that use a price."""
+        """Dollars of each row for each part; what tiers save is shared by all that use a price."""
         prices = self.declared.prices
         one = {}
         for name, price in prices.items():

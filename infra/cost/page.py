@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from infra.cost.declared import Everything
-from infra.cost.model import CALLERS, Month, reached
+from infra.cost.model import Month, reached
 
 DECADES = [10.0**exponent for exponent in range(3, 11)]
 MILLION = 1e6
@@ -54,11 +54,14 @@ What to do then:
 
 {then}
 
-Not a matter of volume: a window is one document, which bears about one sustained booking a second,
-and has at most 50 places (docs/decisions/0005-where-claims-live.md); a key's quota is a document
-that is written eleven times in 10 s at most (docs/decisions/0009-rate-limits.md); new collections may
-begin at 500 operations a second and grow by half every 5 minutes, and no key may ask for more than
-100 a second.
+Not a matter of volume:
+
+- A window is one document, which bears about one sustained booking a second, and has at most 50
+  places (docs/decisions/0005-where-claims-live.md).
+- A key's quota is one document, written eleven times in 10 s at most
+  (docs/decisions/0009-rate-limits.md).
+- A new collection should begin with 500 operations a second and grow by half every 5 minutes. Each
+  organisation has its own, and a key may ask for 100 a second.
 """
 
 

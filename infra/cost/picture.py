@@ -86,7 +86,7 @@ def _axes() -> Iterator[str]:
 def _reign(months: list[Month]) -> Iterator[str]:
     """Draw under the axis which part costs most, from where to where."""
     y, tall = BOTTOM + 50, 22
-    edge = LEFT
+    edge = float(LEFT)
     reigns = [(part, list(those)) for part, those in groupby(months, _largest)]
     for number, (part, those) in enumerate(reigns):
         end = RIGHT if number == len(reigns) - 1 else _x(those[-1].requests * 10 ** (0.5 / STEPS))
@@ -131,7 +131,8 @@ def _lines(months: list[Month]) -> Iterator[str]:
             f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" stroke-width="{width}"'
             f' stroke-linejoin="round"{dash}/>'
         )
-        ends.append((*map(float, points[-1].split()), name))
+        x, y = map(float, points[-1].split())
+        ends.append((x, y, name))
     above = 0.0
     for x, y, name in sorted(ends, key=lambda end: (-end[0], end[1])):
         colour = STYLES[name][0]
