@@ -48,7 +48,7 @@ class Run:
     """One run over the steps: what was read, what was changed."""
 
     checks: Mapping[str, Check]
-    say: Callable[[str], None] = print
+    say: Callable[[str], object] = print
     seen: dict[str, Any] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     steps: int = 0
