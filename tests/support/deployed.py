@@ -133,6 +133,10 @@ class Deployed:
         url = f"http://127.0.0.1:{self.envoy.guarded_port}{path}"
         return httpx.get(url, headers={"Host": host, **headers}, timeout=30, trust_env=False)
 
+    def token(self, function: str) -> str:
+        """Return Google's token for a function's service."""
+        return self.envoy.token(self.envoy.address(function))
+
     def output(self) -> str:
         """Return all that the functions have written."""
         return "".join(each.process.output.read_text() for each in self.functions.values())
