@@ -10,11 +10,11 @@ from threading import Lock
 from typing import Any, Literal
 
 from infra.comparing import difference
-from infra.gcloud import GcloudError, gcloud, read
+from infra.gcloud import MISSING, GcloudError, gcloud, read
 from infra.steps import Step
 
 PAUSE = 10
-"""Seconds between two attempts of a step that Google may not be ready for yet."""
+"""Seconds between two attempts where Google does not know yet what an earlier step made."""
 
 Verb = Literal["create", "update", "delete"]
 Check = Callable[["Run"], Iterable[str]]
@@ -132,7 +132,7 @@ class Run:
             try:
                 gcloud(change.command)
             except GcloudError as error:
-                if not left:
+                if not left or not MISSING.search(str(error)):
                     raise _stopped(step, change.command, error) from None
                 self.say(f"    not yet ({_last_line(error)}); again in {PAUSE} s")
                 time.sleep(PAUSE)

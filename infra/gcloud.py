@@ -7,7 +7,8 @@ import subprocess
 from typing import Any
 
 MISSING = re.compile(
-    r"NOT_FOUND|NotFound|not found|does not exist|Cannot find|SERVICE_DISABLED|HTTPError 404"
+    r"NOT_FOUND|NotFound|not found|does not exist|Cannot find|HTTPError 404|SERVICE_DISABLED"
+    r"|has not been used in project"
 )
 """How gcloud's commands say that there is no such thing, or that its service is not enabled yet."""
 

@@ -5,15 +5,17 @@ import json
 import secrets
 import shlex
 import subprocess
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import yaml
 
 from functions import discover
-from infra import gateway, services
+from infra import errors, gateway, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
+from shared.api import Api
 
 REGION = "europe-west2"
 """London. Nothing is kept anywhere else."""
@@ -33,13 +35,16 @@ def commit() -> str:
     return git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
-def number(project: str) -> str:
+def project_number(project: str) -> str:
     """Ask Google for a project's number."""
     return str(gcloud(f"projects describe {project}")["projectNumber"])
 
 
-def values(environment: str, *, commit: str, number: str = "") -> Values:
-    """Return all values that steps may use. The project's number is asked for if not given."""
+def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Api] = ()) -> Values:
+    """Return all values that steps may use.
+
+    The project's number is asked for, and the functions are looked for, where they are not given.
+    """
     declared = yaml.safe_load((HERE / "environments" / f"{environment}.yaml").read_text())
     project = declared["project"]
     found: dict[str, Any] = {
@@ -50,14 +55,14 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
         "certificate_links": [f"*/ally-{label}" for label in declared["hosts"]],
         "environment": environment,
         "region": REGION,
-        "number": number or globals()["number"](project),
+        "number": number or project_number(project),
         "commit": commit,
         "image": f"{REGION}-docker.pkg.dev/{project}/ally/api:{commit}",
         "pipeline": f"ally-pipeline@{project}.iam.gserviceaccount.com",
         "gateway": f"ally-gateway@{project}.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
-    apis = discover()
+    apis = list(apis) or discover()
     found["functions"] = [services.describe(api.name, api.audience, found) for api in apis]
     found["publics"] = [each for each in found["functions"] if each["audience"] in services.PUBLIC]
     routing = gateway.document(apis, number=found["number"], region=REGION)
@@ -65,6 +70,7 @@ def values(environment: str, *, commit: str, number: str = "") -> Values:
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
     found["accounts"], found["grants"] = _accounts(found)
+    found["error_pages"] = errors.pages(found)
     found["databases"] = [{"database": each} for each in DATABASES]
     found |= _firestore()
     return found

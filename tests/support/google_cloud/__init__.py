@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.google_cloud import data as data
 from tests.support.google_cloud import platform as platform
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall

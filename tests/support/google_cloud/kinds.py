@@ -12,13 +12,14 @@ from tests.support.google_cloud.wire import Call, Json
 Handler = Callable[..., Json]
 """Takes the state, the call, and the segments of the path that its template names."""
 Filling = Callable[[State, Call, str, Json], Json]
-"""Takes the state, the call, the resource's name and what was sent; returns what Google sets."""
+"""Takes the state, the call, a resource's name and the resource; returns what Google sets in it."""
 
 _ROUTES: list[tuple[str, str, re.Pattern[str], Handler]] = []
 _KINDS: list["Kind"] = []
 
 
-def nothing(_state: State, _call: Call, _name: str, _sent: Json) -> Json:
+def nothing(_state: State, _call: Call, _name: str, _resource: Json) -> Json:
+    """Set nothing."""
     return {}
 
 
@@ -46,13 +47,13 @@ class Kind:
         return bool(re.fullmatch(self.path.replace("*", "[^/:]+"), name))
 
     def create(self, state: State, call: Call, collection: str) -> Json:
-        sent = call.body or {}
+        sent = kept(call.body or {})
         name = f"{collection}/{self._identify(state, call, sent)}"
         key = f"{self.service}/{name}"
         if key in state.resources:
             raise Refusal(409, f"Resource '{name}' already exists.")
         made = {**sent, "name": name}
-        state.resources[key] = made | self.born(state, call, name, sent)
+        state.resources[key] = made | self.born(state, call, name, made)
         return self.answer(state, name, state.resources[key])
 
     def list(self, state: State, call: Call, collection: str) -> Json:
@@ -61,12 +62,12 @@ class Kind:
 
     def update(self, state: State, call: Call, name: str) -> Json:
         old = state.find(self.service, name)
-        sent = call.body or {}
+        sent = kept(call.body or {})
         if sent.get("etag") and sent["etag"] != old.get("etag"):
             raise Refusal(409, "The etag provided does not match.", "ABORTED")
         mask = call.query.get("updateMask", "")
         merged = sent | {"name": old["name"]} if call.method == "PUT" else merge(old, sent, mask)
-        changed = merged | self.changed(state, call, name, sent)
+        changed = merged | self.changed(state, call, name, merged)
         state.resources[f"{self.service}/{name}"] = changed
         return self.answer(state, name, changed)
 
@@ -94,6 +95,21 @@ class Kind:
         if not given:
             raise Refusal(400, f"{self.id.lstrip('?')} is required.")
         return str(given)
+
+
+def kept(sent: Json) -> Json:
+    """Return what Google shows of what was sent: it leaves out what a field is by default."""
+    if isinstance(sent, list):
+        return [kept(value) for value in sent]
+    if not isinstance(sent, dict):
+        return sent
+    return {
+        name: kept(value)
+        for name, value in sent.items()
+        if value is not False
+        and value not in ("", "ANY_API", None)
+        and not str(value).endswith("_UNSPECIFIED")
+    }
 
 
 def operate(state: State, name: str, resource: Json, message: str, *, done: bool) -> Json:
@@ -133,6 +149,7 @@ def kinds(*declared: Kind) -> None:
 def respond(state: State, call: Call) -> Json:
     """Do what was asked: by a function of its own, or the way of all kinds."""
     name = canonical(state, call.name)
+    _stay_in_region(call, name)
     for method, service, pattern, handler in _ROUTES:
         found = (
             pattern.fullmatch(name) if (method, service) == (call.method, call.service) else None
@@ -140,7 +157,7 @@ def respond(state: State, call: Call) -> Json:
         if found:
             return handler(state, call, **found.groupdict())
     if call.method == "GET" and re.search(r"(^|/)operations/[^/]+$", name):
-        return _operation(state, name)
+        return _operation(state, call.service, name)
     name, _, verb = name.partition(":")
     if verb in POLICY_VERBS:
         return policy_call(state, call, name, verb)
@@ -183,10 +200,23 @@ def _camel(name: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
 
 
-def _operation(state: State, name: str) -> Json:
+def _stay_in_region(call: Call, name: str) -> None:
+    """Refuse what is asked elsewhere than where it is served: regional secrets, and Cloud Run."""
+    found = re.search(r"/locations/([^/]+)/", name)
+    if call.service == "secretmanager" and found:
+        home = f"secretmanager.{found[1]}.rep.googleapis.com"
+        if call.host != home:
+            raise Refusal(400, f"Regional secrets in {found[1]} are served at {home} alone.")
+
+
+def _operation(state: State, service: str, name: str) -> Json:
     if name not in state.operations:
         raise Refusal(404, f"Operation '{name}' was not found.")
-    return state.operations[name]
+    operation = state.operations[name]
+    made = state.resources.get(f"{service}/{operation['metadata']['target']}", {})
+    if made.get("state") == "CREATING":
+        made["state"] = "READY"
+    return operation
 
 
 def _usual(state: State, call: Call, name: str, verb: str) -> Json:

@@ -47,7 +47,12 @@ def _enable(state: State, project: str, services: list[str]) -> Json:
         raise Refusal(400, "At most 20 services can be enabled in one batch.")
     found.services |= {name.removesuffix(".googleapis.com") for name in services}
     name = f"operations/acat.p2-{found.number}-{state.fresh()}"
-    state.operations[name] = {"name": name, "done": True, "response": {}}
+    state.operations[name] = {
+        "name": name,
+        "metadata": {"target": project},
+        "done": True,
+        "response": {},
+    }
     return {"name": name}
 
 

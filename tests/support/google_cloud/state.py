@@ -60,6 +60,8 @@ class State:
         """Who may do what with a resource, by the same names."""
         self.operations: dict[str, Json] = {}
         """What takes its time, by its name."""
+        self.payloads: dict[str, str] = {}
+        """What versions of secrets hold, in base64, by their names."""
         self._count = 0
 
     def next(self) -> int:
