@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from typing import Any, cast
 
 import httpx
@@ -23,8 +24,6 @@ from functions import discover
 from functions.docs import pages, reference
 from shared.api import Api
 from shared.routes import PUBLIC, Content, Site
-from tests.conftest import needed
-from tests.support import image
 from tests.support.deployed import VALUES, Deployed, Function
 from tests.support.emulator import Emulator
 from tests.support.processes import listens
@@ -70,14 +69,14 @@ def private() -> Iterator[Private]:
 
 @pytest.fixture(scope="module")
 def deployed(
+    uploaded: set[str],
     private: Private,
     emulator: Emulator,
     secret_manager: SecretManager,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployed]:
-    files = image.uploaded(needed(image.find_gcloud(), image.MISSING))
     running = Deployed(
-        files,
+        uploaded,
         [*discover(), closed("inside", "internal"), closed("office", "staff")],
         {"inside": private.server_port, "office": private.server_port},
         (emulator, secret_manager),
@@ -94,12 +93,12 @@ def backing(deployed: Deployed) -> Iterator[Backing]:
     made.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def partner(backing: Backing, deployed: Deployed) -> Partner:
     return backing.partner(cast("Server", deployed))  # it sends as one
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def other(backing: Backing, deployed: Deployed) -> Partner:
     return backing.partner(cast("Server", deployed), "Other Health")
 
@@ -173,11 +172,11 @@ def test_every_page_and_document_is_in_the_image(deployed: Deployed) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/patients/p/no/such", "/nothing"])
-@pytest.mark.parametrize("verb", ["GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
 def test_a_path_that_does_not_exist_is_refused_in_our_envelope(
-    verb: str, path: str, deployed: Deployed, partner: Partner
+    path: str, deployed: Deployed, partner: Partner
 ) -> None:
-    for key in (None, partner.key):
+    verbs = ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS")
+    for verb, key in product(verbs, (None, partner.key)):
         answer = deployed.send(verb, path, key)
         assert (answer.status_code, code(answer)) == (404, "route_unknown")
 

@@ -97,8 +97,9 @@ class Deployed:
         self.host: str = VALUES["host"]
         self.envoy = Envoy(document, {**ports, **private}, self.host, folder)
         self._clients: dict[str, httpx.Client] = {}
-        for part in (*self.functions.values(), self.envoy):
-            part.wait()
+        for function in self.functions.values():
+            function.wait()
+        self.envoy.wait()
 
     @property
     def environment(self) -> dict[str, str]:
