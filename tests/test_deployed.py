@@ -82,8 +82,11 @@ def deployed(
         (emulator, secret_manager),
         tmp_path_factory.mktemp("deployed"),
     )
-    yield running
-    running.stop()
+    try:
+        running.wait()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +156,15 @@ def test_a_partner_books_and_cancels(partner: Partner) -> None:
     assert partner.get(f"/v1/appointments/{appointment['id']}")["status"] == "cancelled"
 
 
-def test_what_is_sent_again_is_done_once_although_two_functions_keep_it(partner: Partner) -> None:
+def test_what_is_sent_again_is_done_once(partner: Partner) -> None:
     again = {"headers": {"Idempotency-Key": "once"}}
     first, second = (partner.send("POST", "/v1/patients", json=PATIENT, **again) for _ in "12")
     assert first.json()["id"] == second.json()["id"]
     assert second.headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_slash_that_is_escaped_divides_no_path_on_its_way(partner: Partner) -> None:
+    assert partner.post("/v1/end_users/a%2Fb/revoke")["endUserId"] == "a/b"
 
 
 def test_every_page_and_document_is_in_the_image(deployed: Deployed) -> None:

@@ -97,6 +97,9 @@ class Deployed:
         self.host: str = VALUES["host"]
         self.envoy = Envoy(document, {**ports, **private}, self.host, folder)
         self._clients: dict[str, httpx.Client] = {}
+
+    def wait(self) -> None:
+        """Wait until all of it listens."""
         for function in self.functions.values():
             function.wait()
         self.envoy.wait()
