@@ -19,7 +19,6 @@ from shared.api import Api
 
 REGION = "europe-west2"
 """London. Nothing is kept anywhere else."""
-DATABASES = ("test", "live")
 
 
 def environments() -> list[str]:
@@ -74,8 +73,9 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
     ]
     found["accounts"], found["grants"] = _accounts(found)
     found["error_pages"] = errors.pages(found)
-    found["databases"] = [{"database": each} for each in DATABASES]
-    found |= _firestore()
+    databases = [found["database_test"], found["database_live"]]
+    found["databases"] = [{"database": each} for each in databases]
+    found |= _firestore(databases)
     return found
 
 
@@ -110,7 +110,7 @@ def _grant(right: dict[str, str], name: str, found: Values) -> Values:
     return {"role": role, "condition": condition, "condition_flag": shlex.quote(flag)}
 
 
-def _firestore() -> dict[str, list[Values]]:
+def _firestore(databases: Iterable[str]) -> dict[str, list[Values]]:
     """Return the indexes, exemptions and expiries of each database."""
     manifest = json.loads((HERE / "firestore.indexes.json").read_text())
     exemptions: list[Values] = [
@@ -123,7 +123,7 @@ def _firestore() -> dict[str, list[Values]]:
         "expiries": [each for each in exemptions if each["ttl"]],
     }
     return {
-        kind: [{"database": database, **each} for database in DATABASES for each in found]
+        kind: [{"database": database, **each} for database in databases for each in found]
         for kind, found in kinds.items()
     }
 

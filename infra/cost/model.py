@@ -131,14 +131,14 @@ class Month:
         used["run_memory"] = load.serving * load.size.memory * SECONDS * share
         for likely, each in self.operations(route):
             self._add(used, each, count * likely)
-        kept = count * traffic.time["objects_kept"] / GIB
+        kept = count * traffic.time["months"] / GIB
         used["stored"] = used["history"] = kept * (plain.kept + plain.indexed)
         used["backups"] = kept * plain.kept * self.declared.backups
         out = count * (plain.answer + traffic.bytes["head"]) / GIB
         used["egress"] = out
         used["balancer_bytes"] = out + count * traffic.bytes["request"] / GIB
         used["logs"] = count * (plain.line + traffic.bytes["line"]) / GIB
-        used["logs_kept"] = used["logs"] * (traffic.time["logs_kept"] - 1)
+        used["logs_kept"] = used["logs"] * (traffic.time["months"] - 1)
         return used
 
     def _callers(self) -> defaultdict[str, float]:

@@ -26,8 +26,7 @@ Made by `make cost`; change `infra/cost/` and not this page.
 
 ![{alternative}](cost.svg)
 
-Dollars for a million requests of the mix, at so many requests a month. Objects have been kept for
-{months:.0f} months.
+Dollars for a million requests of the mix, at so many requests a month, after {months:.0f} months of them.
 
 {by_volume}
 
@@ -73,7 +72,7 @@ def page(declared: Everything, requests: float) -> str:
     return ABOUT.format(
         date=max(price.date for price in declared.prices.values()).strftime("%-d %B %Y"),
         alternative=alternative(declared),
-        months=declared.traffic.time["objects_kept"],
+        months=declared.traffic.time["months"],
         by_volume=by_volume(declared),
         indexed=_indexed(declared),
         requests=volume(requests),
