@@ -75,6 +75,9 @@ rollback: $(VENV)/dev  ## Let each service's revision before the one that serves
 destroy: $(VENV)/dev  ## Take away services, gateway and balancer, after asking; data, keys and logs stay
 	@$(BIN)/python -m infra destroy $(ENVIRONMENT) $(ARGS)
 
+cost: $(VENV)/dev  ## Price a million requests, by route and by volume, into docs/cost.md and docs/cost.svg (ARGS="--requests 1e6")
+	@$(BIN)/python -m infra.cost $(ARGS)
+
 clean:  ## Remove the environment, the tools and the local state
 	rm -rf $(VENV) .ally $(NODE_MODULES)
 
@@ -93,4 +96,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help plan deploy rollback destroy run test soak test-firebase check format bench screenshots openapi release tools lock clean check-contract
+.PHONY: help cost plan deploy rollback destroy run test soak test-firebase check format bench screenshots openapi release tools lock clean check-contract

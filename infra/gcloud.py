@@ -1,6 +1,7 @@
 """gcloud: one command, run and answered as JSON."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +12,14 @@ MISSING = re.compile(
     r"|has not been used in project"
 )
 """How gcloud's commands say that there is no such thing, or that its service is not enabled yet."""
+
+
+ENVIRONMENT = {
+    # Regional secrets are served where they are kept, and gcloud asks elsewhere unless told.
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": (
+        "https://secretmanager.europe-west2.rep.googleapis.com/"
+    ),
+}
 
 
 class GcloudError(Exception):
@@ -24,7 +33,9 @@ def gcloud(command: str) -> Any:
     """
     words = ["gcloud", *shlex.split(command), "--format=json", "--quiet"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            words, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         raise GcloudError("gcloud is not installed: see cloud.google.com/sdk.") from None
     if done.returncode:

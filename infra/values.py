@@ -70,6 +70,9 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
     document = json.dumps(routing, indent=1)
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
+    found["signers"] = [
+        {"who": who} for who in (f"serviceAccount:{found['pipeline']}", found["deployers"])
+    ]
     found["accounts"], found["grants"] = _accounts(found)
     found["error_pages"] = errors.pages(found)
     found |= watching(found)

@@ -18,8 +18,8 @@ EXEMPT = {
 }
 
 
-def stored_bytes(put: Put) -> int:
-    """Return the bytes of a document and of its entries in all indexes."""
+def stored_bytes(put: Put) -> tuple[int, int]:
+    """Return the bytes of a document, and of its entries in all indexes."""
     key = put.key
     data = put.data | ({TERMS: list(put.terms)} if put.terms else {})
     parent = _name(key.space, key.owner)
@@ -36,7 +36,7 @@ def stored_bytes(put: Put) -> int:
     ]
     entries = [size for number, size in single for _ in range(number)]
     entries += [size for sizes in composite for size in sizes]
-    return name + _value(data) + 32 + sum(name + parent + size + 32 for size in entries)
+    return name + _value(data) + 32, sum(name + parent + size + 32 for size in entries)
 
 
 def _leaves(data: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, Any]]:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.google_cloud import data as data
+from tests.support.google_cloud import gateway as gateway
 from tests.support.google_cloud import platform as platform
+from tests.support.google_cloud import running as running
+from tests.support.google_cloud import watching
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
 from tests.support.google_cloud.wire import Answer, Call, Json, Proxy
@@ -24,7 +27,7 @@ PROJECTS = {"ally-staging": "100000000001", "ally-production": "100000000002"}
 IMPATIENT = Path(__file__).parent / "impatient"
 TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
-READS = re.compile(r":(get|list|test|query|validate)\w*$|/wait$")
+READS = re.compile(r":(get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""
 FREE_SERVICES = frozenset({"cloudresourcemanager", "serviceusage", "cloudbilling"})
 """What gcloud can ask though the project has not enabled it."""
@@ -74,6 +77,7 @@ class GoogleCloud(State):
         self.unknown: list[str] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
+        watching.seed(self)
         self._proxy = Proxy(folder, self._answer)
         self.environment = self._environment(folder)
         """All that a process needs, and may know, to ask this instead of Google."""

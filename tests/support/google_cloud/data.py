@@ -1,6 +1,5 @@
-"""What keeps data: Firestore's databases with their indexes, and secrets."""
+"""What keeps data: Firestore's databases with their indexes, secrets, and images."""
 
-import copy
 import re
 
 from tests.support.google_cloud.kinds import Kind, canonical, kinds, merge, on, operate
@@ -47,6 +46,7 @@ def index_born(state: State, _call: Call, name: str, index: Json) -> Json:
     for other in state.within("firestore", name.rpartition("/")[0]).values():
         if (other["fields"], other["queryScope"]) == (fields, index["queryScope"]):
             raise Refusal(409, "index already exists")
+    state.unripe[f"firestore/{name}"] = {"state": "READY"}
     return {"fields": fields, "state": "CREATING"}
 
 
@@ -76,29 +76,15 @@ def delete_database(state: State, _call: Call, project: str, database: str) -> J
     return DATABASE.delete(state, name)
 
 
-@on("GET", "firestore", "{database=**}/collectionGroups/{group}/indexes")
-def indexes(state: State, _call: Call, database: str, group: str) -> Json:
-    """List indexes. One that nobody has waited for is still being built when it is first seen."""
-    state.find("firestore", database)
-    found = state.within("firestore", f"{database}/collectionGroups/{group}/indexes").values()
-    shown = copy.deepcopy(list(found))
-    for index in found:
-        index["state"] = "READY"
-    return {"indexes": shown}
-
-
 @on("GET", "firestore", "{database=**}/collectionGroups/{group}/fields")
 def fields(state: State, call: Call, database: str, group: str) -> Json:
     """List the fields that are not as others are, in the way the filter asks for."""
     state.find("firestore", database)
     wanted = {"ttlConfig:*": "ttlConfig", "indexConfig.usesAncestorConfig:false": "indexConfig"}
-    found = state.within("firestore", f"{database}/collectionGroups/{group}/fields").values()
+    found = state.within("firestore", f"{database}/collectionGroups/{group}/fields")
     part = wanted[call.query["filter"]]
-    shown = [_field(database, field) for field in found if part in field]
-    for field in found:
-        if "ttlConfig" in field:
-            field["ttlConfig"] = {"state": "ACTIVE"}
-    return {"fields": shown}
+    shown = [state.see(key) for key, field in found.items() if part in field]
+    return {"fields": [_field(database, field) for field in shown]}
 
 
 @on("GET", "firestore", "{database=**}/collectionGroups/{group}/fields/{field}")
@@ -117,6 +103,7 @@ def update_field(state: State, call: Call, database: str, group: str, field: str
     changed = merge(old, call.body, call.query.get("updateMask", ""))
     if "ttlConfig" in changed and "ttlConfig" not in old:
         changed["ttlConfig"] = {"state": "CREATING"}
+        state.unripe[f"firestore/{name}"] = {"ttlConfig": {"state": "ACTIVE"}}
     state.resources[f"firestore/{name}"] = changed
     return operate(state, name, _field(database, changed), f"{ADMIN}.Field", done=False)
 
@@ -198,6 +185,16 @@ def _numbered(state: State, name: str) -> str:
     return re.sub(r"(?<=^projects/)[^/]+", lambda found: state.project(found[0]).number, name)
 
 
+def repository_born(state: State, _call: Call, name: str, _repository: Json) -> Json:
+    _, project, _, region, _, identity = name.split("/")
+    return {
+        "mode": "STANDARD_REPOSITORY",
+        "registryUri": f"{region}-docker.pkg.dev/{project}/{identity}",
+        "createTime": state.now(),
+        "updateTime": state.now(),
+    }
+
+
 kinds(
     DATABASE,
     Kind(
@@ -215,5 +212,13 @@ kinds(
     *(
         Kind("secretmanager", path)
         for path in ("projects/*/secrets/*/versions", "projects/*/locations/*/secrets/*/versions")
+    ),
+    Kind(
+        "artifactregistry",
+        "projects/*/locations/*/repositories",
+        "?repositoryId",
+        repository_born,
+        operation="later",
+        message="google.devtools.artifactregistry.v1.Repository",
     ),
 )

@@ -14,6 +14,7 @@ Handler = Callable[..., Json]
 Filling = Callable[[State, Call, str, Json], Json]
 """Takes the state, the call, a resource's name and the resource; returns what Google sets in it."""
 
+OPERATION = re.compile(r"((?:.+/)?operations/[^/:]+)(:wait)?")
 _ROUTES: list[tuple[str, str, re.Pattern[str], Handler]] = []
 _KINDS: list["Kind"] = []
 
@@ -36,6 +37,8 @@ class Kind:
     """What Google sets when one is created; it may refuse."""
     changed: Filling = nothing
     """What Google sets when one is changed; it may refuse."""
+    whole: bool = False
+    """Whether a change that names no fields replaces all of them."""
     listed: str = ""
     """What a list calls them, if not by the last segment of the path."""
     operation: str = ""
@@ -56,9 +59,13 @@ class Kind:
         state.resources[key] = made | self.born(state, call, name, made)
         return self.answer(state, name, state.resources[key])
 
-    def list(self, state: State, call: Call, collection: str) -> Json:
-        found = list(state.within(self.service, collection).values())
-        return {self.listed or collection.rpartition("/")[2]: found} if found else {}
+    def get(self, state: State, name: str) -> Json:
+        state.find(self.service, name)
+        return state.see(f"{self.service}/{name}")
+
+    def list(self, state: State, collection: str) -> Json:
+        found = state.within(self.service, collection)
+        return {self.listed or collection.rpartition("/")[2]: [state.see(key) for key in found]}
 
     def update(self, state: State, call: Call, name: str) -> Json:
         old = state.find(self.service, name)
@@ -66,7 +73,8 @@ class Kind:
         if sent.get("etag") and sent["etag"] != old.get("etag"):
             raise Refusal(409, "The etag provided does not match.", "ABORTED")
         mask = call.query.get("updateMask", "")
-        merged = sent | {"name": old["name"]} if call.method == "PUT" else merge(old, sent, mask)
+        replaced = call.method == "PUT" or (self.whole and not mask)
+        merged = sent | {"name": old["name"]} if replaced else merge(old, sent, mask)
         changed = merged | self.changed(state, call, name, merged)
         state.resources[f"{self.service}/{name}"] = changed
         return self.answer(state, name, changed)
@@ -106,9 +114,7 @@ def kept(sent: Json) -> Json:
     return {
         name: kept(value)
         for name, value in sent.items()
-        if value is not False
-        and value not in ("", "ANY_API", None)
-        and not str(value).endswith("_UNSPECIFIED")
+        if value not in (False, 0, "", "ANY_API", None) and not str(value).endswith("_UNSPECIFIED")
     }
 
 
@@ -156,8 +162,9 @@ def respond(state: State, call: Call) -> Json:
         )
         if found:
             return handler(state, call, **found.groupdict())
-    if call.method == "GET" and re.search(r"(^|/)operations/[^/]+$", name):
-        return _operation(state, call.service, name)
+    operation = OPERATION.fullmatch(name)
+    if operation and (call.method == "GET" or operation[2]):
+        return _operation(state, call.service, operation[1])
     name, _, verb = name.partition(":")
     if verb in POLICY_VERBS:
         return policy_call(state, call, name, verb)
@@ -203,19 +210,19 @@ def _camel(name: str) -> str:
 def _stay_in_region(call: Call, name: str) -> None:
     """Refuse what is asked elsewhere than where it is served: regional secrets, and Cloud Run."""
     found = re.search(r"/locations/([^/]+)/", name)
-    if call.service == "secretmanager" and found:
+    if call.service == "secretmanager" and found and call.region != found[1]:
         home = f"secretmanager.{found[1]}.rep.googleapis.com"
-        if call.host != home:
-            raise Refusal(400, f"Regional secrets in {found[1]} are served at {home} alone.")
+        raise Refusal(400, f"Regional secrets in {found[1]} are served at {home} alone.")
 
 
 def _operation(state: State, service: str, name: str) -> Json:
     if name not in state.operations:
         raise Refusal(404, f"Operation '{name}' was not found.")
     operation = state.operations[name]
-    made = state.resources.get(f"{service}/{operation['metadata']['target']}", {})
-    if made.get("state") == "CREATING":
-        made["state"] = "READY"
+    key = f"{service}/{operation['metadata']['target']}"
+    if key in state.resources:
+        state.ripen(key)
+        operation["response"] |= state.resources[key]
     return operation
 
 
@@ -229,10 +236,10 @@ def _usual(state: State, call: Call, name: str, verb: str) -> Json:
             if call.method == "POST":
                 return kind.create(state, call, name)
             if call.method == "GET":
-                return kind.list(state, call, name)
+                return kind.list(state, name)
         elif kind.matches(collection):
             if call.method == "GET":
-                return state.find(kind.service, name)
+                return kind.get(state, name)
             if call.method in {"PATCH", "PUT"}:
                 return kind.update(state, call, name)
             if call.method == "DELETE":

@@ -12,6 +12,8 @@ POLICY_VERBS = frozenset({"getIamPolicy", "setIamPolicy", "testIamPermissions"})
 
 def policy_call(state: State, call: Call, name: str, verb: str) -> Json:
     """Read or set the policy of a resource."""
+    if account := re.fullmatch(r"projects/-/serviceAccounts/(.+@([^.]+)\..+)", name):
+        name = f"projects/{account[2]}/serviceAccounts/{account[1]}"
     if name.split("/", maxsplit=1)[0] != "projects" or "/" in name.partition("/")[2]:
         state.find(call.service, name)
     key = f"{call.service}/{name}"

@@ -1,5 +1,6 @@
 """What Google remembers, and how it refuses."""
 
+import copy
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ REASONS = {
     404: "NOT_FOUND",
     409: "ALREADY_EXISTS",
     412: "CONDITION_NOT_MET",
+    429: "RESOURCE_EXHAUSTED",
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
@@ -60,8 +62,16 @@ class State:
         """Who may do what with a resource, by the same names."""
         self.operations: dict[str, Json] = {}
         """What takes its time, by its name."""
+        self.unripe: dict[str, Json] = {}
+        """What a resource that is still being made becomes, once that was waited for or seen."""
         self.payloads: dict[str, str] = {}
         """What versions of secrets hold, in base64, by their names."""
+        self.images: set[str] = set()
+        """The images that builds have left."""
+        self.broken: set[str] = set()
+        """The services of Cloud Run whose next revisions are not to start."""
+        self.entries: list[Json] = []
+        """What was logged, as it is listed."""
         self._count = 0
 
     def next(self) -> int:
@@ -91,6 +101,15 @@ class State:
         if found is None:
             raise Refusal(404, f"Resource '{name}' was not found.")
         return found
+
+    def see(self, key: str) -> Json:
+        """Return a resource as it is shown now. The next time it is ready."""
+        shown = copy.deepcopy(self.resources[key])
+        self.ripen(key)
+        return shown
+
+    def ripen(self, key: str) -> None:
+        self.resources[key].update(self.unripe.pop(key, {}))
 
     def within(self, service: str, collection: str) -> dict[str, Json]:
         """Return the resources that lie directly in a collection. `-` stands for any segment."""

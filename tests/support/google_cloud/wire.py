@@ -17,9 +17,8 @@ import trustme
 Json = Any
 """What JSON can say."""
 
-REGIONAL = re.compile(
-    r"^(?:[a-z]+-[a-z]+\d-)?([a-z]+)(?:\.[a-z]+-[a-z]+\d\.rep)?\.googleapis\.com$"
-)
+REGION = r"[a-z]+-[a-z]+\d"
+HOST = re.compile(rf"(?:({REGION})-)?([a-z]+)(?:\.({REGION})\.rep)?\.googleapis\.com")
 VERSION = re.compile(r"^/(?:[a-z.]+/)*?(?:v\d\w*|alpha|beta)/")
 
 
@@ -41,8 +40,14 @@ class Call:
     @property
     def service(self) -> str:
         """Whose it is: `firestore` for firestore.googleapis.com; a host elsewhere for others."""
-        found = REGIONAL.match(self.host)
-        return found[1] if found else self.host
+        found = HOST.fullmatch(self.host)
+        return found[2] if found else self.host
+
+    @property
+    def region(self) -> str:
+        """The region that is in the host, if one is."""
+        found = HOST.fullmatch(self.host)
+        return (found[1] or found[3] or "") if found else ""
 
     @property
     def name(self) -> str:
