@@ -11,8 +11,10 @@ from pathlib import Path
 
 from tests.support.google_cloud import data as data
 from tests.support.google_cloud import gateway as gateway
+from tests.support.google_cloud import network as network
 from tests.support.google_cloud import platform as platform
 from tests.support.google_cloud import running as running
+from tests.support.google_cloud import storage as storage
 from tests.support.google_cloud import watching
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
@@ -27,7 +29,7 @@ PROJECTS = {"ally-staging": "100000000001", "ally-production": "100000000002"}
 IMPATIENT = Path(__file__).parent / "impatient"
 TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
-READS = re.compile(r":(get|list|test|query|validate)\w*$|[/:]wait$")
+READS = re.compile(r"[:/](get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""
 FREE_SERVICES = frozenset({"cloudresourcemanager", "serviceusage", "cloudbilling"})
 """What gcloud can ask though the project has not enabled it."""
@@ -140,12 +142,18 @@ class GoogleCloud(State):
                 answer = respond(self, call)
             except Refusal as refusal:
                 return refusal.answer
-            except UnknownCall:
-                asked = f"{call.method} {call.host}{call.path}"
-                if asked not in self.unknown:  # gcloud tries again
-                    self.unknown.append(asked)
-                return Refusal(501, f"The stand-in for Google does not know: {asked}").answer
+            except Exception as error:
+                return self._lost(call, error)
             return answer if isinstance(answer, Answer) else Answer(answer)
+
+    def _lost(self, call: Call, error: Exception) -> Answer:
+        """Say loudly that this was not foreseen."""
+        asked = f"{call.method} {call.host}{call.path}"
+        if not isinstance(error, UnknownCall):
+            asked = f"{asked}: {error!r}"
+        if asked not in self.unknown:  # gcloud tries again
+            self.unknown.append(asked)
+        return Refusal(501, f"The stand-in for Google does not know: {asked}").answer
 
     def _strike(self, call: Call) -> None:
         struck = [fault for fault in self._faults if fault.strikes(call)]  # each counts the call
