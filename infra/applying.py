@@ -54,7 +54,7 @@ class Run:
     """One run over the steps: what was read, what was changed."""
 
     checks: Mapping[str, Check]
-    say: Callable[[str], None] = print
+    say: Callable[[str], object] = print
     seen: dict[str, Any] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)

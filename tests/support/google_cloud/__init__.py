@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.google_cloud import building as building
 from tests.support.google_cloud import data as data
 from tests.support.google_cloud import gateway as gateway
 from tests.support.google_cloud import network as network
@@ -70,13 +72,15 @@ class GoogleCloud(State):
     project has not enabled, a member that does not exist. What it does not know it answers by 501
     and keeps in `unknown`, where a test looks at its end that there is nothing.
 
-    `projects` are the ids of those that exist, empty, each with its number.
+    `projects` are the ids of those that exist, empty, each with its number. `site` answers for
+    what is deployed: the addresses that Google gives to services and gateways.
     """
 
     def __init__(self, folder: Path, projects: dict[str, str]) -> None:
         super().__init__(projects)
         self.calls: list[Call] = []
         self.unknown: list[str] = []
+        self.site: Callable[[Call], Answer] | None = None
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         watching.seed(self)
@@ -138,6 +142,8 @@ class GoogleCloud(State):
             self.calls.append(call)
             try:
                 self._strike(call)
+                if self.site and call.host.endswith((".run.app", ".gateway.dev")):
+                    return self.site(call)
                 self._refuse_what_is_not_enabled(call)
                 answer = respond(self, call)
             except Refusal as refusal:
@@ -197,6 +203,7 @@ class GoogleCloud(State):
             "HTTP_PROXY": proxy,
             "HTTPS_PROXY": proxy,
             "SSL_CERT_FILE": str(self._proxy.certificates),
+            "REQUESTS_CA_BUNDLE": str(self._proxy.certificates),
             # Between polls, and before it tries again, gcloud sleeps for seconds.
             "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
             "PYTHONPATH": str(IMPATIENT),

@@ -135,3 +135,15 @@ def _etag(state: State) -> str:
 def testable(_state: State, _call: Call) -> Json:
     """Return nothing to be said against any permission of a role."""
     return {}
+
+
+@on("POST", "iamcredentials", "projects/-/serviceAccounts/{email}:generateAccessToken")
+def access_token(state: State, _call: Call, email: str) -> Json:
+    account(state, _call, email)
+    return {"accessToken": f"token-of-{email}", "expireTime": "2099-01-01T00:00:00Z"}
+
+
+@on("POST", "iamcredentials", "projects/-/serviceAccounts/{email}:generateIdToken")
+def id_token(state: State, call: Call, email: str) -> Json:
+    account(state, call, email)
+    return {"token": f"id-token-of-{email}-for-{call.body['audience']}"}
