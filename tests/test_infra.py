@@ -32,11 +32,8 @@ def declared(environment: str, files: Path) -> list[list[Step]]:
 
 def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
     needed(find_gcloud(), MISSING)
-    commands = [
-        command
-        for environment in environments()
-        for command in all_commands(declared(environment, tmp_path))
-    ]
+    steps = [each for environment in environments() for each in declared(environment, tmp_path)]
+    commands = all_commands(steps)
     assert len(commands) > 500
     for told in lint(commands, tmp_path):
         assert told["success"], f"{told['command_string']}\n{told['error_message']}"

@@ -17,7 +17,7 @@ REASONS = {
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
-DEFAULT_SERVICES = ("cloudapis", "logging", "monitoring", "serviceusage", "storage")
+DEFAULT_SERVICES = ("cloudapis", "cloudtrace", "logging", "monitoring", "serviceusage", "storage")
 """What is enabled in a new project, of what matters here."""
 
 
