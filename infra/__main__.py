@@ -52,7 +52,8 @@ def main() -> None:
 
 def run(verb: str, found: Values, files: Path, phases: list[str]) -> None:
     """Do one of the four."""
-    work = Run(checks(found))
+    # One write for each line: steps that are made at the same time would mix theirs.
+    work = Run(checks(found), lambda line: sys.stdout.write(f"{line}\n"))
     declarations = load(found, files)
     if verb == "plan":
         work.plan(declarations, phases)

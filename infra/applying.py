@@ -1,5 +1,6 @@
 """Making the project what steps/ declares, or only saying what would be done."""
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -35,12 +36,17 @@ class Change:
     reason: str
     found: Any
     """What was read before."""
+    known: Mapping[str, str]
+    """The names that Google chose for what earlier steps made."""
 
     @property
     def command(self) -> str:
         """The gcloud command, without that word."""
         commands = {"create": self.step.create, "delete": self.step.delete}
-        return commands.get(self.verb) or self.step.update or self.step.create
+        command = commands.get(self.verb) or self.step.update or self.step.create
+        own = self.found if isinstance(self.found, dict) else {}
+        names = {**self.known, **own}
+        return re.sub(r"\{(\w+)\}", lambda found: str(names.get(found[1], found[0])), command)
 
 
 @dataclass
@@ -48,8 +54,9 @@ class Run:
     """One run over the steps: what was read, what was changed."""
 
     checks: Mapping[str, Check]
-    say: Callable[[str], None] = print
+    say: Callable[[str], object] = print
     seen: dict[str, Any] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     steps: int = 0
     reading: dict[str, Lock] = field(default_factory=partial(defaultdict, Lock))
@@ -75,14 +82,18 @@ class Run:
             for change in filter(None, _all(self._make, steps)):
                 self.changes.append(change)
                 self.seen.pop(change.step.read, None)  # what later steps read is read anew
+            for step in steps:
+                if step.known_as:
+                    self._read(step)
         self.say(f"{len(self.changes)} of {self.steps} steps changed something.")
 
     def destroy(self, declarations: Iterable[list[Step]]) -> None:
         """Take away what steps may take away, the last first."""
         for steps in reversed(list(self._chosen(declarations, ()))):
             for step in steps:
-                if step.delete and self._read(step) is not None:
-                    change = Change(step, "delete", "it is to go", None)
+                found = self._read(step) if step.delete else None
+                if found is not None:
+                    change = Change(step, "delete", "it is to go", found, self.known)
                     self._execute(change)
                     self.changes.append(change)
         self.say(f"{len(self.changes)} things were taken away. Data, keys and logs were left.")
@@ -101,7 +112,17 @@ class Run:
             yield steps
 
     def _read(self, step: Step) -> Any:
-        """Return what is there. Lists that many steps look at are read once."""
+        """Return what is there; None where it is not."""
+        found = self._answer(step)
+        if step.by:
+            named = step.want[step.by]
+            found = next((each for each in found or () if each.get(step.by) == named), None)
+        if step.known_as and found is not None:
+            self.known[step.known_as] = found["name"]
+        return found
+
+    def _answer(self, step: Step) -> Any:
+        """Return what its command answers. Lists that many steps look at are read once."""
         with self.reading[step.read]:
             if step.read not in self.seen:
                 try:
@@ -113,11 +134,13 @@ class Run:
     def _change(self, step: Step) -> Change | None:
         found = self._read(step)
         if found is None:
-            return Change(step, "create", "it is not there", found)
+            made = Change(step, "create", "it is not there", found, self.known)
+            return made if step.create else None
         why = difference(step.want, found) if step.want is not None else ""
         if not why:
             return None
-        return Change(step, "create" if isinstance(step.want, list) else "update", why, found)
+        verb: Verb = "create" if isinstance(step.want, list) else "update"
+        return Change(step, verb, why, found, self.known)
 
     def _make(self, step: Step) -> Change | None:
         change = self._change(step)

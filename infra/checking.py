@@ -16,6 +16,8 @@ from infra.gcloud import gcloud, read
 from infra.steps import Values
 from shared.routes import PUBLIC, Route
 
+TAG = "candidate"
+"""What a revision without traffic is called, so that it has an address."""
 KEPT = 10
 """Gateway configs that are kept: Google allows 100."""
 TRIES, PAUSE = 3, 2
@@ -59,9 +61,7 @@ def candidates(values: Values) -> Iterator[str]:
     key = smoke_key(values)
     for each in values["functions"]:
         service = _describe(each["service"], values)
-        traffic = service["status"]["traffic"]
-        mine = [entry for entry in traffic if entry.get("revisionName") == each["revision"]]
-        address = next((entry["url"] for entry in mine if "url" in entry), service["status"]["url"])
+        address = _address_of_latest(service["status"])
         token = gcloud(
             f"auth print-identity-token --audiences={service['status']['url']}"
             f" --impersonate-service-account={values['pipeline']}"
@@ -156,6 +156,14 @@ def _describe(service: str, values: Values) -> Any:
     )
 
 
+def _address_of_latest(status: Any) -> str:
+    """Return where the newest revision alone answers: the service's address if it serves there."""
+    for entry in status["traffic"]:
+        if entry.get("tag") == TAG and entry["revisionName"] == status["latestReadyRevisionName"]:
+            return str(entry["url"])
+    return str(status["url"])
+
+
 def _serving(service: Any) -> str:
     """Return the revision that has all traffic; nothing where none has."""
     traffic = (service or {}).get("status", {}).get("traffic", ())
@@ -184,9 +192,9 @@ def _path(route: Route) -> str:
 def _expected(route: Route, with_key: bool) -> frozenset[int]:
     if route.permission == PUBLIC:
         return frozenset({200})
-    # With a key the door was passed, its secret and its quota were read; what follows is a list, or
-    # the refusal of a call that asks for nothing that there is.
-    return frozenset({200, 400, 404}) if with_key else frozenset({401})
+    # With a key its secret and its quota were read; what follows is a list, or the refusal of a call
+    # that the key may not make or that asks for nothing that there is.
+    return frozenset({200, 400, 403, 404}) if with_key else frozenset({401})
 
 
 def _ask(probe: Probe, address: str, headers: Mapping[str, str], values: Values) -> str:
@@ -204,7 +212,7 @@ def _ask(probe: Probe, address: str, headers: Mapping[str, str], values: Values)
             told = str(error)
         else:
             told = str(reply)
-            if reply.status in probe.statuses and reply.request_id:
+            if reply.status in probe.statuses and reply.request_id:  # it is ours: IAM names none
                 return f"{probe.function}: {probe.method} {probe.path} {reply}"
         if left:
             time.sleep(PAUSE)

@@ -53,16 +53,15 @@ def describe(function: str, audience: Audience, values: Values) -> dict[str, Any
     size = {**declared["defaults"], **declared["functions"].get(function, {})}
     variables = environment(function, values)
     name = service_name(function)
-    marks = repr((sorted(size.items()), sorted(variables.items()), values["image"]))
-    # A revision is named after all that it is made of, so the same again is no new one.
-    revision = f"{name}-{hashlib.sha256(marks.encode()).hexdigest()[:10]}"
+    flags = (HERE / "steps" / "60-services.yaml").read_text()
+    made_of = repr((flags, sorted(size.items()), sorted(variables.items()), values["image"]))
     return {
         **size,
         "function": function,
         "audience": audience,
         "service": name,
         "account": f"{name}@{values['project']}.iam.gserviceaccount.com",
-        "revision": revision,
-        "suffix": revision.rpartition("-")[2],
+        # A service whose label is this was made of just that, so the same again is left alone.
+        "fingerprint": hashlib.sha256(made_of.encode()).hexdigest()[:16],
         "variables": "^;^" + ";".join(f"{key}={value}" for key, value in variables.items()),
     }

@@ -6,11 +6,15 @@ A step of a file has these members; all text is a template, `$name` stands for a
 - `each`: a list of values, such as `functions`: one step for each, whose own values come in too.
 - `read`: the gcloud command whose answer is looked at.
 - `want`: what must be in that answer (see `infra.comparing`); without it, any answer will do.
+- `by`: the name of a member: the answer lists several, and the one that has that of `want` is it.
 - `create`: the command where there is no answer, or where `want` is a list and lacks something.
+  Without it, what is not there is left alone.
 - `update`: the command where the answer differs; without it, `create`.
 - `delete`: the command that takes it away again. Where there is none, `make destroy` leaves it.
 - `file`: a template's path under infra/, or a value's name. `$file` is where that was written, and
   `$content` what it says as YAML or JSON.
+- `known_as`: a word such as `channel`: `{channel}` in later commands is the name that Google chose
+  for it. In the step's own commands that, and all that was read, is `{name}` and so on.
 - `at_once`: how many of `each` may be made at the same time.
 - `tries`: how often a change is attempted, where Google may not know yet what was just made.
 - `check`: instead of all that, what is asked of the system at this point (see `infra.checking`).
@@ -28,7 +32,9 @@ import yaml
 
 HERE = Path(__file__).parent
 COMMANDS = frozenset({"read", "create", "update", "delete"})
-MEMBERS = COMMANDS | {"step", "each", "want", "file", "at_once", "tries", "check"}
+MEMBERS = COMMANDS | {
+    *("step", "each", "want", "by", "file", "known_as", "at_once", "tries", "check"),
+}
 
 Values = Mapping[str, Any]
 
@@ -46,11 +52,13 @@ class Step:
     """The name of its file, without number and ending."""
     read: str = ""
     want: Any = None
+    by: str = ""
     create: str = ""
     update: str = ""
     delete: str = ""
     tries: int = 1
     check: str = ""
+    known_as: str = ""
     at_once: int = 1
     """How many steps of its declaration may be made at the same time."""
 

@@ -15,6 +15,7 @@ from functions import discover
 from infra import errors, gateway, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
+from infra.watching import watching
 from shared.api import Api
 
 REGION = "europe-west2"
@@ -73,6 +74,7 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
     ]
     found["accounts"], found["grants"] = _accounts(found)
     found["error_pages"] = errors.pages(found)
+    found |= watching(found)
     databases = [found["database_test"], found["database_live"]]
     found["databases"] = [{"database": each} for each in databases]
     found |= _firestore(databases)

@@ -32,11 +32,8 @@ def declared(environment: str, files: Path) -> list[list[Step]]:
 
 def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
     needed(find_gcloud(), MISSING)
-    commands = [
-        command
-        for environment in environments()
-        for command in all_commands(declared(environment, tmp_path))
-    ]
+    steps = [each for environment in environments() for each in declared(environment, tmp_path)]
+    commands = all_commands(steps)
     assert len(commands) > 500
     for told in lint(commands, tmp_path):
         assert told["success"], f"{told['command_string']}\n{told['error_message']}"
@@ -147,11 +144,11 @@ def test_the_environment_of_a_service_opens_the_google_backend() -> None:
         assert not settings.pepper
 
 
-def test_a_revision_is_new_only_where_something_of_it_is() -> None:
-    def revision(**changed: str) -> str:
+def test_a_service_is_made_anew_only_where_something_of_it_differs() -> None:
+    def fingerprint(**changed: str) -> str:
         found = dict(values("staging", commit=COMMIT, number=NUMBER, apis=[API]))
-        return str(describe("patients", "partner", {**found, **changed})["revision"])
+        return str(describe("patients", "partner", {**found, **changed})["fingerprint"])
 
-    assert revision() == revision()
-    assert revision(image="other") != revision()
-    assert revision(support="other@ally.example") != revision()
+    assert fingerprint() == fingerprint()
+    assert fingerprint(image="other") != fingerprint()
+    assert fingerprint(support="other@ally.example") != fingerprint()

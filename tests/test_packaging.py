@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from functions import discover
-from tests.conftest import needed
 from tests.support import image
 from tests.support.processes import ROOT
 
@@ -19,11 +18,6 @@ CHECKED_HASH = 3
 """The flags of byte code that is compared with its source by a hash (PEP 552)."""
 LOCAL = {"shared.backends.local"}
 """What is imported only where ALLY_BACKEND is local."""
-
-
-@pytest.fixture(scope="module")
-def uploaded() -> set[str]:
-    return image.uploaded(needed(image.find_gcloud(), image.MISSING))
 
 
 def module(file: Path) -> str:

@@ -97,8 +97,12 @@ class Deployed:
         self.host: str = VALUES["host"]
         self.envoy = Envoy(document, {**ports, **private}, self.host, folder)
         self._clients: dict[str, httpx.Client] = {}
-        for part in (*self.functions.values(), self.envoy):
-            part.wait()
+
+    def wait(self) -> None:
+        """Wait until all of it listens."""
+        for function in self.functions.values():
+            function.wait()
+        self.envoy.wait()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -132,6 +136,10 @@ class Deployed:
         host = self.envoy.address(function).removeprefix("https://")
         url = f"http://127.0.0.1:{self.envoy.guarded_port}{path}"
         return httpx.get(url, headers={"Host": host, **headers}, timeout=30, trust_env=False)
+
+    def token(self, function: str) -> str:
+        """Return Google's token for a function's service."""
+        return self.envoy.token(self.envoy.address(function))
 
     def output(self) -> str:
         """Return all that the functions have written."""

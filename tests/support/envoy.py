@@ -52,32 +52,12 @@ class Envoy:
         self._key = new_key()
         self._backends: dict[str, Json] = document["x-google-api-management"]["backends"]
         self.port, self.guarded_port = free_port(), free_port()
-        authority = trustme.CA()
-        certificate = authority.issue_cert(host)
         self.certificate = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(self.certificate))
-        for pem in certificate.cert_chain_pems:
-            pem.write_to_path(str(folder / "chain.pem"), append=True)
-        certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
-        tls = {
-            "name": "tls",
-            "typed_config": {
-                "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
-                "common_tls_context": {
-                    "tls_certificates": [
-                        {
-                            "certificate_chain": {"filename": str(folder / "chain.pem")},
-                            "private_key": {"filename": str(folder / "key.pem")},
-                        }
-                    ]
-                },
-            },
-        }
         addresses = {function: self.address(function) for function in services}
         config = {
             "static_resources": {
                 "listeners": [
-                    _listener(self.port, self._gateway(document), tls),
+                    _listener(self.port, self._gateway(document), self._identify(host)),
                     _listener(self.guarded_port, self._guard(addresses)),
                 ],
                 "clusters": [
@@ -116,6 +96,21 @@ class Envoy:
         now = int(time.time())
         said = {"iss": ISSUER, "aud": address, "sub": "gateway", "iat": now, "exp": now + 3600}
         return jwt.encode(said, self._key, "RS256", headers={"kid": "google"})
+
+    def _identify(self, host: str) -> Json:
+        """Make a certificate for a host, and return how a listener shows it."""
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.certificate))
+        own = self.certificate.with_name("own.pem")
+        authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(str(own))
+        files = {kind: {"filename": str(own)} for kind in ("certificate_chain", "private_key")}
+        return {
+            "name": "tls",
+            "typed_config": {
+                "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
+                "common_tls_context": {"tls_certificates": [files]},
+            },
+        }
 
     def _gateway(self, document: Json) -> Json:
         move = {
@@ -195,33 +190,10 @@ class Envoy:
                 for function, host in hosts.items()
             ],
         }
-        refused = {
-            "filter": {
-                "or_filter": {
-                    "filters": [
-                        {
-                            "status_code_filter": {
-                                "comparison": {
-                                    "op": "EQ",
-                                    "value": {"default_value": status, "runtime_key": "unused"},
-                                }
-                            }
-                        }
-                        for status in (401, 403)
-                    ]
-                }
-            },
-            "status_code": 403,
-            "body": {"inline_string": FORBIDDEN},
-            "body_format_override": {
-                "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
-                "content_type": "text/html; charset=UTF-8",
-            },
-        }
         return {
             "stat_prefix": "guard",
             "use_remote_address": True,
-            "local_reply_config": {"mappers": [refused]},
+            "local_reply_config": {"mappers": [_forbidden(401), _forbidden(403)]},
             "http_filters": [{"name": "authenticate", "typed_config": authenticate}, _router()],
             "route_config": {
                 "virtual_hosts": [
@@ -244,6 +216,20 @@ def _pattern(path: str, operations: Json) -> str:
     for name in re.findall(r"\{(\w+)\}", path):
         pattern = pattern.replace(rf"\{{{name}\}}", ".*" if name in wide else "[^/]+")
     return pattern + ("/?" if "{" in path else "")
+
+
+def _forbidden(status: int) -> Json:
+    """Answer what Envoy itself would refuse with a status by Google's page."""
+    own = {"op": "EQ", "value": {"default_value": status, "runtime_key": "unused"}}
+    return {
+        "filter": {"status_code_filter": {"comparison": own}},
+        "status_code": 403,
+        "body": {"inline_string": FORBIDDEN},
+        "body_format_override": {
+            "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+            "content_type": "text/html; charset=UTF-8",
+        },
+    }
 
 
 def _said(status: int, text: str) -> Json:

@@ -13,15 +13,9 @@ from pathlib import Path
 
 from tests.support.processes import ROOT
 
-MISSING = "gcloud was not found, so what is deployed was not tested. Install the Google Cloud SDK."
 IMAGE_TIME = 315_532_801
 """The time of every file in an image: the second second of 1980. The buildpack's lifecycle sets it,
 so that the same sources make the same image."""
-
-
-def find_gcloud() -> str | None:
-    """Return the path of gcloud."""
-    return shutil.which("gcloud")
 
 
 def uploaded(gcloud: str) -> set[str]:

@@ -6,13 +6,17 @@ import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.google_cloud import building as building
 from tests.support.google_cloud import data as data
 from tests.support.google_cloud import gateway as gateway
+from tests.support.google_cloud import network as network
 from tests.support.google_cloud import platform as platform
 from tests.support.google_cloud import running as running
+from tests.support.google_cloud import storage as storage
 from tests.support.google_cloud import watching
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
@@ -27,7 +31,7 @@ PROJECTS = {"ally-staging": "100000000001", "ally-production": "100000000002"}
 IMPATIENT = Path(__file__).parent / "impatient"
 TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
-READS = re.compile(r":(get|list|test|query|validate)\w*$|[/:]wait$")
+READS = re.compile(r"[:/](get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""
 FREE_SERVICES = frozenset({"cloudresourcemanager", "serviceusage", "cloudbilling"})
 """What gcloud can ask though the project has not enabled it."""
@@ -68,13 +72,15 @@ class GoogleCloud(State):
     project has not enabled, a member that does not exist. What it does not know it answers by 501
     and keeps in `unknown`, where a test looks at its end that there is nothing.
 
-    `projects` are the ids of those that exist, empty, each with its number.
+    `projects` are the ids of those that exist, empty, each with its number. `site` answers for
+    what is deployed: the addresses that Google gives to services and gateways.
     """
 
     def __init__(self, folder: Path, projects: dict[str, str]) -> None:
         super().__init__(projects)
         self.calls: list[Call] = []
         self.unknown: list[str] = []
+        self.site: Callable[[Call], Answer] | None = None
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         watching.seed(self)
@@ -136,16 +142,24 @@ class GoogleCloud(State):
             self.calls.append(call)
             try:
                 self._strike(call)
+                if self.site and call.host.endswith((".run.app", ".gateway.dev")):
+                    return self.site(call)
                 self._refuse_what_is_not_enabled(call)
                 answer = respond(self, call)
             except Refusal as refusal:
                 return refusal.answer
-            except UnknownCall:
-                asked = f"{call.method} {call.host}{call.path}"
-                if asked not in self.unknown:  # gcloud tries again
-                    self.unknown.append(asked)
-                return Refusal(501, f"The stand-in for Google does not know: {asked}").answer
+            except Exception as error:
+                return self._lost(call, error)
             return answer if isinstance(answer, Answer) else Answer(answer)
+
+    def _lost(self, call: Call, error: Exception) -> Answer:
+        """Say loudly that this was not foreseen."""
+        asked = f"{call.method} {call.host}{call.path}"
+        if not isinstance(error, UnknownCall):
+            asked = f"{asked}: {error!r}"
+        if asked not in self.unknown:  # gcloud tries again
+            self.unknown.append(asked)
+        return Refusal(501, f"The stand-in for Google does not know: {asked}").answer
 
     def _strike(self, call: Call) -> None:
         struck = [fault for fault in self._faults if fault.strikes(call)]  # each counts the call
@@ -189,6 +203,7 @@ class GoogleCloud(State):
             "HTTP_PROXY": proxy,
             "HTTPS_PROXY": proxy,
             "SSL_CERT_FILE": str(self._proxy.certificates),
+            "REQUESTS_CA_BUNDLE": str(self._proxy.certificates),
             # Between polls, and before it tries again, gcloud sleeps for seconds.
             "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
             "PYTHONPATH": str(IMPATIENT),

@@ -1,5 +1,6 @@
 """What keeps data: Firestore's databases with their indexes, secrets, and images."""
 
+import base64
 import re
 
 from tests.support.google_cloud.kinds import Kind, canonical, kinds, merge, on, operate
@@ -141,7 +142,7 @@ def add_version(state: State, call: Call, secret: str) -> Json:
     state.find("secretmanager", secret)
     number = len(state.within("secretmanager", f"{secret}/versions")) + 1
     name = f"{secret}/versions/{number}"
-    state.payloads[name] = call.body["payload"]["data"]
+    state.payloads[name] = base64.b64decode(call.body["payload"]["data"])
     state.resources[f"secretmanager/{name}"] = {
         "name": _numbered(state, name),
         "createTime": state.now(),
@@ -158,7 +159,8 @@ def access_version(state: State, _call: Call, secret: str, version: str) -> Json
     if found["state"] != "ENABLED":
         raise Refusal(400, f"{found['name']} is in {found['state']} state.", "FAILED_PRECONDITION")
     payload = state.payloads[canonical(state, found["name"])]
-    return {"name": found["name"], "payload": {"data": payload}}
+    data = base64.b64encode(payload).decode()
+    return {"name": found["name"], "payload": {"data": data}}
 
 
 @on("GET", "secretmanager", "{secret=**}/versions/{version}")

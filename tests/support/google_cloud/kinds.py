@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.google_cloud.policies import POLICY_VERBS, policy_call
-from tests.support.google_cloud.state import Refusal, State, UnknownCall
+from tests.support.google_cloud.state import Refusal, State, UnknownCall, kept
 from tests.support.google_cloud.wire import Call, Json
 
 Handler = Callable[..., Json]
@@ -49,8 +49,12 @@ class Kind:
     def matches(self, name: str) -> bool:
         return bool(re.fullmatch(self.path.replace("*", "[^/:]+"), name))
 
+    def keep(self, state: State, sent: Json) -> Json:
+        """Return what of what was sent is kept and shown."""
+        return kept(sent)
+
     def create(self, state: State, call: Call, collection: str) -> Json:
-        sent = kept(call.body or {})
+        sent = self.keep(state, call.body or {})
         name = f"{collection}/{self._identify(state, call, sent)}"
         key = f"{self.service}/{name}"
         if key in state.resources:
@@ -69,7 +73,7 @@ class Kind:
 
     def update(self, state: State, call: Call, name: str) -> Json:
         old = state.find(self.service, name)
-        sent = kept(call.body or {})
+        sent = self.keep(state, call.body or {})
         if sent.get("etag") and sent["etag"] != old.get("etag"):
             raise Refusal(409, "The etag provided does not match.", "ABORTED")
         mask = call.query.get("updateMask", "")
@@ -103,19 +107,6 @@ class Kind:
         if not given:
             raise Refusal(400, f"{self.id.lstrip('?')} is required.")
         return str(given)
-
-
-def kept(sent: Json) -> Json:
-    """Return what Google shows of what was sent: it leaves out what a field is by default."""
-    if isinstance(sent, list):
-        return [kept(value) for value in sent]
-    if not isinstance(sent, dict):
-        return sent
-    return {
-        name: kept(value)
-        for name, value in sent.items()
-        if value not in (False, 0, "", "ANY_API", None) and not str(value).endswith("_UNSPECIFIED")
-    }
 
 
 def operate(state: State, name: str, resource: Json, message: str, *, done: bool) -> Json:

@@ -1,7 +1,7 @@
 """Projects, the services they have enabled, and IAM."""
 
 from tests.support.google_cloud.kinds import merge, on
-from tests.support.google_cloud.state import Refusal, State
+from tests.support.google_cloud.state import Project, Refusal, State
 from tests.support.google_cloud.wire import Call, Json
 
 
@@ -41,15 +41,26 @@ def enable(state: State, _call: Call, project: str, service: str) -> Json:
     return _enable(state, project, [service])
 
 
+@on("POST", "serviceusage", "projects/{project}/services/{service}:disable")
+def disable(state: State, _call: Call, project: str, service: str) -> Json:
+    found = state.project(project)
+    found.services.discard(service.removesuffix(".googleapis.com"))
+    return _done(state, found)
+
+
 def _enable(state: State, project: str, services: list[str]) -> Json:
     found = state.project(project)
     if len(services) > 20:
         raise Refusal(400, "At most 20 services can be enabled in one batch.")
     found.services |= {name.removesuffix(".googleapis.com") for name in services}
-    name = f"operations/acat.p2-{found.number}-{state.fresh()}"
+    return _done(state, found)
+
+
+def _done(state: State, project: Project) -> Json:
+    name = f"operations/acat.p2-{project.number}-{state.fresh()}"
     state.operations[name] = {
         "name": name,
-        "metadata": {"target": project},
+        "metadata": {"target": project.name},
         "done": True,
         "response": {},
     }
@@ -124,3 +135,15 @@ def _etag(state: State) -> str:
 def testable(_state: State, _call: Call) -> Json:
     """Return nothing to be said against any permission of a role."""
     return {}
+
+
+@on("POST", "iamcredentials", "projects/-/serviceAccounts/{email}:generateAccessToken")
+def access_token(state: State, _call: Call, email: str) -> Json:
+    account(state, _call, email)
+    return {"accessToken": f"token-of-{email}", "expireTime": "2099-01-01T00:00:00Z"}
+
+
+@on("POST", "iamcredentials", "projects/-/serviceAccounts/{email}:generateIdToken")
+def id_token(state: State, call: Call, email: str) -> Json:
+    account(state, call, email)
+    return {"token": f"id-token-of-{email}-for-{call.body['audience']}"}

@@ -4,8 +4,8 @@ import hashlib
 import json
 import re
 
-from tests.support.google_cloud.kinds import kept, on
-from tests.support.google_cloud.state import Refusal, State
+from tests.support.google_cloud.kinds import on
+from tests.support.google_cloud.state import Refusal, State, kept
 from tests.support.google_cloud.wire import Call, Json
 
 API = "serving.knative.dev/v1"

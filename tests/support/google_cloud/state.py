@@ -17,7 +17,7 @@ REASONS = {
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
-DEFAULT_SERVICES = ("cloudapis", "logging", "monitoring", "serviceusage", "storage")
+DEFAULT_SERVICES = ("cloudapis", "cloudtrace", "logging", "monitoring", "serviceusage", "storage")
 """What is enabled in a new project, of what matters here."""
 
 
@@ -64,8 +64,8 @@ class State:
         """What takes its time, by its name."""
         self.unripe: dict[str, Json] = {}
         """What a resource that is still being made becomes, once that was waited for or seen."""
-        self.payloads: dict[str, str] = {}
-        """What versions of secrets hold, in base64, by their names."""
+        self.payloads: dict[str, bytes] = {}
+        """What versions of secrets and objects in buckets hold, by their names."""
         self.images: set[str] = set()
         """The images that builds have left."""
         self.broken: set[str] = set()
@@ -122,3 +122,16 @@ class State:
             ):
                 found[key] = resource
         return found
+
+
+def kept(sent: Json) -> Json:
+    """Return what Google shows of what was sent: it leaves out what a field is by default."""
+    if isinstance(sent, list):
+        return [kept(value) for value in sent]
+    if not isinstance(sent, dict):
+        return sent
+    return {
+        name: kept(value)
+        for name, value in sent.items()
+        if value not in (False, 0, "", "ANY_API", None) and not str(value).endswith("_UNSPECIFIED")
+    }
