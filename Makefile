@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
+ENVIRONMENT ?= staging
 NODE_MODULES := tests/tools/node_modules
 
 help:  ## Show what can be made
@@ -62,6 +63,21 @@ lock: $(VENV)/dev  ## Write the requirements files anew from pyproject.toml
 
 tools: $(NODE_MODULES)/.package-lock.json  ## Install what the tests run of npm, where there is npm
 
+plan: $(VENV)/dev  ## Say what deploying would change on Google Cloud, as gcloud commands (ENVIRONMENT=production; staging if not said)
+	@$(BIN)/python -m infra plan $(ENVIRONMENT) $(ARGS)
+
+deploy: $(VENV)/dev  ## Make the Google Cloud project what this commit declares, then release it (ARGS=--help for parts of it)
+	@$(BIN)/python -m infra deploy $(ENVIRONMENT) $(ARGS)
+
+rollback: $(VENV)/dev  ## Let each service's revision before the one that serves now serve again
+	@$(BIN)/python -m infra rollback $(ENVIRONMENT) $(ARGS)
+
+destroy: $(VENV)/dev  ## Take away services, gateway and balancer, after asking; data, keys and logs stay
+	@$(BIN)/python -m infra destroy $(ENVIRONMENT) $(ARGS)
+
+cost: $(VENV)/dev  ## Price a million requests, by route and by volume, into docs/cost.md and docs/cost.svg (ARGS="--requests 1e6")
+	@$(BIN)/python -m infra.cost $(ARGS)
+
 clean:  ## Remove the environment, the tools and the local state
 	rm -rf $(VENV) .ally $(NODE_MODULES)
 
@@ -80,4 +96,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help run test soak test-firebase check format bench screenshots openapi release tools lock clean check-contract
+.PHONY: help cost plan deploy rollback destroy run test soak test-firebase check format bench screenshots openapi release tools lock clean check-contract

@@ -20,7 +20,9 @@ TYPES = {
     413: "invalid_request_error",
     429: "rate_limit_error",
     500: "api_error",
+    502: "api_error",
     503: "api_error",
+    504: "api_error",
 }
 TITLES = {
     400: "The request is wrong",
@@ -33,7 +35,9 @@ TITLES = {
     413: "Too large",
     429: "Too much at once",
     500: "Our fault",
+    502: "Our fault, on the way to the API",
     503: "Our fault, and soon over",
+    504: "Our fault: no answer in time",
 }
 """What each status means, in a few words."""
 RETRYABLE = frozenset({409, 429, 503})
@@ -390,6 +394,36 @@ _CODES = (
         "Send the same request again shortly, with the same Idempotency-Key; if it persists"
         " write to {support} and name request {request_id}.",
     ),
+    # Never answered by the door: the balancer says it of what does not come through to us.
+    Code(
+        "request_unreadable",
+        400,
+        "The request cannot be read: it comes too slowly, without its length or with a method that"
+        " is not known, or its address or headers are too long.",
+        "Send a shorter address and shorter headers, and the length of the body in Content-Length.",
+    ),
+    Code(
+        "gateway_failed",
+        502,
+        "The way to the API is broken, or the answer was lost on it.",
+        "Send the same request again shortly, with the same Idempotency-Key; if it persists"
+        " write to {support} and name the time.",
+    ),
+    Code(
+        "gateway_timeout",
+        504,
+        "No answer came in time; the request may have taken effect.",
+        "Send the same request again, with the same Idempotency-Key: it takes effect once."
+        " If it persists write to {support} and name the time.",
+    ),
 )
 
 CATALOGUE: Mapping[str, Code] = {code.name: code for code in _CODES}
+
+ON_THE_WAY: Mapping[int, str] = {
+    **dict.fromkeys((408, 411, 414, 431, 501, 505), "request_unreadable"),
+    502: "gateway_failed",
+    504: "gateway_timeout",
+}
+"""What the balancer says where it, or the gateway behind it, answers by a status itself. Whoever
+answers, the balancer replaces all that has such a status: so the door must never have it."""

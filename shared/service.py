@@ -11,7 +11,7 @@ from shared.end_users import EndUsers
 from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
-from shared.settings import Settings, load
+from shared.settings import SettingError, Settings, load
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -37,7 +37,7 @@ class Service:
 async def open_service(settings: Settings) -> Service:
     """Open what the settings name. With that the process has started."""
     secret_store = open_secrets(settings)
-    pepper = settings.pepper or await _own_pepper(secret_store)
+    pepper = settings.pepper or await _kept_pepper(secret_store, settings)
     storage = open_storage(settings)
     believe, lookups = settings.key_cache, settings.key_lookups
     keyring = Keyring(secret_store, storage, pepper, believe=believe, lookups=lookups)
@@ -66,9 +66,11 @@ async def open_service(settings: Settings) -> Service:
     return opened
 
 
-async def _own_pepper(secret_store: Secrets) -> bytes:
-    """Return the pepper that the local backend keeps for itself."""
+async def _kept_pepper(secret_store: Secrets, settings: Settings) -> bytes:
+    """Return the pepper that is kept as a secret. The local backend makes it when it first runs."""
     pepper = await secret_store.read("pepper")
+    if pepper is None and settings.backend == "google":
+        raise SettingError("Set ALLY_PEPPER, or make the secret `pepper`, which `make deploy` does.")
     if pepper is None:
         pepper = secrets.token_hex(32).encode()
         await secret_store.create("pepper", pepper)

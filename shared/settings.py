@@ -40,8 +40,8 @@ class Settings:
     places: Mapping[Space, Place] = field(default_factory=dict)
     """ALLY_DATABASE_TEST, _LIVE, _ACCOUNT and ALLY_ROOT_TEST, _LIVE, _ACCOUNT."""
     pepper: bytes = b""
-    """ALLY_PEPPER: keys the hashes of API keys and replays; at least 32 characters. The local
-    backend makes its own."""
+    """ALLY_PEPPER: keys the hashes of API keys and replays; at least 32 characters. Without it the
+    secret `pepper` is read, which the local backend makes for itself."""
     behind_gateway: bool = False
     """ALLY_BEHIND_GATEWAY: the caller's key is in X-Forwarded-Authorization."""
     url: str = ""
@@ -136,7 +136,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         raise SettingError("Give each of test, live and account a database or a root of its own.")
     if backend == "google" and not settings.project:
         raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
-    if len(settings.pepper) < SHORTEST_PEPPER and (backend == "google" or settings.pepper):
+    if settings.pepper and len(settings.pepper) < SHORTEST_PEPPER:
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
     if backend == "google" and not re.fullmatch(r"https://[^/\s]+", settings.url):
         raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")

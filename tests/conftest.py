@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import browser as chromium
 from tests.support import emulator as firestore
-from tests.support import generators, tools
+from tests.support import generators, image, tools
 from tests.support import google_cloud as google
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
@@ -64,6 +64,12 @@ def google_cloud(tmp_path: Path) -> Iterator[google.GoogleCloud]:
     yield running
     running.stop()
     assert running.unknown == []
+
+
+@pytest.fixture(scope="session")
+def uploaded() -> set[str]:
+    """What is built into the image: the files that gcloud would upload."""
+    return image.uploaded(needed(google.find_gcloud(), google.MISSING))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from tests.support.google_cloud import GoogleCloud
-from tests.support.google_cloud.wire import Answer
 
 ACCOUNT = "ally-patients@ally-staging.iam.gserviceaccount.com"
 IMAGE = "europe-west2-docker.pkg.dev/ally-staging/ally/api"
@@ -90,7 +89,6 @@ def test_what_is_not_known_is_said_loudly_and_does_not_leave_the_machine(
     google: GoogleCloud,
 ) -> None:
     google.project("ally-staging").services.add("pubsub")
-    google.sites["ally.example"] = lambda call: Answer({"asked": call.path})
     assert "does not know" in refused(google, "pubsub topics list")
     assert google.unknown == ["GET pubsub.googleapis.com/v1/projects/ally-staging/topics"]
     google.unknown.clear()
@@ -308,8 +306,9 @@ def test_logs_go_where_the_sink_says(google: GoogleCloud) -> None:
     google.ask(f"logging buckets create ally {LONDON}")
     sink = google.ask(move)
     assert (sink["destination"], sink["exclusions"][0]["name"]) == (bucket, "calls")
-    google.entries.append({"logName": "projects/ally-staging/logs/a", "textPayload": "hello"})
-    assert google.ask("logging read a=b")[0]["textPayload"] == "hello"
+    google.entries["ally"] = [{"logName": "projects/ally-staging/logs/a", "textPayload": "hello"}]
+    read = f"logging read 'textPayload=\"hello\"' --bucket=ally {LONDON} --view=_AllLogs"
+    assert google.ask(read) == google.entries["ally"]
 
 
 def test_a_load_balancer_leads_to_the_gateway(google: GoogleCloud, tmp_path: Path) -> None:

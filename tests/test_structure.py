@@ -42,7 +42,7 @@ def test_imports_point_one_way() -> None:
 def test_an_import_against_the_rules_is_named(
     tmp_path: Path, file: str, line: str, rule: str
 ) -> None:
-    for name in ("functions", "shared"):
+    for name in ("functions", "infra", "shared"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     changed = tmp_path / file

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from functions.docs import reference, writing
 from functions.docs.writing import Section, Text
 from shared import Content
-from shared.catalogue import CATALOGUE, RETRYABLE, TITLES
+from shared.catalogue import CATALOGUE, ON_THE_WAY, RETRYABLE, TITLES
 from shared.errors import ApiError
 from shared.exchange import VERSION
 from shared.routes import Site
@@ -121,6 +121,7 @@ def _environment() -> "Environment":
         "prose": writing.prose,
         "sentence": writing.sentence,
         "codes": _codes_by_status(),
+        "on_the_way": list(dict.fromkeys(ON_THE_WAY.values())),
         "retryable": RETRYABLE,
     }
     return environment

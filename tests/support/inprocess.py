@@ -34,6 +34,8 @@ class Watched:
     gets: list[int] = field(default_factory=list)
     queries: list[tuple[Query, int]] = field(default_factory=list)
     commits: list[int] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    """What all of these commits wrote and demanded."""
     failing: dict[str, Exception] = field(default_factory=dict)
     rival: Sequence[Write] = ()
     """What somebody else, who is faster, writes before the next commit."""
@@ -55,6 +57,7 @@ class Watched:
         if rival:
             await self.storage.commit(rival, rival[0].key)
         self.commits.append(sum(not isinstance(write, Guard) for write in writes))
+        self.writes += writes
         await self.storage.commit(writes, marker)
 
     async def close(self) -> None:
@@ -68,6 +71,7 @@ class Watched:
         self.gets.clear()
         self.queries.clear()
         self.commits.clear()
+        self.writes.clear()
 
 
 @dataclass

@@ -20,17 +20,26 @@ def free_port() -> int:
 
 
 class Process:
-    """A child in a process group of its own, with what it prints kept in a file."""
+    """A child in a process group of its own, with what it prints kept in a file.
+
+    It has the variables of this process and those of `environment`; `alone`, it has those only.
+    """
 
     def __init__(
-        self, command: Sequence[str], output: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        output: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        folder: Path = ROOT,
+        alone: bool = False,
     ) -> None:
         self.output = output
         with output.open("ab") as file:
             self.child = subprocess.Popen(
                 command,
-                cwd=ROOT,
-                env={**os.environ, **(environment or {})},
+                cwd=folder,
+                env={**({} if alone else os.environ), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -52,8 +61,8 @@ class Process:
                 raise RuntimeError(f"{what} did not start:\n{self.output.read_text()}")
             time.sleep(between)
 
-    def stop(self, seconds: float = 15) -> int:
-        self.child.send_signal(signal.SIGINT)
+    def stop(self, seconds: float = 15, number: signal.Signals = signal.SIGINT) -> int:
+        self.child.send_signal(number)
         try:
             return self.child.wait(seconds)
         except subprocess.TimeoutExpired:

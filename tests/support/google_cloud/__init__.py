@@ -88,15 +88,14 @@ class GoogleCloud(State):
     `resources`, `policies` and `payloads`, at the `calls`, and at those that were `writes`. It may
     also say what is not decided by what was asked: `fail` and `recover`; `broken` services, whose
     next revisions do not start; `images`, as if they were built; `entries` that were logged; and
-    `sites`, what answers at hosts that are not Google's APIs.
+    `site`, which answers for what is deployed, at the addresses that services and gateways get.
     """
 
     def __init__(self, folder: Path, projects: dict[str, str]) -> None:
         super().__init__(projects)
         self.calls: list[Call] = []
         self.unknown: list[str] = []
-        self.sites: dict[str, Callable[[Call], Answer]] = {}
-        """What answers, by host."""
+        self.site: Callable[[Call], Answer] | None = None
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         watching.seed(self)
@@ -158,9 +157,10 @@ class GoogleCloud(State):
             self.calls.append(call)
             try:
                 self._strike(call)
+                if self.site and call.host.endswith((".run.app", ".gateway.dev")):
+                    return self.site(call)
                 self._refuse_what_is_not_enabled(call)
-                site = self.sites.get(call.host)
-                answer = site(call) if site else respond(self, call)
+                answer = respond(self, call)
             except Refusal as refusal:
                 return refusal.answer
             except Exception as error:

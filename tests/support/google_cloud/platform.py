@@ -1,11 +1,9 @@
 """Projects, the services they have enabled, what pays for them, and IAM."""
 
-from datetime import UTC, datetime, timedelta
-
 import jwt
 
 from tests.support.google_cloud.kinds import Kind, kinds, on
-from tests.support.google_cloud.state import Refusal, State
+from tests.support.google_cloud.state import Project, Refusal, State
 from tests.support.google_cloud.wire import Call, Json
 
 
@@ -45,15 +43,26 @@ def enable(state: State, _call: Call, project: str, service: str) -> Json:
     return _enable(state, project, [service])
 
 
+@on("POST", "serviceusage", "projects/{project}/services/{service}:disable")
+def disable(state: State, _call: Call, project: str, service: str) -> Json:
+    found = state.project(project)
+    found.services.discard(service.removesuffix(".googleapis.com"))
+    return _done(state, found)
+
+
 def _enable(state: State, project: str, services: list[str]) -> Json:
     found = state.project(project)
     if len(services) > 20:
         raise Refusal(400, "At most 20 services can be enabled in one batch.")
     found.services |= {name.removesuffix(".googleapis.com") for name in services}
-    name = f"operations/acat.p2-{found.number}-{state.fresh()}"
+    return _done(state, found)
+
+
+def _done(state: State, project: Project) -> Json:
+    name = f"operations/acat.p2-{project.number}-{state.fresh()}"
     state.operations[name] = {
         "name": name,
-        "metadata": {"target": project},
+        "metadata": {"target": project.name},
         "done": True,
         "response": {},
     }
@@ -148,13 +157,11 @@ def testable(_state: State, _call: Call) -> Json:
 @on("POST", "iamcredentials", "projects/{project}/serviceAccounts/{email}:generateAccessToken")
 def access_token(state: State, _call: Call, project: str, email: str) -> Json:
     state.find("iam", f"projects/{project}/serviceAccounts/{email}")
-    later = datetime.now(UTC) + timedelta(hours=1)
-    return {"accessToken": f"token-of-{email}", "expireTime": later.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {"accessToken": f"token-of-{email}", "expireTime": "2099-01-01T00:00:00Z"}
 
 
 @on("POST", "iamcredentials", "projects/{project}/serviceAccounts/{email}:generateIdToken")
-def identity_token(state: State, call: Call, project: str, email: str) -> Json:
+def id_token(state: State, call: Call, project: str, email: str) -> Json:
     state.find("iam", f"projects/{project}/serviceAccounts/{email}")
-    later = datetime.now(UTC) + timedelta(hours=1)
-    claims = {"aud": call.body["audience"], "email": email, "exp": int(later.timestamp())}
-    return {"token": jwt.encode(claims, "a-key-of-the-tests-that-signs-nothing-else")}
+    claims = {"email": email, "aud": call.body["audience"], "iat": 0, "exp": 4_000_000_000}
+    return {"token": jwt.encode(claims, "nobody checks this signature, which Google's would do")}

@@ -17,7 +17,7 @@ REASONS = {
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
-DEFAULT_SERVICES = ("cloudapis", "logging", "monitoring", "serviceusage", "storage")
+DEFAULT_SERVICES = ("cloudapis", "cloudtrace", "logging", "monitoring", "serviceusage", "storage")
 """What is enabled in a new project, of what matters here."""
 
 
@@ -71,8 +71,8 @@ class State:
         """The images that builds have left."""
         self.broken: set[str] = set()
         """The services of Cloud Run whose next revisions are not to start."""
-        self.entries: list[Json] = []
-        """What was logged, as it is listed."""
+        self.entries: dict[str, list[Json]] = {}
+        """What was logged, by the bucket that keeps it."""
         self._count = 0
 
     def next(self) -> int:

@@ -1,5 +1,8 @@
 """What watches: logs and where they are kept, dashboards, alerts, budgets."""
 
+import json
+import re
+
 from tests.support.google_cloud.kinds import Kind, kinds, on
 from tests.support.google_cloud.state import Refusal, State
 from tests.support.google_cloud.wire import Call, Json
@@ -58,6 +61,20 @@ def sink_changed(state: State, _call: Call, name: str, sink: Json) -> Json:
     return {"updateTime": state.now()}
 
 
+def metric_set(state: State, _call: Call, name: str, metric: Json) -> Json:
+    """Name a count as it is named in its project, and its descriptor in full."""
+    short = name.rpartition("/")[2]
+    kind = f"logging.googleapis.com/user/{short}"
+    described = metric.get("metricDescriptor", {})
+    whole = {"name": f"{name.rpartition('/metrics')[0]}/metricDescriptors/{kind}", "type": kind}
+    return {"name": short, "metricDescriptor": {**described, **whole}, "updateTime": state.now()}
+
+
+def uptime_born(_state: State, _call: Call, _name: str, check: Json) -> Json:
+    shown = {"requestMethod": "GET", **check["httpCheck"]}
+    return {"httpCheck": shown, "checkerType": "STATIC_IP_CHECKERS"}
+
+
 def dashboard_born(state: State, call: Call, name: str, _dashboard: Json) -> Json:
     number = state.project(name.split("/")[1]).number
     made = {"name": f"projects/{number}/dashboards/{name.rpartition('/')[2]}"}
@@ -109,12 +126,14 @@ def budget_set(state: State, _call: Call, _name: str, budget: Json) -> Json:
 
 
 DASHBOARD = Kind(
-    "monitoring", "projects/*/dashboards", "", dashboard_born, dashboard_changed, whole=True
+    "monitoring", "projects/*/dashboards", "?named", dashboard_born, dashboard_changed, whole=True
 )
 kinds(
     Kind("logging", "projects/*/locations/*/buckets", "?bucketId", bucket_born, bucket_changed),
     Kind("logging", "projects/*/sinks", "name", sink_born, sink_changed),
+    Kind("logging", "projects/*/metrics", "name", metric_set, metric_set, whole=True),
     DASHBOARD,
+    Kind("monitoring", "projects/*/uptimeCheckConfigs", "", uptime_born),
     Kind("monitoring", "projects/*/alertPolicies", "", policy_born, policy_changed, whole=True),
     Kind("monitoring", "projects/*/notificationChannels", "", channel_born),
     Kind("billingbudgets", "billingAccounts/*/budgets", "", budget_set, budget_set),
@@ -126,10 +145,23 @@ def create_dashboard(state: State, call: Call, project: str) -> Json:
     """Create a dashboard, or only say that it could be."""
     if call.query.get("validateOnly") == "True":
         return call.body
+    given = (call.body.get("name") or state.fresh()).rpartition("/")[2]
+    call.query["named"] = given
     return DASHBOARD.create(state, call, f"projects/{project}/dashboards")
 
 
 @on("POST", "logging", "entries:list")
-def entries(state: State, _call: Call) -> Json:
-    """List what a test says was logged, whatever the filter is."""
-    return {"entries": state.entries}
+def entries(state: State, call: Call) -> Json:
+    """List what a test says was logged into the buckets that are asked for.
+
+    Of a filter only the texts count: each must be somewhere in an entry.
+    """
+    looked_for = re.sub(r'timestamp[<>=]+"[^"]*"', "", call.body.get("filter", ""))
+    texts = re.findall(r'"([^"]*)"', looked_for)
+    listed = [
+        entry
+        for name in call.body["resourceNames"]
+        for entry in state.entries.get(name.partition("/buckets/")[2].partition("/")[0], ())
+        if all(text in json.dumps(entry) for text in texts)
+    ]
+    return {"entries": listed} if listed else {}

@@ -1,0 +1,236 @@
+"""What is asked of the system while it is deployed, and the way back where the answer is wrong."""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from functions import discover
+from infra.applying import Check, Run, StoppedError
+from infra.gcloud import gcloud, read
+from infra.steps import Values
+from shared.routes import PUBLIC, Route
+
+TAG = "candidate"
+"""What a revision without traffic is called, so that it has an address."""
+KEPT = 10
+"""Gateway configs that are kept: Google allows 100."""
+TRIES, PAUSE = 3, 2
+"""How often a probe is sent, and the seconds between: the network is not what is tested."""
+SLOWEST = 30
+"""Seconds within which a probe is answered, the start of an instance included."""
+
+
+class Probe(NamedTuple):
+    """A request that changes nothing, and the statuses that say all is well."""
+
+    function: str
+    method: str
+    path: str
+    statuses: frozenset[int]
+
+
+class Reply(NamedTuple):
+    """What a probe was answered."""
+
+    status: int
+    request_id: str
+    code: str
+
+    def __str__(self) -> str:
+        """Tell the status, and the code of an error."""
+        return f"{self.status} {self.code}".rstrip()
+
+
+def checks(values: Values) -> Mapping[str, Check]:
+    """Return the checks that steps may name."""
+    return {
+        "candidates": lambda _: candidates(values),
+        "answering": lambda run: answering(values, run),
+        "pruned": lambda _: pruned(values),
+    }
+
+
+def candidates(values: Values) -> Iterator[str]:
+    """Ask each revision that is to serve, at its own address. StoppedError at a wrong answer."""
+    key = smoke_key(values)
+    for each in values["functions"]:
+        service = _describe(each["service"], values)
+        address = _address_of_latest(service["status"])
+        token = gcloud(
+            f"auth print-identity-token --audiences={service['status']['url']}"
+            f" --impersonate-service-account={values['pipeline']}"
+        )
+        # Behind the gateway the caller's own key is in this header.
+        headers = {"Authorization": f"Bearer {token['id_token']}"}
+        for probe in _probes(each["function"], bool(key)):
+            own = {"X-Forwarded-Authorization": key} if key else {}
+            yield _ask(probe, address, {**headers, **own}, values)
+
+
+def answering(values: Values, run: Run) -> Iterator[str]:
+    """Ask each public function as partners do, through the gateway.
+
+    At a wrong answer what this run changed is taken back, and StoppedError says so.
+    """
+    described = gcloud(
+        f"api-gateway gateways describe ally --location={values['region']}"
+        f" --project={values['project']}"
+    )
+    address = f"https://{described['defaultHostname']}"
+    key = smoke_key(values)
+    try:
+        for each in values["publics"]:
+            for probe in _probes(each["function"], bool(key)):
+                yield _ask(probe, address, {"Authorization": key} if key else {}, values)
+    except StoppedError as error:
+        yield str(error)
+        back = list(taken_back(values, run))
+        yield from back
+        said = "Rolled back; the revisions before serve again." if back else "Nothing to roll back."
+        raise StoppedError(f"{error}\n{said}") from None
+
+
+def taken_back(values: Values, run: Run) -> Iterator[str]:
+    """Give traffic and the gateway back to what served before this run."""
+    for change in run.changes:
+        found = change.found
+        if change.step.phase == "traffic" and (before := _serving(found)):
+            yield _serve(found["metadata"]["name"], before, values)
+        if change.step.phase == "gateway" and change.verb == "update" and "apiConfig" in found:
+            config = found["apiConfig"].rpartition("/")[2]
+            gcloud(
+                f"api-gateway gateways update ally --api=ally --api-config={config}"
+                f" --location={values['region']} --project={values['project']}"
+            )
+            yield f"the gateway works by {config} again"
+
+
+def rolled_back(values: Values) -> Iterator[str]:
+    """Let each service's revision before the one that serves now serve again."""
+    for each in values["functions"]:
+        serving = _serving(_describe(each["service"], values))
+        listed = gcloud(
+            f"run revisions list --service={each['service']} --region={values['region']}"
+            f" --project={values['project']} --sort-by=~metadata.creationTimestamp"
+        )
+        names = [revision["metadata"]["name"] for revision in listed]
+        older = names[names.index(serving) + 1 :] if serving in names else []
+        if older:
+            yield _serve(each["service"], older[0], values)
+        else:
+            yield f"{each['service']} has no revision before {serving}"
+
+
+def pruned(values: Values) -> Iterator[str]:
+    """Delete gateway configs that are neither in use nor among the newest."""
+    project = values["project"]
+    listed = gcloud(
+        f"api-gateway api-configs list --api=ally --project={project} --sort-by=~createTime"
+    )
+    for each in listed[KEPT:]:
+        name = each["name"].rpartition("/")[2]
+        if name != values["config"]:
+            gcloud(f"api-gateway api-configs delete {name} --api=ally --project={project}")
+            yield f"{name} deleted"
+    yield f"{min(len(listed), KEPT)} kept"
+
+
+def smoke_key(values: Values) -> str:
+    """Return the test key that is kept for smoke tests; nothing where there is none yet."""
+    found = read(
+        f"secrets versions access latest --secret=smoke-key --location={values['region']}"
+        f" --project={values['project']}"
+    )
+    return "" if found is None else base64.urlsafe_b64decode(found["payload"]["data"]).decode()
+
+
+def _describe(service: str, values: Values) -> Any:
+    return gcloud(
+        f"run services describe {service} --region={values['region']} --project={values['project']}"
+    )
+
+
+def _address_of_latest(status: Any) -> str:
+    """Return where the newest revision alone answers: the service's address if it serves there."""
+    for entry in status["traffic"]:
+        if entry.get("tag") == TAG and entry["revisionName"] == status["latestReadyRevisionName"]:
+            return str(entry["url"])
+    return str(status["url"])
+
+
+def _serving(service: Any) -> str:
+    """Return the revision that has all traffic; nothing where none has."""
+    traffic = (service or {}).get("status", {}).get("traffic", ())
+    return next((each["revisionName"] for each in traffic if each.get("percent") == 100), "")
+
+
+def _serve(service: str, revision: str, values: Values) -> str:
+    gcloud(
+        f"run services update-traffic {service} --to-revisions={revision}=100"
+        f" --region={values['region']} --project={values['project']}"
+    )
+    return f"{service} is served by {revision} again"
+
+
+def _probes(function: str, with_key: bool) -> Iterator[Probe]:
+    """Choose a function's first route that reads, or its first. None has a body or a query."""
+    routes = next(api for api in discover() if api.name == function).routes
+    route = next((each for each in routes if each.method == "GET"), routes[0])
+    yield Probe(function, route.method, _path(route), _expected(route, with_key))
+
+
+def _path(route: Route) -> str:
+    return re.sub(r"\{\w+\}", "smoke", route.template)
+
+
+def _expected(route: Route, with_key: bool) -> frozenset[int]:
+    if route.permission == PUBLIC:
+        return frozenset({200})
+    # With a key its secret and its quota were read; what follows is a list, or the refusal of a call
+    # that the key may not make or that asks for nothing that there is.
+    return frozenset({200, 400, 403, 404}) if with_key else frozenset({401})
+
+
+def _ask(probe: Probe, address: str, headers: Mapping[str, str], values: Values) -> str:
+    request = Request(  # noqa: S310 - the address is what Google says of our own service
+        address + probe.path,
+        headers={"User-Agent": f"ally-smoke/{values['commit']}", **headers},
+        method=probe.method,
+        data=b"" if probe.method == "POST" else None,
+    )
+    told = "no answer"
+    for left in reversed(range(TRIES)):
+        try:
+            reply = _reply(request)
+        except (OSError, HTTPException) as error:
+            told = str(error)
+        else:
+            told = str(reply)
+            if reply.status in probe.statuses and reply.request_id:  # it is ours: IAM names none
+                return f"{probe.function}: {probe.method} {probe.path} {reply}"
+        if left:
+            time.sleep(PAUSE)
+    raise StoppedError(
+        f"Smoke test: {probe.function} at {address}{probe.path} answered {told}, and not"
+        f" {' or '.join(map(str, sorted(probe.statuses)))} in our own words. Its logs say why:"
+        f" gcloud run services logs read ally-{probe.function.replace('_', '-')}"
+        f" --region={values['region']} --project={values['project']}"
+    )
+
+
+def _reply(request: Request) -> Reply:
+    try:
+        with urlopen(request, timeout=SLOWEST) as answer:  # noqa: S310 - as above
+            return Reply(answer.status, answer.headers.get("Request-Id", ""), "")
+    except HTTPError as error:
+        try:
+            code = json.loads(error.read())["error"]["code"]
+        except (ValueError, LookupError, TypeError):
+            code = "(not our envelope)"
+        return Reply(error.code, error.headers.get("Request-Id", ""), code)

@@ -1,0 +1,67 @@
+"""What each function is given when it runs: its size, its rights and its environment."""
+
+import hashlib
+from functools import cache
+from typing import Any
+
+import yaml
+
+from infra.steps import HERE, Values
+from shared.routes import Audience
+
+PUBLIC: frozenset[Audience] = frozenset({"partner", "browser"})
+"""Whose functions the gateway leads to."""
+
+
+@cache
+def sizes() -> dict[str, Any]:
+    """Return functions.yaml."""
+    declared: dict[str, Any] = yaml.safe_load((HERE / "functions.yaml").read_text())
+    return declared
+
+
+def service_name(function: str) -> str:
+    """Return the name of a function's service on Cloud Run, which takes no underscore."""
+    return f"ally-{function.replace('_', '-')}"
+
+
+def environment(function: str, values: Values) -> dict[str, str]:
+    """Return the environment variables of a function. No secret is among them."""
+    return {
+        # How the functions framework is started; the image itself knows another function.
+        "FUNCTION_TARGET": function,
+        "FUNCTION_SOURCE": f"functions/{function}/main.py",
+        "FUNCTION_USE_ASGI": "true",
+        "PYTHONPATH": "/workspace",
+        "ALLY_BACKEND": "google",
+        "GOOGLE_CLOUD_PROJECT": values["project"],
+        "ALLY_DATABASE_TEST": values["database_test"],
+        "ALLY_DATABASE_LIVE": values["database_live"],
+        "ALLY_DATABASE_ACCOUNT": values["database_live"],
+        "ALLY_URL": f"https://{values['host']}",
+        "ALLY_BEHIND_GATEWAY": "1",
+        "ALLY_PROXIES": str(values["proxies"]),
+        "ALLY_SUPPORT": values["support"],
+        "ALLY_FIREBASE_TEST": values["firebase_test"],
+        "ALLY_FIREBASE_LIVE": values["firebase_live"],
+    }
+
+
+def describe(function: str, audience: Audience, values: Values) -> dict[str, Any]:
+    """Return the values of one function for the steps of its service."""
+    declared = sizes()
+    size = {**declared["defaults"], **declared["functions"].get(function, {})}
+    variables = environment(function, values)
+    name = service_name(function)
+    flags = (HERE / "steps" / "60-services.yaml").read_text()
+    made_of = repr((flags, sorted(size.items()), sorted(variables.items()), values["image"]))
+    return {
+        **size,
+        "function": function,
+        "audience": audience,
+        "service": name,
+        "account": f"{name}@{values['project']}.iam.gserviceaccount.com",
+        # A service whose label is this was made of just that, so the same again is left alone.
+        "fingerprint": hashlib.sha256(made_of.encode()).hexdigest()[:16],
+        "variables": "^;^" + ";".join(f"{key}={value}" for key, value in variables.items()),
+    }

@@ -1,0 +1,154 @@
+"""What infra/ declares: gcloud would take it, and it is compared as it says."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.comparing import difference
+from infra.services import describe, environment
+from infra.steps import Step, StepError, all_commands, load
+from infra.values import environments, values
+from shared.api import Api
+from shared.settings import load as load_settings
+from tests.conftest import needed
+from tests.support.google_cloud import MISSING, find_gcloud
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+API = Api("patients", audience="partner")
+NUMBER = "100000000001"
+
+
+def declared(environment: str, files: Path) -> list[list[Step]]:
+    """Return every step of an environment."""
+    return list(load(values(environment, commit=COMMIT, number=NUMBER), files))
+
+
+def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
+    needed(find_gcloud(), MISSING)
+    steps = [each for environment in environments() for each in declared(environment, tmp_path)]
+    commands = all_commands(steps)
+    assert len(commands) > 500
+    for told in lint(commands, tmp_path):
+        assert told["success"], f"{told['command_string']}\n{told['error_message']}"
+
+
+def test_a_command_that_gcloud_would_not_take_is_found(tmp_path: Path) -> None:
+    needed(find_gcloud(), MISSING)
+    (told,) = lint(["run deploy ally-patients --image=x --memory-size=1Gi"], tmp_path)
+    assert not told["success"]
+    assert "memory-size" in told["error_message"]
+
+
+def lint(commands: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Return what gcloud says of commands, which it runs none of."""
+    listed = folder / "commands.json"
+    listed.write_text(json.dumps([{"command_string": f"gcloud {each}"} for each in commands]))
+    done = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
+        env={**os.environ, "CLOUDSDK_CONFIG": str(folder / "gcloud")},
+        capture_output=True,
+        check=True,
+    )
+    told: list[dict[str, Any]] = json.loads(done.stdout)
+    assert len(told) == len(commands)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("want", "found", "why"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, ""),
+        ({"a": 1}, {"b": 2}, "it.a is None and not 1"),
+        ({"a": {"b": [1]}}, {"a": {"b": [2]}}, "it.a.b lacks 1"),
+        ([1, 3], [1, 2, 3], ""),
+        ([3, 1], [1, 2, 3], "it lacks 1"),
+        ([{"a": "*/x"}], [{"a": "p/y"}, {"a": "p/x", "b": 1}], ""),
+        ({"exactly": [1]}, [1], ""),
+        ({"exactly": [1]}, [1, 2], "it is [1, 2] and not [1]"),
+        ({"exactly": [1, 2]}, [1, 3], "it lacks 2"),
+        ("a*c", "abc", ""),
+        ("a*c", "abd", "it is 'abd' and not 'a*c'"),
+        ("a.c", "abc", "it is 'abc' and not 'a.c'"),
+        (None, None, ""),
+        (None, {"title": "x"}, "it is {'title': 'x'} and not None"),
+        ([1], None, "it is None and not [1]"),
+    ],
+)
+def test_what_is_wanted_is_looked_for_in_what_is_there(want: Any, found: Any, why: str) -> None:
+    assert difference(want, found) == why
+
+
+def test_a_step_with_a_word_that_no_step_has_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "10-x.yaml").write_text("- {step: X, raed: projects list}")
+    with pytest.raises(StepError, match=r"10-x.yaml: a step has no raed\."):
+        list(load({}, tmp_path, tmp_path))
+
+
+def test_a_step_that_names_no_value_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "10-x.yaml").write_text("- {step: X, read: projects describe $projct}")
+    with pytest.raises(StepError, match="X: there is no value 'projct'"):
+        list(load({}, tmp_path, tmp_path))
+
+
+def test_only_what_holds_no_data_can_be_taken_away(tmp_path: Path) -> None:
+    deleting = {
+        step.delete for steps in declared("production", tmp_path) for step in steps if step.delete
+    }
+    assert deleting
+    for command in deleting:
+        assert not re.search(r"firestore|secrets|logging buckets|storage", command), command
+
+
+def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
+    """An account, its rights, a service; and a way in where partners or browsers are to come."""
+    added = [Api("referrals", audience="partner"), Api("night_work", audience="internal")]
+    found = values("staging", commit=COMMIT, number=NUMBER, apis=added)
+    assert [each["service"] for each in found["functions"]] == ["ally-referrals", "ally-night-work"]
+    assert [each["service"] for each in found["publics"]] == ["ally-referrals"]
+    accounts = {each["name"] for each in found["accounts"]}
+    assert {"ally-referrals", "ally-night-work"} < accounts
+    assert {each["right"] for each in found["grants"] if each["name"] == "ally-night-work"} == {
+        *("pepper", "keys", "data")
+    }
+
+
+def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> None:
+    """Data and secrets are reached by name; only the pipeline may build, release and route."""
+    found = values("production", commit=COMMIT, number=NUMBER)
+    for grant in found["grants"]:
+        if grant["name"] == "ally-pipeline":
+            assert not re.search(r"datastore|\.admin$|owner|editor$", grant["role"]) or grant[
+                "role"
+            ] in {"roles/cloudbuild.builds.editor", "roles/apigateway.admin"}
+        elif grant["role"] == f"projects/{found['project']}/roles/allyNewKeys":
+            assert grant["name"] == "ally-api-keys"
+        else:
+            assert grant["condition"], grant
+    assert not [each for each in found["grants"] if each["name"] == "ally-gateway"]
+
+
+def test_the_environment_of_a_service_opens_the_google_backend() -> None:
+    found = values("production", commit=COMMIT, number=NUMBER)
+    for each in found["functions"]:
+        settings = load_settings(environment(each["function"], found))
+        assert settings.behind_gateway
+        assert settings.places["test"].database != settings.places["live"].database
+        assert settings.url == "https://api.ally.example"
+        assert not settings.pepper
+
+
+def test_a_service_is_made_anew_only_where_something_of_it_differs() -> None:
+    def fingerprint(**changed: str) -> str:
+        found = dict(values("staging", commit=COMMIT, number=NUMBER, apis=[API]))
+        return str(describe("patients", "partner", {**found, **changed})["fingerprint"])
+
+    assert fingerprint() == fingerprint()
+    assert fingerprint(image="other") != fingerprint()
+    assert fingerprint(support="other@ally.example") != fingerprint()
