@@ -120,7 +120,7 @@ def test_a_route_that_a_file_does_not_tell_of_is_named() -> None:
     routes = dict(EVERYTHING.routes)
     del routes["GET /v1/tasks"]
     with pytest.raises(
-        ValueError, match="operations.yaml lacks, or there is no more: GET /v1/tasks"
+        ValueError, match=r"operations\.yaml lacks, or there is no more: GET /v1/tasks"
     ):
         Everything.model_validate({**dict(EVERYTHING), "routes": routes})
 
