@@ -70,8 +70,8 @@ class State:
         """The images that builds have left."""
         self.broken: set[str] = set()
         """The services of Cloud Run whose next revisions are not to start."""
-        self.entries: list[Json] = []
-        """What was logged, as it is listed."""
+        self.entries: dict[str, list[Json]] = {}
+        """What was logged, by the bucket that keeps it."""
         self._count = 0
 
     def next(self) -> int:

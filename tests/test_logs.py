@@ -1,0 +1,176 @@
+"""What is logged is our own line and nothing that has the address of a request in it."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.canary import PATHS, CanaryError, Sent, look
+from infra.steps import HERE
+from tests.support.google_cloud import GoogleCloud
+from tests.support.serving import Json, Partner
+
+WORD = "canary7d1f0c"
+ADDRESS = f"https://api.ally.example/v1/{WORD}?word={WORD}"
+PROJECT = "projects/ally-staging"
+SINKS = {
+    each["bucket"]: each["filter"]
+    for each in yaml.safe_load((HERE / "logs.yaml").read_text())["log_sinks"]
+}
+"""What each bucket gets."""
+
+
+def entry(log: str, resource: str, **held: Any) -> Json:
+    """Return an entry as Google documents it, of a request that has the word in its address."""
+    return {"logName": f"{PROJECT}/logs/{log}", "resource": {"type": resource}, **held}
+
+
+PLATFORM = [
+    entry(
+        "run.googleapis.com%2Frequests",
+        "cloud_run_revision",
+        httpRequest={"requestMethod": "GET", "requestUrl": ADDRESS, "status": 404},
+    ),
+    entry(
+        "apigateway.googleapis.com%2Frequests",
+        "apigateway.googleapis.com/Gateway",
+        httpRequest={"requestMethod": "GET", "requestUrl": ADDRESS},
+        jsonPayload={"backendRequest": {"path": f"/v1/{WORD}", "hostname": "x.run.app:443"}},
+    ),
+    entry(
+        "ally-0abc.apigateway.ally-staging.cloud.goog%2Fendpoints_log",
+        "api",
+        jsonPayload={"url": f"/v1/{WORD}?word={WORD}", "http_method": "GET"},
+    ),
+    entry(
+        "requests",
+        "http_load_balancer",
+        httpRequest={"requestUrl": ADDRESS, "status": 404},
+        jsonPayload={"statusDetails": "response_sent_by_backend"},
+    ),
+    entry(
+        "cloudtasks.googleapis.com%2Ftask_operations_log",
+        "cloud_tasks_queue",
+        jsonPayload={"attemptResponseLog": {"targetAddress": ADDRESS}},
+    ),
+    entry(
+        "cloudscheduler.googleapis.com%2Fexecutions",
+        "cloud_scheduler_job",
+        jsonPayload={"url": ADDRESS},
+    ),
+    entry("something.googleapis.com%2Finvented_later", "something", textPayload=ADDRESS),
+]
+"""What the platform writes of such a request by itself."""
+
+
+def kept(written: Json, condition: str) -> bool:
+    """Say whether an entry passes a filter: of the language, what our filters use."""
+    words = re.findall(r'[()]|AND|OR|NOT|log_id\("[^"]*"\)|[\w.]+!?="[^"]*"', condition)
+    assert "".join(words) == re.sub(r"\s", "", condition), "nothing of the filter is left out"
+    python = [_term(word, written) if '"' in word else word.lower() for word in words]
+    return bool(eval(" ".join(python)))  # noqa: S307 - of nothing but and, or, not, True, False
+
+
+def _term(word: str, written: Json) -> str:
+    if word.startswith("log_id"):
+        named = written["logName"].partition("/logs/")[2].replace("%2F", "/")
+        return str(named == word.split('"')[1])
+    (found_in,) = re.finditer(r'([\w.]+?)(!?=)"(.*)"', word)
+    path, sign, value = found_in.groups()
+    found: Any = written
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return str(found is not None and (found == value) == (sign == "="))
+
+
+def ours(line: Json) -> Json:
+    """Return a line of ours as Cloud Run makes an entry of it."""
+    return entry("run.googleapis.com%2Fstdout", "cloud_run_revision", jsonPayload=line)
+
+
+@pytest.mark.parametrize("written", PLATFORM, ids=lambda each: each["logName"])
+def test_no_bucket_keeps_an_entry_with_an_address(written: Json) -> None:
+    assert WORD in json.dumps(written)
+    assert [bucket for bucket, condition in SINKS.items() if kept(written, condition)] == []
+
+
+def test_each_of_our_lines_is_kept_once_and_has_no_address_in_it(partner: Partner) -> None:
+    """That of a known caller in the audit, any other where operators look."""
+    marked = {"params": {"word": WORD}, "headers": {"X-Canary": WORD, "Referer": ADDRESS}}
+    known = [
+        partner.send("GET", f"/v1/patients/{WORD}", **marked),
+        partner.send("POST", f"/v1/end_users/{WORD}/revoke", **marked),
+    ]
+    unknown = [
+        partner.send("GET", f"/v1/{WORD}", **marked),
+        partner.server.send("GET", f"/v1/patients/{WORD}", **marked),
+    ]
+    lines = {line["requestId"]: line for line in partner.lines() if line["kind"] == "request"}
+    for answers, bucket in ((known, "ally-audit"), (unknown, "ally")):
+        for answer in answers:
+            line = ours(lines[answer.headers["Request-Id"]])
+            assert WORD not in json.dumps(line)
+            assert [name for name, each in SINKS.items() if kept(line, each)] == [bucket]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ours({"kind": "crash", "severity": "ERROR", "type": "KeyError", "where": []}),
+        entry("run.googleapis.com%2Fstderr", "cloud_run_revision", textPayload="Traceback"),
+        entry("run.googleapis.com%2Fvarlog%2Fsystem", "cloud_run_revision", textPayload="exit(1)"),
+    ],
+    ids=["crash", "stderr", "system"],
+)
+def test_what_operators_need_is_kept_where_they_look(written: Json) -> None:
+    assert [bucket for bucket, each in SINKS.items() if kept(written, each)] == ["ally"]
+
+
+# --- The canary ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looking(
+    google_cloud: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Sent, str], dict[str, list[Json]]]], list[str]]:
+    """Runs the canary where each call is logged as a test says."""
+    for name, value in google_cloud.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(logged: Callable[[Sent, str], dict[str, list[Json]]]) -> list[str]:
+        def send(sent: Sent) -> str:
+            request_id = f"req_{len(google_cloud.entries.get('ally', ()))}"
+            for bucket, entries in logged(sent, request_id).items():
+                google_cloud.entries.setdefault(bucket, []).extend(entries)
+            return request_id
+
+        return list(look("ally-staging", "api.ally.example", send, lambda _: None, looks=2))
+
+    return run
+
+
+def test_the_canary_lives_where_only_our_own_lines_are_kept(looking: Any) -> None:
+    told = looking(lambda _, request_id: {"ally": [ours({"requestId": request_id})]})
+    assert len(told) == len(PATHS) + 1
+    assert re.search(r"^canary\w+ is in none of 2 log buckets$", told[-1])
+
+
+def test_the_canary_says_what_keeps_which_part_of_a_request(looking: Any) -> None:
+    def logged(sent: Sent, request_id: str) -> dict[str, list[Json]]:
+        request = {"requestUrl": sent.url}
+        held = entry("run.googleapis.com%2Frequests", "cloud_run_revision", httpRequest=request)
+        return {"ally": [ours({"requestId": request_id})], "_Default": [held]}
+
+    with pytest.raises(CanaryError) as told:
+        looking(logged)
+    assert str(told.value).startswith("Addresses are logged:")
+    assert str(told.value).count("_Default (global):") == len(PATHS)
+    assert "run.googleapis.com%2Frequests keeps the path, the query" in str(told.value)
+
+
+def test_the_canary_proves_nothing_where_our_own_lines_do_not_come(looking: Any) -> None:
+    with pytest.raises(CanaryError, match="would prove nothing"):
+        looking(lambda _, __: {})
