@@ -128,7 +128,7 @@ class Run:
                 try:
                     self.seen[step.read] = read(step.read)
                 except GcloudError as error:
-                    raise _stopped(step, step.read, error) from None
+                    raise _stopped(step, str(error)) from None
             return self.seen[step.read]
 
     def _change(self, step: Step) -> Change | None:
@@ -156,7 +156,7 @@ class Run:
                 gcloud(change.command)
             except GcloudError as error:
                 if not left or not MISSING.search(str(error)):
-                    raise _stopped(step, change.command, error) from None
+                    raise _stopped(step, str(error)) from None
                 self.say(f"    not yet ({_last_line(error)}); again in {PAUSE} s")
                 time.sleep(PAUSE)
             else:
@@ -164,8 +164,11 @@ class Run:
 
     def _ask(self, step: Step) -> None:
         self.say(f"? {step.name}")
-        for line in self.checks[step.check](self):
-            self.say(f"    {line}")
+        try:
+            for line in self.checks[step.check](self):
+                self.say(f"    {line}")
+        except GcloudError as error:
+            raise _stopped(step, str(error)) from None
 
 
 def _all(do: Callable[[Step], Change | None], steps: list[Step]) -> list[Change | None]:
@@ -178,11 +181,9 @@ def _all(do: Callable[[Step], Change | None], steps: list[Step]) -> list[Change 
             raise
 
 
-def _stopped(step: Step, command: str, error: GcloudError) -> StoppedError:
+def _stopped(step: Step, said: str) -> StoppedError:
     return StoppedError(
-        f"Stopped at: {step.name}\n"
-        f"  the command: gcloud {command}\n"
-        f"  said: {error}\n"
+        f"Stopped at: {step.name}\n{said}\n"
         "What was made before stays. Mend what it says, then run the same again: it goes on here."
     )
 

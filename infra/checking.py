@@ -67,7 +67,7 @@ def candidates(values: Values) -> Iterator[str]:
             f" --impersonate-service-account={values['pipeline']}"
         )
         # Behind the gateway the caller's own key is in this header.
-        headers = {"Authorization": f"Bearer {token['token']}"}
+        headers = {"Authorization": f"Bearer {token['id_token']}"}
         for probe in _probes(each["function"], bool(key)):
             own = {"X-Forwarded-Authorization": key} if key else {}
             yield _ask(probe, address, {**headers, **own}, values)

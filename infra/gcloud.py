@@ -19,11 +19,12 @@ ENVIRONMENT = {
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": (
         "https://secretmanager.europe-west2.rep.googleapis.com/"
     ),
+    "TERM": "dumb",  # what it says ends in messages and logs
 }
 
 
 class GcloudError(Exception):
-    """A command failed; the message is what gcloud said."""
+    """A command failed; the message is the command and what gcloud said."""
 
 
 def gcloud(command: str) -> Any:
@@ -39,7 +40,8 @@ def gcloud(command: str) -> Any:
     except FileNotFoundError:
         raise GcloudError("gcloud is not installed: see cloud.google.com/sdk.") from None
     if done.returncode:
-        raise GcloudError(done.stderr.strip() or f"it ended with {done.returncode} and no word.")
+        said = done.stderr.strip() or f"nothing, and ended with {done.returncode}"
+        raise GcloudError(f"The command: gcloud {command}\nsaid: {said}")
     return json.loads(done.stdout) if done.stdout.strip() else None
 
 

@@ -86,7 +86,7 @@ def _expand(declared: dict[str, Any], phase: str, values: Values, place: Path) -
     for number, own in enumerate(values[kind] if kind else ({},)):
         filled = {**values, **own}
         if "file" in declared:
-            path = place.with_name(f"{place.name}-{number}")
+            path = place.with_name(f"{place.name}-{number}.yaml")  # as JSON is, too
             text = _content(declared["file"], filled)
             path.write_text(text)
             filled |= {"file": path, "content": yaml.safe_load(text)}

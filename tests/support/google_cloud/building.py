@@ -10,6 +10,8 @@ from tests.support.google_cloud.wire import Answer, Call, Json
 IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/")
 LOG = b"The steps of a build are not run here.\n"
 
+REPOSITORY = "projects/{project}/locations/{region}/repositories/{repository}"
+
 BUILDS = Kind("cloudbuild", "projects/*/locations/*/builds")
 kinds(BUILDS)
 
@@ -90,3 +92,14 @@ def _end(state: State, sent: Json) -> Json:
         state.images |= {image, f"{bare}@{digest}", f"{image}@{digest}"}
         pushed.append({"name": image, "digest": digest})
     return {"status": "SUCCESS", "results": {"images": pushed}}
+
+
+@on("GET", "artifactregistry", f"{REPOSITORY}/packages/{{package}}/tags")
+def tags(state: State, _call: Call, **place: str) -> Json:
+    """List the tags of a package, which is there once an image of it was built."""
+    name = "{region}-docker.pkg.dev/{project}/{repository}/{package}".format(**place)
+    found = sorted(image for image in state.images if image.startswith(f"{name}:"))
+    if not found:
+        raise Refusal(404, f"Package '{place['package']}' was not found.")
+    path = f"{REPOSITORY}/packages/{{package}}".format(**place)
+    return {"tags": [{"name": f"{path}/tags/{image.rpartition(':')[2]}"} for image in found]}
