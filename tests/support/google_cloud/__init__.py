@@ -17,6 +17,7 @@ from tests.support.google_cloud import (
     gateway,
     network,
     platform,
+    quick,
     running,
     storage,
     watching,
@@ -31,7 +32,6 @@ MISSING = (
 )
 PROJECTS = {"ally-staging": "100000000001", "ally-production": "100000000002"}
 """What tests find: the id and the number of each project."""
-IMPATIENT = Path(__file__).parent / "impatient"
 BELIEVED = (
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
     "CURL_CA_BUNDLE",
@@ -217,9 +217,8 @@ class GoogleCloud(State):
             "http_proxy": proxy,
             "https_proxy": proxy,
             **dict.fromkeys(BELIEVED, str(self._proxy.certificates)),
-            # Between polls, and before it tries again, gcloud sleeps for seconds.
-            "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
-            "PYTHONPATH": str(IMPATIENT),
+            **quick.FOUND_AT_THE_START,
+            "PATH": f"{quick.launcher()}:{os.environ['PATH']}",
         }
 
 
