@@ -23,6 +23,7 @@ from tests.support.google_cloud import (
 )
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
+from tests.support.google_cloud.waiting import HERE, Gcloud
 from tests.support.google_cloud.wire import Answer, Call, Json, Proxy
 
 MISSING = (
@@ -31,7 +32,6 @@ MISSING = (
 )
 PROJECTS = {"ally-staging": "100000000001", "ally-production": "100000000002"}
 """What tests find: the id and the number of each project."""
-IMPATIENT = Path(__file__).parent / "impatient"
 BELIEVED = (
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
     "CURL_CA_BUNDLE",
@@ -91,7 +91,7 @@ class GoogleCloud(State):
     `site`, which answers for what is deployed, at the addresses that services and gateways get.
     """
 
-    def __init__(self, folder: Path, projects: dict[str, str]) -> None:
+    def __init__(self, folder: Path, projects: dict[str, str], gcloud: Gcloud) -> None:
         super().__init__(projects)
         self.calls: list[Call] = []
         self.unknown: list[str] = []
@@ -100,7 +100,7 @@ class GoogleCloud(State):
         self._lock = threading.Lock()
         watching.seed(self)
         self._proxy = Proxy(folder, self._answer)
-        self.environment = self._environment(folder)
+        self.environment = self._environment(folder, gcloud)
         """All that a process needs, and may know, to ask this instead of Google."""
 
     def stop(self) -> None:
@@ -194,7 +194,7 @@ class GoogleCloud(State):
                 f"{api} has not been used in project {project.number} before or it is disabled.",
             )
 
-    def _environment(self, folder: Path) -> dict[str, str]:
+    def _environment(self, folder: Path, gcloud: Gcloud) -> dict[str, str]:
         proxy = f"http://127.0.0.1:{self._proxy.server_port}"
         token = folder / "token"
         token.write_text("a-token")
@@ -204,6 +204,7 @@ class GoogleCloud(State):
             if not name.startswith(("CLOUDSDK_", "GOOGLE_")) and not name.upper().endswith("_PROXY")
         }
         return inherited | {
+            "PATH": f"{gcloud.folder}:{os.environ['PATH']}",
             "CLOUDSDK_CONFIG": str(folder / "gcloud"),
             "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
@@ -219,7 +220,7 @@ class GoogleCloud(State):
             **dict.fromkeys(BELIEVED, str(self._proxy.certificates)),
             # Between polls, and before it tries again, gcloud sleeps for seconds.
             "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
-            "PYTHONPATH": str(IMPATIENT),
+            "PYTHONPATH": str(HERE),
         }
 
 
