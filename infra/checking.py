@@ -192,8 +192,8 @@ def _path(route: Route) -> str:
 def _expected(route: Route, with_key: bool) -> frozenset[int]:
     if route.permission == PUBLIC:
         return frozenset({200})
-    # With a key its secret and its quota were read; what follows is a list, or the refusal of a call
-    # that the key may not make or that asks for nothing that there is.
+    # With a key its secret and its quota were read; what follows is a list, or the refusal of a
+    # call that the key may not make or that asks for nothing that there is.
     return frozenset({200, 400, 403, 404}) if with_key else frozenset({401})
 
 

@@ -70,7 +70,9 @@ async def _kept_pepper(secret_store: Secrets, settings: Settings) -> bytes:
     """Return the pepper that is kept as a secret. The local backend makes it when it first runs."""
     pepper = await secret_store.read("pepper")
     if pepper is None and settings.backend == "google":
-        raise SettingError("Set ALLY_PEPPER, or make the secret `pepper`, which `make deploy` does.")
+        raise SettingError(
+            "Set ALLY_PEPPER, or make the secret `pepper`, which `make deploy` does."
+        )
     if pepper is None:
         pepper = secrets.token_hex(32).encode()
         await secret_store.create("pepper", pepper)

@@ -116,6 +116,15 @@ def test_every_route_of_production_is_priced() -> None:
     assert all(sum(row.values()) > 0 for row in month.bill.values())
 
 
+def test_a_route_that_a_file_does_not_tell_of_is_named() -> None:
+    routes = dict(EVERYTHING.routes)
+    del routes["GET /v1/tasks"]
+    with pytest.raises(
+        ValueError, match=r"operations\.yaml lacks, or there is no more: GET /v1/tasks"
+    ):
+        Everything.model_validate({**dict(EVERYTHING), "routes": routes})
+
+
 def test_one_more_read_costs_one_more_read() -> None:
     route = "GET /v1/patients/{patient}"
     before, after = (Month(each, 1e8) for each in (EVERYTHING, changed(route, gets=[2])))

@@ -1,84 +1,363 @@
-"""The whole of `make deploy`, by the real gcloud, against a stand-in for Google that remembers."""
+"""`make deploy`, whole, by the real gcloud against a stand-in for Google that remembers."""
 
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from functions import discover
 from infra.applying import Run
-from infra.checking import checks
-from infra.steps import Step, Values, load
-from infra.values import values
-from tests.support.google_cloud import GoogleCloud
-from tests.support.google_cloud.wire import Answer, Call
+from infra.checking import checks, pruned, rolled_back
+from tests.conftest import needed
+from tests.support import google_cloud as google
+from tests.support.deployment import NEXT_COMMIT, Deployment, declared, functions_answer
+from tests.support.google_cloud.wire import Answer, Call, Json
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FEW = {"api_keys", "docs"}
-"""Functions that are enough to see each kind of step."""
+# One process does it all: the deployment is made once.
+pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(1800)]
 
-
-def functions_answer(call: Call) -> Answer:
-    """Answer as the functions do to who has no key: pages in full, all else by 401."""
-    headers = {"Request-Id": "req_0"}
-    if call.path.startswith("/docs"):
-        return Answer(b"", 200, headers)
-    return Answer({"error": {"code": "key_missing"}}, 401, headers)
+FAULTS = int(os.environ.get("ALLY_FAULTS", "4"))
+"""In how many writes of the deployment a fault is tried, spread over all of it."""
+LONDON = {"europe-west2", "europe-west2-docker.pkg.dev"}
 
 
-class Deployment:
-    """An environment's steps, few of each kind, and what was said while they were run."""
-
-    def __init__(self, google: GoogleCloud, folder: Path) -> None:
-        self.google = google
-        google.site = functions_answer
-        apis = [api for api in discover() if api.name in FEW]
-        self.values: Values = thinned(values("staging", commit=COMMIT, apis=apis))
-        self.declarations = list(load(self.values, folder))
-        self.said: list[str] = []
-
-    def deploy(self, *phases: str) -> Run:
-        run = Run(checks(self.values), self.said.append)
-        run.deploy(self.declarations, phases)
-        return run
-
-    def plan(self, *phases: str) -> Run:
-        run = Run(checks(self.values), self.said.append)
-        run.plan(self.declarations, phases)
-        return run
-
-    @property
-    def steps(self) -> list[Step]:
-        return [step for steps in self.declarations for step in steps]
-
-
-def thinned(found: Values) -> dict[str, Any]:
-    """Keep two of each kind that there are dozens of."""
-    kinds = ("indexes", "exemptions", "expiries")
-    return {**found, **{kind: [*found[kind][:1], *found[kind][-1:]] for kind in kinds}}
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A project that was empty, deployed."""
+    needed(google.find_gcloud(), google.MISSING)
+    folder = tmp_path_factory.mktemp("deploy")
+    running = google.GoogleCloud(folder, google.PROJECTS)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        files = folder / "files"
+        files.mkdir()
+        deployment = Deployment(running, files)
+        deployment.bring_about()
+        yield deployment
+    running.stop()
+    assert running.unknown == []
 
 
 @pytest.fixture
-def deployment(
-    google_cloud: GoogleCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Deployment:
-    for name, value in google_cloud.environment.items():
-        monkeypatch.setenv(name, value)
-    files = tmp_path / "files"
-    files.mkdir()
-    return Deployment(google_cloud, files)
+def deployment(made: Deployment) -> Iterator[Deployment]:
+    """The same, as it was right after its deployment."""
+    with made.as_it_was(made.remember()):
+        yield made
 
 
-def test_an_empty_project_becomes_what_is_declared_and_a_second_run_changes_nothing(
-    deployment: Deployment,
-) -> None:
-    planned = deployment.plan()
-    assert deployment.google.writes == []
-    assert [change.verb for change in planned.changes].count("create") == len(planned.changes)
-
-    deployment.deploy()
+def test_a_second_run_changes_nothing(deployment: Deployment) -> None:
     writes = len(deployment.google.writes)
     again = deployment.deploy()
     assert again.changes == []
+    assert deployment.said[-1] == f"0 of {again.steps} steps changed something."
     assert len(deployment.google.writes) == writes
-    assert deployment.plan().changes == []
+
+
+def test_a_plan_says_the_commands_and_changes_nothing(deployment: Deployment) -> None:
+    with deployment.as_it_was(deployment.before["data"]):
+        writes = len(deployment.google.writes)
+        planned = deployment.plan("data")
+        assert len(planned.changes) == planned.steps
+        assert any(
+            line.startswith("    gcloud firestore databases create --database=live ")
+            for line in deployment.said
+        )
+        assert len(deployment.google.writes) == writes
+
+
+def test_what_somebody_changed_by_hand_is_made_as_declared_again(deployment: Deployment) -> None:
+    databases = "firestore/projects/ally-staging/databases/live"
+    deployment.google.resources[databases]["deleteProtectionState"] = "DELETE_PROTECTION_DISABLED"
+    run = deployment.deploy("data")
+    assert [change.step.name for change in run.changes] == ["Database live"]
+    assert deployment.google.resources[databases]["deleteProtectionState"] == (
+        "DELETE_PROTECTION_ENABLED"
+    )
+
+
+# --- What Google was sent -------------------------------------------------------------------------
+
+
+def test_everything_lies_in_london(made: Deployment) -> None:
+    for call in made.google.writes:
+        for region in re.findall(r"/(?:locations|regions)/([^/:]+)", call.path):
+            elsewhere = {"global"} if call.service in {"apigateway", "iam"} else set()
+            assert region in {"europe-west2", *elsewhere}, call
+        for name, value in _members(call.body):
+            if name in {"locationId", "location", "region"}:
+                assert str(value).lower().rpartition("/")[2] in LONDON, call
+    kept = {name.split("/")[0] for name in made.google.resources}
+    assert {"run", "firestore", "secretmanager", "artifactregistry", "storage", "logging"} < kept
+
+
+def test_nobody_but_the_gateway_and_the_pipeline_may_call_a_function(made: Deployment) -> None:
+    gateway = "serviceAccount:ally-gateway@ally-staging.iam.gserviceaccount.com"
+    for each in made.values["functions"]:
+        name = f"run/projects/ally-staging/locations/europe-west2/services/{each['service']}"
+        assert made.google.policies[name]["bindings"] == [
+            {"role": "roles/run.invoker", "members": [gateway]}
+        ]
+    anybody = [
+        name
+        for name, policy in made.google.policies.items()
+        if {"allUsers", "allAuthenticatedUsers"} & set(_texts(policy))
+    ]
+    assert anybody == ["storage/b/ally-staging-errors"]  # the words that the balancer says
+
+
+def test_each_function_runs_as_an_account_of_its_own(made: Deployment) -> None:
+    accounts = []
+    for each in made.values["functions"]:
+        template = made.service(each["service"])["spec"]["template"]
+        accounts.append(template["spec"]["serviceAccountName"])
+        assert accounts[-1].startswith(f"{each['service']}@")
+    assert len(set(accounts)) == len(accounts)
+
+
+def test_rights_over_data_and_secrets_are_bound_to_their_names(made: Deployment) -> None:
+    policy = made.google.policies["cloudresourcemanager/projects/ally-staging"]
+    assert policy["bindings"]
+    for binding in policy["bindings"]:
+        role = binding["role"]
+        assert role not in {"roles/owner", "roles/editor", "roles/viewer"}
+        if re.search(r"datastore|secretmanager|storage", role):
+            assert "resource.name" in binding["condition"]["expression"], binding
+
+
+def test_a_service_is_sent_its_size_its_labels_and_no_secret(made: Deployment) -> None:
+    pepper = made.google.payloads[
+        "projects/ally-staging/locations/europe-west2/secrets/pepper/versions/1"
+    ]
+    for each in made.values["functions"]:
+        service = made.service(each["service"])
+        template = service["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        assert service["metadata"]["annotations"]["run.googleapis.com/ingress"] == "all"
+        assert template["spec"]["containerConcurrency"] == each["concurrency"] == 80
+        assert container["resources"]["limits"] == {"cpu": "1", "memory": each["memory"]}
+        assert container["image"] == made.values["image"]
+        assert {
+            "app": "ally",
+            "function": each["function"],
+            "commit": made.values["commit"],
+        }.items() <= (service["metadata"]["labels"].items())
+        variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert variables["FUNCTION_TARGET"] == each["function"]
+        assert "ALLY_PEPPER" not in variables
+    told = [call for call in made.google.calls if pepper in _bytes(call)]
+    assert {call.service for call in told} <= {"secretmanager"}
+    assert not any(pepper.decode() in line for line in made.said)
+
+
+def test_the_balancer_listens_to_port_443_alone_and_logs_no_request(made: Deployment) -> None:
+    rules = [each for name, each in made.google.resources.items() if "/forwardingRules/" in name]
+    assert [rule["portRange"] for rule in rules] == ["443-443"]
+    assert not [name for name in made.google.resources if "/targetHttpProxies/" in name]
+    (backend,) = [
+        each for name, each in made.google.resources.items() if "/backendServices/" in name
+    ]
+    assert not backend.get("logConfig", {}).get("enable")
+
+
+def test_the_gateway_calls_functions_as_itself(made: Deployment) -> None:
+    (config,) = [each for name, each in made.google.resources.items() if "/configs/" in name]
+    assert "ally-gateway@" in json.dumps(config["gatewayServiceAccount"])
+
+
+# --- What goes wrong ------------------------------------------------------------------------------
+
+
+def test_a_fault_in_any_step_stops_with_a_clear_message_and_a_rerun_finishes(
+    made: Deployment,
+) -> None:
+    places = [(phase, nth + 1) for phase, count in made.writes.items() for nth in range(count)]
+    assert len(places) > 50
+    for phase, nth in places[:: max(1, len(places) // FAULTS)]:
+        with made.as_it_was(made.before[phase]):
+            made.google.fail(403, nth=nth)
+            message = made.refused(phase)
+            assert message.startswith("Stopped at: "), (phase, nth)
+            assert "The command: gcloud " in message
+            assert "Told to fail" in message
+            assert message.endswith("then run the same again: it goes on here.")
+            made.google.recover()
+            assert made.deploy(phase).changes
+            assert made.deploy(phase).changes == []
+
+
+def test_a_revision_that_does_not_start_gets_no_traffic_and_can_be_deployed_again(
+    deployment: Deployment,
+) -> None:
+    served = deployment.serving("ally-docs")
+    deployment.declare(declared(NEXT_COMMIT))
+    deployment.deploy("image")
+    deployment.google.broken.add("ally-docs")
+    assert "failed to start" in deployment.refused("services", "traffic")
+    assert deployment.serving("ally-docs") == served
+    deployment.google.broken.clear()
+    deployment.deploy("services", "traffic")
+    assert deployment.serving("ally-docs") != served
+
+
+def test_a_new_revision_is_asked_before_it_gets_traffic(deployment: Deployment) -> None:
+    served = {name: deployment.serving(name) for name in ("ally-docs", "ally-api-keys")}
+    deployment.declare(declared(NEXT_COMMIT))
+    deployment.google.site = failing_at(r"candidate---ally-docs-")
+    message = deployment.refused("image", "services", "traffic", "gateway")
+    assert "Smoke test: docs at https://candidate---ally-docs-" in message
+    assert "answered 500 internal_error" in message
+    assert {name: deployment.serving(name) for name in served} == served
+
+    deployment.google.site = failing_at("nowhere")
+    deployment.deploy("image", "services", "traffic", "gateway")
+    assert all(deployment.serving(name) != before for name, before in served.items())
+
+
+def test_a_wrong_answer_to_partners_gives_traffic_back_to_what_served_before(
+    deployment: Deployment,
+) -> None:
+    served = {name: deployment.serving(name) for name in ("ally-docs", "ally-api-keys")}
+    deployment.declare(declared(NEXT_COMMIT))
+    deployment.google.site = failing_at(r"\.gateway\.dev")
+    message = deployment.refused("image", "services", "traffic", "gateway")
+    assert "Rolled back; the revisions before serve again." in message
+    assert {name: deployment.serving(name) for name in served} == served
+
+
+def test_a_person_can_roll_back_and_deploy_again(deployment: Deployment) -> None:
+    served = deployment.serving("ally-docs")
+    assert any("no revision before" in line for line in rolled_back(deployment.values))
+    deployment.declare(declared(NEXT_COMMIT))
+    deployment.deploy("image", "services", "traffic")
+    newer = deployment.serving("ally-docs")
+    assert f"ally-docs is served by {served} again" in list(rolled_back(deployment.values))
+    assert deployment.serving("ally-docs") == served
+    deployment.deploy("traffic")
+    assert deployment.serving("ally-docs") == newer
+
+
+def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Deployment) -> None:
+    key = "test_" + "a" * 24 + "." + "b" * 30
+    deployment.google.ask(
+        *("secrets", "create", "smoke-key", "--location=europe-west2", "--data-file=-"),
+        "--project=ally-staging",
+        stdin=key,
+    )
+    asked = []
+
+    def site(call: Call) -> Answer:
+        asked.append(call)
+        return Answer({"object": "list"}, 200, {"Request-Id": "req_0"})
+
+    deployment.google.site = site
+    deployment.deploy("services", "gateway")
+    direct = [call for call in asked if call.host.endswith(".run.app")]
+    assert {call.headers["X-Forwarded-Authorization"] for call in direct} == {key}
+    assert all(call.headers["Authorization"].startswith("Bearer ey") for call in direct)
+    through = [call for call in asked if call.host.endswith(".gateway.dev")]
+    assert {call.headers["Authorization"] for call in through} == {key}
+    assert not any(key in line for line in deployment.said)
+
+
+# --- Going away -----------------------------------------------------------------------------------
+
+
+def test_old_gateway_configs_are_deleted_and_the_one_in_use_never(deployment: Deployment) -> None:
+    configs = "apigateway/projects/ally-staging/locations/global/apis/ally/configs"
+    (used,) = (name for name in deployment.google.resources if name.startswith(configs))
+    for number in range(12):
+        made = {
+            **deployment.google.resources[used],
+            "createTime": f"2027-01-{number + 10}T00:00:00Z",
+        }
+        made["name"] = f"{used.partition('/')[2]}-{number:02}"
+        deployment.google.resources[f"{used}-{number:02}"] = made
+    list(pruned(deployment.values))
+    left = [name for name in deployment.google.resources if name.startswith(configs)]
+    assert used in left
+    assert len(left) == 11
+
+
+def test_destroying_leaves_data_keys_and_logs(deployment: Deployment) -> None:
+    run = Run(checks(deployment.values), deployment.said.append)
+    run.destroy(deployment.declarations)
+    left = {name.split("/")[0] for name in deployment.google.resources}
+    assert {"firestore", "secretmanager", "logging", "artifactregistry"} < left
+    assert not {"run", "apigateway", "compute"} & left
+    assert deployment.deploy().changes
+
+
+# --- The pipeline ---------------------------------------------------------------------------------
+
+
+def test_cloud_build_takes_the_pipeline(deployment: Deployment) -> None:
+    submit = [
+        *("builds", "submit", "--no-source", "--config=cloudbuild.yaml", "--async"),
+        *("--region=europe-west2", "--project=ally-staging"),
+        f"--substitutions=_ENVIRONMENT=staging,_COMMIT={NEXT_COMMIT}",
+    ]
+    deployment.google.ask(*submit)
+    build = deployment.google.writes[-1].body
+    assert [step["id"] for step in build["steps"]] == ["check and test", "build", "release"]
+    assert build["serviceAccount"].endswith("@${PROJECT_ID}.iam.gserviceaccount.com")
+
+
+def test_cloud_build_would_refuse_a_pipeline_with_an_unknown_word(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "cloudbuild.yaml"
+    wrong.write_text(Path("cloudbuild.yaml").read_text().replace("timeout:", "time_out:"))
+    refused = deployment.google.gcloud(
+        *("builds", "submit", "--no-source", f"--config={wrong}", "--region=europe-west2"),
+        "--project=ally-staging",
+    )
+    assert "time_out" in refused.stderr
+
+
+def test_every_command_of_the_pipeline_is_one_that_people_run(deployment: Deployment) -> None:
+    """Its `make` targets exist, with phases that exist."""
+    pipeline = Path("cloudbuild.yaml").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE))
+    assert "deploy" in targets
+    assert set(re.findall(r"--only (\w+)", pipeline)) == {"image", "services", "traffic", "gateway"}
+    assert set(re.findall(r"--only (\w+)", pipeline)) <= set(deployment.phases)
+
+
+def failing_at(host: str) -> Callable[[Call], Answer]:
+    """Let functions answer, of which those at some hosts fail."""
+
+    def site(call: Call) -> Answer:
+        if re.search(host, call.host):
+            return Answer({"error": {"code": "internal_error"}}, 500, {"Request-Id": "req_0"})
+        return functions_answer(call)
+
+    return site
+
+
+def _members(body: Json) -> Iterator[tuple[str, Json]]:
+    if isinstance(body, dict):
+        for name, value in body.items():
+            yield name, value
+            yield from _members(value)
+    elif isinstance(body, list):
+        for value in body:
+            yield from _members(value)
+
+
+def _texts(body: Json) -> Iterator[str]:
+    if isinstance(body, str):
+        yield body
+    elif isinstance(body, dict):
+        for value in body.values():
+            yield from _texts(value)
+    elif isinstance(body, list):
+        for value in body:
+            yield from _texts(value)
+
+
+def _bytes(call: Call) -> bytes:
+    body = call.body if isinstance(call.body, bytes) else json.dumps(call.body).encode()
+    return f"{call.path} {call.query}".encode() + body

@@ -57,7 +57,7 @@ def lint(commands: list[str], folder: Path) -> list[dict[str, Any]]:
         check=True,
     )
     told: list[dict[str, Any]] = json.loads(done.stdout)
-    assert len(told) == len(commands)
+    assert len(told) == len(set(commands))  # it tells of each once
     return told
 
 

@@ -3,13 +3,19 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from google.api_core.exceptions import PermissionDenied
+from grpc import StatusCode
 
 from infra.canary import PATHS, CanaryError, Sent, look
 from infra.steps import HERE
+from shared.audit import Log
+from shared.backends import UnavailableError
 from tests.support.google_cloud import GoogleCloud
 from tests.support.serving import Json, Partner
 
@@ -21,6 +27,10 @@ SINKS = {
     for each in yaml.safe_load((HERE / "logs.yaml").read_text())["log_sinks"]
 }
 """What each bucket gets."""
+COUNTS = {
+    path.stem: yaml.safe_load(path.read_text())["filter"]
+    for path in sorted((HERE / "monitoring" / "counts").glob("*.yaml"))
+}
 
 
 def entry(log: str, resource: str, **held: Any) -> Json:
@@ -68,9 +78,13 @@ PLATFORM = [
 
 def kept(written: Json, condition: str) -> bool:
     """Say whether an entry passes a filter: of the language, what our filters use."""
-    words = re.findall(r'[()]|AND|OR|NOT|log_id\("[^"]*"\)|[\w.]+!?="[^"]*"', condition)
-    assert "".join(words) == re.sub(r"\s", "", condition), "nothing of the filter is left out"
-    python = [_term(word, written) if '"' in word else word.lower() for word in words]
+    alternatives = re.compile(r'([\w.]+=)\("([^()"]*)" OR "([^()"]*)"\)')
+    condition = alternatives.sub(r'(\1"\2" OR \1"\3")', condition)
+    word = re.compile(r'[()]|AND|OR|NOT|log_id\("[^"]*"\)|[\w.]+(?:!?=|:)"[^"]*"')
+    assert not word.sub("", condition).strip(), "nothing of the filter is left out"
+    python = [
+        _term(each, written) if '"' in each else each.lower() for each in word.findall(condition)
+    ]
     return bool(eval(" ".join(python)))  # noqa: S307 - of nothing but and, or, not, True, False
 
 
@@ -78,12 +92,15 @@ def _term(word: str, written: Json) -> str:
     if word.startswith("log_id"):
         named = written["logName"].partition("/logs/")[2].replace("%2F", "/")
         return str(named == word.split('"')[1])
-    (found_in,) = re.finditer(r'([\w.]+?)(!?=)"(.*)"', word)
+    (found_in,) = re.finditer(r'([\w.]+?)(!?=|:)"(.*)"', word)
     path, sign, value = found_in.groups()
     found: Any = written
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
-    return str(found is not None and (found == value) == (sign == "="))
+    if found is None:
+        return "False"
+    holds = value in found if sign == ":" else found == value
+    return str(holds != (sign == "!="))
 
 
 def ours(line: Json) -> Json:
@@ -127,6 +144,48 @@ def test_each_of_our_lines_is_kept_once_and_has_no_address_in_it(partner: Partne
 )
 def test_what_operators_need_is_kept_where_they_look(written: Json) -> None:
     assert [bucket for bucket, each in SINKS.items() if kept(written, each)] == ["ally"]
+
+
+# --- What is counted of them ---------------------------------------------------------------------
+
+
+def counted(written: Json) -> list[str]:
+    """Return the counts that an entry is one of."""
+    return [name for name, condition in COUNTS.items() if kept(written, condition)]
+
+
+def test_a_refusal_is_counted_by_its_code(partner: Partner) -> None:
+    answers = [partner.send("GET", path) for path in ("/v1/patients/p_1", "/v1/tasks")]
+    lines = {line["requestId"]: line for line in partner.lines()}
+    refused, served = (ours(lines[answer.headers["Request-Id"]]) for answer in answers)
+    assert (counted(refused), refused["jsonPayload"]["code"]) == (
+        ["ally_refusals"],
+        "resource_missing",
+    )
+    assert counted(served) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        (PermissionDenied.__name__, ["ally_denied"]),  # as Secret Manager's is told
+        (StatusCode.PERMISSION_DENIED.name, ["ally_denied"]),  # as Firestore's
+        (StatusCode.UNAVAILABLE.name, []),
+    ],
+)
+def test_a_crash_for_want_of_a_permission_is_counted(
+    tmp_path: Path, said: str, counts: list[str]
+) -> None:
+    Log(str(tmp_path / "log")).crash(datetime.now(UTC), "req_1", UnavailableError(said))
+    assert counted(ours(json.loads((tmp_path / "log").read_text()))) == counts
+
+
+def test_a_request_for_which_there_was_no_instance_is_counted_and_not_kept() -> None:
+    said = "The request was aborted because there was no available instance."
+    written = {**PLATFORM[0], "textPayload": said}
+    assert counted(written) == ["ally_no_instance"]
+    assert counted(PLATFORM[0]) == []
+    assert not any(kept(written, each) for each in SINKS.values())
 
 
 # --- The canary ----------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_gcloud_would_take_every_command(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("CLOUDSDK_RUN_REGION", "europe-west2")
     commands = gcloud_commands(LINES)
     assert len(commands) == PAGE.count("gcloud ")
-    for told in lint(commands, tmp_path):
+    for told in lint(sorted(set(commands)), tmp_path):
         assert told["success"], f"{told['command_string']}\n{told['error_message']}"
 
 

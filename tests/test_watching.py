@@ -1,4 +1,4 @@
-"""What Google names itself, alerts and the like, is found by its title and changed, never doubled."""
+"""What Google names itself, alerts and the like: found by its title and changed, never doubled."""
 
 from pathlib import Path
 from typing import Any

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from functions import discover
 from infra.services import sizes
@@ -17,8 +17,6 @@ from infra.steps import HERE as INFRA
 HERE = Path(__file__).parent
 PREFLIGHT = "OPTIONS /v1/patients"
 """What a browser asks before it calls, on whatever path; it is counted on this one."""
-
-T = TypeVar("T", bound="Declared")
 
 
 class Declared(BaseModel):
@@ -130,6 +128,14 @@ class Everything(Declared):
     sizes: dict[str, Size]
     backups: float
     """Copies of the data that are kept at a time."""
+
+    @model_validator(mode="after")
+    def same_routes(self) -> Self:
+        """Insist that the files tell of the routes that there are."""
+        for told, by in ((self.routes, "operations.yaml"), (self.traffic.mix, "traffic.yaml")):
+            if differing := told.keys() ^ self.functions.keys():
+                raise ValueError(f"{by} lacks, or there is no more: {', '.join(sorted(differing))}")
+        return self
 
 
 def load() -> Everything:

@@ -14,8 +14,8 @@ ABOUT = """\
 
 Made by `make cost`; change `infra/cost/` and not this page.
 
-- Prices: Google's list prices in US dollars for London, of {date}, in `infra/cost/prices.yaml`;
-  `mem` marks there what has not been confirmed. No discounts, no tax.
+- Prices: Google's list prices in US dollars for London, in `infra/cost/prices.yaml`, the newest of
+  {date}; `mem` marks there what has not been confirmed. No discounts, no tax.
 - Operations: what each route does is counted by `tests/test_costs.py`, which fails where
   `infra/cost/operations.yaml` says otherwise.
 - Traffic: who calls how is assumed, with reasons, in `infra/cost/traffic.yaml`.
@@ -26,7 +26,8 @@ Made by `make cost`; change `infra/cost/` and not this page.
 
 ![{alternative}](cost.svg)
 
-Dollars for a million requests of the mix, at so many requests a month, after {months:.0f} months of them.
+Dollars for a million requests of the mix, at so many requests a month, after {months:.0f} months
+of them.
 
 {by_volume}
 

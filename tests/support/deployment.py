@@ -1,0 +1,125 @@
+"""Staging, few of each kind of step, deployed by the real gcloud to a stand-in for Google."""
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions import discover
+from infra.applying import Run, StoppedError
+from infra.checking import checks
+from infra.steps import Step, Values, load
+from infra.values import values
+from tests.support.google_cloud import GoogleCloud
+from tests.support.google_cloud.state import State
+from tests.support.google_cloud.wire import Answer, Call, Json
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NEXT_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
+WHOLE = bool(os.environ.get("ALLY_DEPLOY"))
+"""Whether everything is deployed, which takes minutes, or few of each kind."""
+FEW = {"api_keys", "docs"}
+
+
+def functions_answer(call: Call) -> Answer:
+    """Answer as the functions do to who has no key: pages in full, all else by 401."""
+    headers = {"Request-Id": "req_0"}
+    if call.path.startswith("/docs"):
+        return Answer(b"", 200, headers)
+    return Answer({"error": {"code": "key_missing"}}, 401, headers)
+
+
+def declared(commit: str, **changed: Any) -> Values:
+    """Return the values of staging, but for what is changed."""
+    apis = [api for api in discover() if WHOLE or api.name in FEW]
+    found = {**values("staging", commit=commit, apis=apis), **changed}
+    kinds = ("indexes", "exemptions", "expiries", "policies", "counts", "error_pages")
+    few: Any = {} if WHOLE else {kind: [*found[kind][:1], *found[kind][-1:]] for kind in kinds}
+    return found | few
+
+
+class Deployment:
+    """Google, what is declared of it, and what was said while it was made so."""
+
+    def __init__(self, google: GoogleCloud, files: Path) -> None:
+        self.google = google
+        self.files = files
+        self.said: list[str] = []
+        self.before: dict[str, Json] = {}
+        """What Google remembered before each phase of the first deployment."""
+        self.writes: dict[str, int] = {}
+        """How many calls changed something in each phase of the first deployment."""
+        google.site = functions_answer
+        self.declare(declared(COMMIT))
+
+    def declare(self, found: Values) -> None:
+        """Take these values from now on."""
+        self.values = found
+        self.declarations: list[list[Step]] = list(load(found, self.files))
+
+    @property
+    def phases(self) -> list[str]:
+        return list(dict.fromkeys(steps[0].phase for steps in self.declarations if steps))
+
+    def deploy(self, *phases: str) -> Run:
+        """Deploy. Whatever is said is kept, also where it stops."""
+        self.said.clear()
+        run = Run(checks(self.values), self.said.append)
+        run.deploy(self.declarations, phases)
+        return run
+
+    def plan(self, *phases: str) -> Run:
+        self.said.clear()
+        run = Run(checks(self.values), self.said.append)
+        run.plan(self.declarations, phases)
+        return run
+
+    def refused(self, *phases: str) -> str:
+        """Return what is said where a deployment stops, which it must."""
+        with pytest.raises(StoppedError) as stopped:
+            self.deploy(*phases)
+        return str(stopped.value)
+
+    def bring_about(self) -> None:
+        """Deploy into nothing, and remember the way there."""
+        for phase in self.phases:
+            self.before[phase] = self.remember()
+            writes = len(self.google.writes)
+            self.deploy(phase)
+            self.writes[phase] = len(self.google.writes) - writes
+
+    def remember(self) -> Json:
+        """Return all that Google remembers."""
+        names = vars(State({})).keys()
+        return copy.deepcopy({name: getattr(self.google, name) for name in names})
+
+    @contextmanager
+    def as_it_was(self, remembered: Json) -> Iterator[None]:
+        """Let Google remember this, and afterwards what it does now; so too what is declared."""
+        now, taken = self.remember(), self.values
+        vars(self.google).update(copy.deepcopy(remembered))
+        try:
+            yield
+        finally:
+            self.google.recover()
+            self.google.site = functions_answer
+            vars(self.google).update(now)
+            self.declare(taken)
+
+    def service(self, name: str) -> Json:
+        """Return a service of Cloud Run as Google has it."""
+        place = "run/projects/ally-staging/locations/europe-west2/services"
+        return self.google.resources[f"{place}/{name}"]
+
+    def serving(self, name: str) -> str:
+        """Return the revision that has all traffic of a service."""
+        (revision,) = [
+            each["revisionName"]
+            for each in self.service(name)["status"]["traffic"]
+            if each.get("percent") == 100
+        ]
+        return str(revision)
