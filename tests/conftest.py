@@ -13,7 +13,6 @@ from tests.support import browser as chromium
 from tests.support import emulator as firestore
 from tests.support import generators, image, tools
 from tests.support import google_cloud as google
-from tests.support.google_cloud.waiting import Gcloud
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import Backing, Partner, Server, unique_project
@@ -54,21 +53,14 @@ def browser() -> Iterator[chromium.Browser]:
     running.close()
 
 
-@pytest.fixture(scope="session")
-def gcloud() -> Iterator[Gcloud]:
-    """The real gcloud, loaded once for all commands."""
-    running = Gcloud(needed(google.find_gcloud(), google.MISSING))
-    yield running
-    running.stop()
-
-
 @pytest.fixture
-def google_cloud(tmp_path: Path, gcloud: Gcloud) -> Iterator[google.GoogleCloud]:
+def google_cloud(tmp_path: Path) -> Iterator[google.GoogleCloud]:
     """Google Cloud with two projects in which nothing is yet, for the real gcloud to talk to.
 
     All that was asked of it must have been known.
     """
-    running = google.GoogleCloud(tmp_path, google.PROJECTS, gcloud)
+    needed(google.find_gcloud(), google.MISSING)
+    running = google.GoogleCloud(tmp_path, google.PROJECTS)
     yield running
     running.stop()
     assert running.unknown == []

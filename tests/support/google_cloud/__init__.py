@@ -17,13 +17,13 @@ from tests.support.google_cloud import (
     gateway,
     network,
     platform,
+    quick,
     running,
     storage,
     watching,
 )
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
-from tests.support.google_cloud.waiting import HERE, Gcloud
 from tests.support.google_cloud.wire import Answer, Call, Json, Proxy
 
 MISSING = (
@@ -91,7 +91,7 @@ class GoogleCloud(State):
     `site`, which answers for what is deployed, at the addresses that services and gateways get.
     """
 
-    def __init__(self, folder: Path, projects: dict[str, str], gcloud: Gcloud) -> None:
+    def __init__(self, folder: Path, projects: dict[str, str]) -> None:
         super().__init__(projects)
         self.calls: list[Call] = []
         self.unknown: list[str] = []
@@ -100,7 +100,7 @@ class GoogleCloud(State):
         self._lock = threading.Lock()
         watching.seed(self)
         self._proxy = Proxy(folder, self._answer)
-        self.environment = self._environment(folder, gcloud)
+        self.environment = self._environment(folder)
         """All that a process needs, and may know, to ask this instead of Google."""
 
     def stop(self) -> None:
@@ -194,7 +194,7 @@ class GoogleCloud(State):
                 f"{api} has not been used in project {project.number} before or it is disabled.",
             )
 
-    def _environment(self, folder: Path, gcloud: Gcloud) -> dict[str, str]:
+    def _environment(self, folder: Path) -> dict[str, str]:
         proxy = f"http://127.0.0.1:{self._proxy.server_port}"
         token = folder / "token"
         token.write_text("a-token")
@@ -204,7 +204,6 @@ class GoogleCloud(State):
             if not name.startswith(("CLOUDSDK_", "GOOGLE_")) and not name.upper().endswith("_PROXY")
         }
         return inherited | {
-            "PATH": f"{gcloud.folder}:{os.environ['PATH']}",
             "CLOUDSDK_CONFIG": str(folder / "gcloud"),
             "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
@@ -218,9 +217,8 @@ class GoogleCloud(State):
             "http_proxy": proxy,
             "https_proxy": proxy,
             **dict.fromkeys(BELIEVED, str(self._proxy.certificates)),
-            # Between polls, and before it tries again, gcloud sleeps for seconds.
-            "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
-            "PYTHONPATH": str(HERE),
+            **quick.FOUND_AT_THE_START,
+            "PATH": f"{quick.launcher()}:{os.environ['PATH']}",
         }
 
 
