@@ -138,7 +138,8 @@ ROUND_TRIPS: dict[str, tuple[str, str, dict[str, object]]] = {
         {"displayName": "Errors", "enabled": True, "combiner": "OR"},
     ),
     "channel": (
-        "beta monitoring channels create --type=email --channel-labels=email_address=a@b.example",
+        "beta monitoring channels create --type=email --display-name=Ally"
+        " --channel-labels=email_address=a@b.example",
         "beta monitoring channels list",
         {"type": "email", "labels": {"email_address": "a@b.example"}},
     ),
