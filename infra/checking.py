@@ -1,50 +1,18 @@
 """What is asked of the system while it is deployed, and the way back where the answer is wrong."""
 
 import base64
-import json
-import re
-import time
 from collections.abc import Iterator, Mapping
-from http.client import HTTPException
-from typing import Any, NamedTuple
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import Any
 
-from functions import discover
 from infra.applying import Check, Run, StoppedError
 from infra.gcloud import gcloud, read
+from infra.smoke import ask, probes
 from infra.steps import Values
-from shared.routes import PUBLIC, Route
 
 TAG = "candidate"
 """What a revision without traffic is called, so that it has an address."""
 KEPT = 10
 """Gateway configs that are kept: Google allows 100."""
-TRIES, PAUSE = 3, 2
-"""How often a probe is sent, and the seconds between: the network is not what is tested."""
-SLOWEST = 30
-"""Seconds within which a probe is answered, the start of an instance included."""
-
-
-class Probe(NamedTuple):
-    """A request that changes nothing, and the statuses that say all is well."""
-
-    function: str
-    method: str
-    path: str
-    statuses: frozenset[int]
-
-
-class Reply(NamedTuple):
-    """What a probe was answered."""
-
-    status: int
-    request_id: str
-    code: str
-
-    def __str__(self) -> str:
-        """Tell the status, and the code of an error."""
-        return f"{self.status} {self.code}".rstrip()
 
 
 def checks(values: Values) -> Mapping[str, Check]:
@@ -68,9 +36,9 @@ def candidates(values: Values) -> Iterator[str]:
         )
         # Behind the gateway the caller's own key is in this header.
         headers = {"Authorization": f"Bearer {token['id_token']}"}
-        for probe in _probes(each["function"], bool(key)):
+        for probe in probes(each["function"], with_key=bool(key)):
             own = {"X-Forwarded-Authorization": key} if key else {}
-            yield _ask(probe, address, {**headers, **own}, values)
+            yield ask(probe, address, {**headers, **own}, values)
 
 
 def answering(values: Values, run: Run) -> Iterator[str]:
@@ -86,8 +54,8 @@ def answering(values: Values, run: Run) -> Iterator[str]:
     key = smoke_key(values)
     try:
         for each in values["publics"]:
-            for probe in _probes(each["function"], bool(key)):
-                yield _ask(probe, address, {"Authorization": key} if key else {}, values)
+            for probe in probes(each["function"], with_key=bool(key)):
+                yield ask(probe, address, {"Authorization": key} if key else {}, values)
     except StoppedError as error:
         yield str(error)
         back = list(taken_back(values, run))
@@ -176,61 +144,3 @@ def _serve(service: str, revision: str, values: Values) -> str:
         f" --region={values['region']} --project={values['project']}"
     )
     return f"{service} is served by {revision} again"
-
-
-def _probes(function: str, with_key: bool) -> Iterator[Probe]:
-    """Choose a function's first route that reads, or its first. None has a body or a query."""
-    routes = next(api for api in discover() if api.name == function).routes
-    route = next((each for each in routes if each.method == "GET"), routes[0])
-    yield Probe(function, route.method, _path(route), _expected(route, with_key))
-
-
-def _path(route: Route) -> str:
-    return re.sub(r"\{\w+\}", "smoke", route.template)
-
-
-def _expected(route: Route, with_key: bool) -> frozenset[int]:
-    if route.permission == PUBLIC:
-        return frozenset({200})
-    # With a key its secret and its quota were read; what follows is a list, or the refusal of a
-    # call that the key may not make or that asks for nothing that there is.
-    return frozenset({200, 400, 403, 404}) if with_key else frozenset({401})
-
-
-def _ask(probe: Probe, address: str, headers: Mapping[str, str], values: Values) -> str:
-    request = Request(  # noqa: S310 - the address is what Google says of our own service
-        address + probe.path,
-        headers={"User-Agent": f"ally-smoke/{values['commit']}", **headers},
-        method=probe.method,
-        data=b"" if probe.method == "POST" else None,
-    )
-    told = "no answer"
-    for left in reversed(range(TRIES)):
-        try:
-            reply = _reply(request)
-        except (OSError, HTTPException) as error:
-            told = str(error)
-        else:
-            told = str(reply)
-            if reply.status in probe.statuses and reply.request_id:  # it is ours: IAM names none
-                return f"{probe.function}: {probe.method} {probe.path} {reply}"
-        if left:
-            time.sleep(PAUSE)
-    raise StoppedError(
-        f"Smoke test: {probe.function} at {address}{probe.path} answered {told}, and not"
-        f" {' or '.join(map(str, sorted(probe.statuses)))} in our own words. Its logs say why:"
-        f" gcloud run services logs read ally-{probe.function.replace('_', '-')}"
-        f" --region={values['region']} --project={values['project']}"
-    )
-
-
-def _reply(request: Request) -> Reply:
-    try:
-        with urlopen(request, timeout=SLOWEST) as answer:  # noqa: S310 - as above
-            return Reply(answer.status, answer.headers.get("Request-Id", ""), "")
-    except HTTPError as error:
-        try:
-            code = json.loads(error.read())["error"]["code"]
-        except (ValueError, LookupError, TypeError):
-            code = "(not our envelope)"
-        return Reply(error.code, error.headers.get("Request-Id", ""), code)

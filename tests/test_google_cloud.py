@@ -1,6 +1,9 @@
 """The stand-in for Google is Google in the eyes of the real gcloud, service by service."""
 
 import json
+import os
+import re
+import subprocess
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +16,7 @@ from tests.support.google_cloud import GoogleCloud
 ACCOUNT = "ally-patients@ally-staging.iam.gserviceaccount.com"
 IMAGE = "europe-west2-docker.pkg.dev/ally-staging/ally/api"
 LONDON = "--location=europe-west2"
+EMAIL = "--type=email --channel-labels=email_address=a@b.c"
 PAYS = "--billing-account=000000-111111-222222"
 REGION = "--region=europe-west2"
 
@@ -70,6 +74,30 @@ def test_a_project_gains_services_accounts_roles_and_a_policy(google_cloud: Goog
     policy = ask("projects get-iam-policy ally-staging")
     titles = [binding.get("condition", {}).get("title") for binding in policy["bindings"]]
     assert (policy["version"], titles) == (3, [None, "Test"])
+
+
+def test_a_gcloud_that_is_loaded_already_says_and_does_what_gcloud_does(
+    google: GoogleCloud, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("salt")
+    for words in (
+        "projects add-iam-policy-binding ally-staging --role=a --member=user:a@b.c --format=json",
+        "secrets versions add pepper --data-file=file",
+    ):
+        said = []
+        for path in (google.environment["PATH"], os.environ["PATH"]):
+            done = subprocess.run(
+                ["gcloud", *words.split()],
+                env={**google.environment, "PATH": path},
+                cwd=tmp_path,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            etag = re.compile(r"BwX\d+")
+            said.append((done.returncode, etag.sub("", done.stdout), done.stderr))
+        assert said[0] == said[1]
+    assert google.writes[-1].body == google.writes[-2].body
 
 
 @pytest.mark.parametrize("status", [403, 503])
@@ -138,10 +166,9 @@ ROUND_TRIPS: dict[str, tuple[str, str, dict[str, object]]] = {
         {"displayName": "Errors", "enabled": True, "combiner": "OR"},
     ),
     "channel": (
-        "beta monitoring channels create --type=email --display-name=Ally"
-        " --channel-labels=email_address=a@b.example",
+        f"beta monitoring channels create --display-name=Ally {EMAIL}",
         "beta monitoring channels list",
-        {"type": "email", "labels": {"email_address": "a@b.example"}},
+        {"type": "email", "labels": {"email_address": "a@b.c"}},
     ),
     "budget": (
         f"billing budgets create {PAYS} --display-name=Ally --budget-amount=100GBP",

@@ -43,7 +43,7 @@ TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
 SERVICES = (building, data, gateway, network, platform, running, storage, watching)
 """What is known. Each makes its kinds and its routes known when it is imported."""
-READS = re.compile(r"[:/](get|list|test|query|validate)\w*$|[/:]wait$")
+READS = re.compile(r"[:/](generate|get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""
 FREE_SERVICES = frozenset({"cloudresourcemanager", "serviceusage", "cloudbilling"})
 """What gcloud can ask though the project has not enabled it."""

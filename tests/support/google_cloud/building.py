@@ -37,13 +37,14 @@ def submit(state: State, call: Call, project: str, region: str) -> Json:
         name = source["object"].replace("/", "%2F")
         state.find("storage", f"b/{source['bucket']}/o/{name}")
     number = state.project(project).number
-    buckets = {True: f"{project}_{region}_cloudbuild/logs", False: f"{number}.cloudbuild-logs"}
+    bucket = f"{project}_{region}_cloudbuild/logs" if owned else f"{number}.cloudbuild-logs"
     identity = state.fresh()
-    name = f"projects/{project}/locations/{region}/builds/{identity}"
+    place = f"locations/{region}/builds/{identity}"
+    name = f"projects/{project}/{place}"
     build = {
-        "logsBucket": f"gs://{buckets[owned]}",
+        "logsBucket": f"gs://{bucket}",
         **sent,
-        "name": name.replace(project, number, 1),
+        "name": f"projects/{number}/{place}",
         "id": identity,
         "projectId": project,
         "status": "QUEUED",

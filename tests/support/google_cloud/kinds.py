@@ -202,7 +202,7 @@ def _camel(name: str) -> str:
 
 
 def _stay_in_region(call: Call, name: str) -> None:
-    """Refuse what is asked elsewhere than where it is served: regional secrets, and Cloud Run."""
+    """Refuse a regional secret that is asked for elsewhere than in its region."""
     found = re.search(r"/locations/([^/]+)/", name)
     if call.service == "secretmanager" and found and call.region != found[1]:
         home = f"secretmanager.{found[1]}.rep.googleapis.com"
