@@ -198,12 +198,7 @@ class GoogleCloud(State):
         proxy = f"http://127.0.0.1:{self._proxy.server_port}"
         token = folder / "token"
         token.write_text("a-token")
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("CLOUDSDK_", "GOOGLE_")) and not name.upper().endswith("_PROXY")
-        }
-        return inherited | {
+        return quick.inherited() | {
             "CLOUDSDK_CONFIG": str(folder / "gcloud"),
             "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
             "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",

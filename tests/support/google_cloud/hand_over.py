@@ -1,7 +1,7 @@
-"""`gcloud`, to whom PATH says so: hands a command to a process that has imported gcloud already.
+"""`gcloud`, for who finds it here first: hands its command to a Python that has begun already.
 
-Run as a script, with the socket and gcloud's arguments. It starts in a few milliseconds, so it
-imports what is built in alone: `os` and `socket` would double that.
+It is run as a script, with the address of that and gcloud's arguments. It imports what is built in
+alone, for it is to start in a few milliseconds: `os` and `socket` would double them.
 """
 
 import _socket
@@ -9,17 +9,17 @@ import marshal
 import posix
 import sys
 
-SERVER_GONE = 70
-
-server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-server.connect(sys.argv[1])
-streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))
-command = marshal.dumps((sys.argv[2:], posix.environ, posix.getcwdb()), 2)
-sent = server.sendmsg([command], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
-server.sendall(command[sent:])
-server.shutdown(_socket.SHUT_WR)
-answer = server.recv(64)
-status = marshal.loads(answer) if answer else SERVER_GONE
-if status < 0:
+zygote = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+zygote.connect(sys.argv[1])
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+command = marshal.dumps((sys.argv[2:], posix.environ, posix.getcwdb()), 2)  # all versions read 2
+sent = zygote.sendmsg([command], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+zygote.sendall(command[sent:])
+zygote.shutdown(_socket.SHUT_WR)
+answer = zygote.recv(64)
+if not answer:
+    sys.exit("gcloud was to run in a process that has ended.")
+status = int(answer)
+if status < 0:  # a signal ended it
     posix.kill(posix.getpid(), -status)
 posix._exit(status)

@@ -1,4 +1,4 @@
-"""The real gcloud without its start: it begins once, and each command is a fork of that."""
+"""The real gcloud without its start: its Python begins once, and each command is a fork of it."""
 
 import atexit
 import os
@@ -11,38 +11,53 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-IMPATIENT = HERE / "impatient"
 FOUND_AT_THE_START = {
     # Between polls, and before it tries again, gcloud sleeps for seconds.
     "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
-    "PYTHONPATH": str(IMPATIENT),
+    "PYTHONPATH": str(HERE / "impatient"),
 }
 """The environment of gcloud's own Python."""
 
 
+def inherited() -> dict[str, str]:
+    """Return this process's environment, but for what would tell gcloud something."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CLOUDSDK_", "GOOGLE_")) and not name.upper().endswith("_PROXY")
+    }
+
+
 @cache
 def launcher() -> Path:
-    """Return a folder, for the front of PATH, whose `gcloud` starts in a moment.
+    """Return a folder whose `gcloud` hands its command to a Python that has begun already.
 
-    What gcloud reads of its environment it reads anew for each command; but it is the Python that
-    was chosen when this was called first, with FOUND_AT_THE_START. It ends with this process.
+    That ends with this process, however it ends. Each command has its own environment, folder,
+    arguments and streams, and nothing of the commands before it. From when it began, with the
+    environment of this process, are alone the Python with FOUND_AT_THE_START, and what tests have
+    no reason to change: where Google's machines are asked who they are, and which versions of
+    Google's services gcloud asks.
     """
     place = tempfile.TemporaryDirectory(prefix="gcloud-")
     folder = Path(place.name)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(folder / "socket"))
-    listener.listen(64)
-    with listener:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "zygote"))
+        listener.listen(64)
         running = subprocess.Popen(
             ["gcloud"],
-            env={**os.environ, **FOUND_AT_THE_START, "ALLY_ZYGOTE": str(listener.fileno())},
-            stdin=subprocess.PIPE,  # it ends when this does, however this process ends
+            env={
+                **inherited(),
+                **FOUND_AT_THE_START,
+                "CLOUDSDK_CONFIG": str(folder / "config"),
+                "ALLY_ZYGOTE": str(listener.fileno()),
+            },
+            stdin=subprocess.PIPE,  # it ends with its standard input
             stdout=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
             start_new_session=True,
         )
     script = folder / "gcloud"
-    words = [sys.executable, "-ISE", str(HERE / "hand_over.py"), str(folder / "socket")]
+    words = [sys.executable, "-ISE", str(HERE / "hand_over.py"), str(folder / "zygote")]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     script.chmod(0o755)
 

@@ -20,11 +20,10 @@ time.sleep = doze
 if listener := os.environ.pop("ALLY_ZYGOTE", ""):
     import socket
     import traceback
-
-    import zygote
+    from importlib import import_module
 
     try:
-        zygote.serve(socket.socket(fileno=int(listener)))
-    except BaseException:  # or Python would go on, and run gcloud without a command
+        import_module("zygote").serve(socket.socket(fileno=int(listener)))
+    except BaseException:  # Python would go on, and run gcloud without a command
         traceback.print_exc()
-        os._exit(70)
+        os._exit(1)
