@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -298,7 +299,30 @@ def test_destroying_leaves_data_keys_and_logs(deployment: Deployment) -> None:
     # Names lead to the address, and what Google says of it cannot be chosen again.
     (address,) = [name for name in names if name.startswith("compute/")]
     assert address.endswith("/addresses/ally")
-    assert deployment.deploy().changes
+
+
+def test_the_commands_work_as_they_are_typed(deployment: Deployment) -> None:
+    def infra(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "infra", *words, f"--commit={deployment.values['commit']}"],
+            input=typed,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    writes = len(deployment.google.writes)
+    planned = infra("plan", "staging", "--only=traffic")
+    assert planned.returncode == 0, planned.stderr
+    assert "+ Traffic of ally-patients: it is not there" in planned.stdout
+    refused = infra("deploy", "staging", "--only=traffic")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Stopped at: Traffic of ally-")
+    kept = infra("destroy", "staging", typed="ally-production\n")
+    assert kept.returncode == 1
+    assert kept.stderr == "Nothing was taken away.\n"
+    assert deployment.google.writes[writes:] == []
+    assert "make it so" in infra("--help").stdout
 
 
 # --- The pipeline ---------------------------------------------------------------------------------
