@@ -22,7 +22,7 @@ A step of a file has these members; all text is a template, `$name` stands for a
 The commands are gcloud's, without that word: a text, or a list of texts and lists.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -127,8 +127,3 @@ def fill(declared: Any, values: Values) -> Any:
         case dict():
             return {fill(name, values): fill(each, values) for name, each in declared.items()}
     return declared
-
-
-def all_commands(declarations: Iterable[list[Step]]) -> list[str]:
-    """Return every gcloud command that may be run, once."""
-    return list(dict.fromkeys(c for steps in declarations for step in steps for c in step.commands))
