@@ -6,7 +6,6 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import yaml
@@ -29,10 +28,17 @@ def environments() -> list[str]:
 
 def commit() -> str:
     """Return the commit that is checked out. StepError where files differ from it."""
-    git = partial(subprocess.run, capture_output=True, text=True, check=True, cwd=HERE)
-    if git(["git", "status", "--porcelain"]).stdout:
+    if _git("status", "--porcelain"):
         raise StepError("Commit first: an image is named after its commit, and yours is changed.")
-    return git(["git", "rev-parse", "HEAD"]).stdout.strip()
+    return _git("rev-parse", "HEAD").strip()
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise StepError("This is no checkout of git: say which commit it is by --commit.") from None
+    return done.stdout
 
 
 def project_number(project: str) -> str:
