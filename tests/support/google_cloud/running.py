@@ -186,7 +186,9 @@ def _template(state: State, project: str, sent: Json) -> Json:
         for container in containers:
             memory = container["resources"]["limits"]["memory"]
             if memory.endswith("Mi") and int(memory.removesuffix("Mi")) < LEAST_MEMORY:
-                raise Refusal(400, f"Second generation services need 512Mi of memory, not {memory}.")
+                raise Refusal(
+                    400, f"Second generation services need 512Mi of memory, not {memory}."
+                )
     return {
         "metadata": {**metadata, "annotations": annotations},
         "spec": {
