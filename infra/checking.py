@@ -66,8 +66,8 @@ def answering(values: Values, run: Run) -> Iterator[str]:
 
 
 def taken_back(values: Values, run: Run) -> Iterator[str]:
-    """Give traffic and the gateway back to what served before this run."""
-    for change in run.changes:
+    """Give the gateway and traffic back to what served before this run, the last change first."""
+    for change in reversed(run.changes):
         found = change.found
         if change.step.phase == "traffic" and (before := _serving(found)):
             yield _serve(found["metadata"]["name"], before, values)

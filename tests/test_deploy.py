@@ -14,13 +14,14 @@ from infra import applying
 from infra.applying import Run
 from infra.checking import checks, pruned, rolled_back
 from infra.gcloud import ENVIRONMENT
+from infra.steps import Values
 from tests.conftest import needed
 from tests.support import google_cloud as google
 from tests.support.deployment import NEXT_COMMIT, Deployment, declared, functions_answer
 from tests.support.google_cloud.wire import Answer, Call, Json
 
 # One process does it all: the deployment is made once.
-pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
 
 FAULTS = int(os.environ.get("ALLY_FAULTS", "4"))
 """In how many writes of the deployment a fault is tried, spread over all of it."""
@@ -250,6 +251,24 @@ def test_a_wrong_answer_to_partners_gives_traffic_back_to_what_served_before(
     assert {name: deployment.serving(name) for name in served} == served
 
 
+def test_a_wrong_answer_to_partners_gives_the_gateway_its_config_back(
+    deployment: Deployment,
+) -> None:
+    gateway = "apigateway/projects/ally-staging/locations/europe-west2/gateways/ally"
+    used = deployment.google.resources[gateway]["apiConfig"]
+    deployment.declare(with_another_gateway(declared(NEXT_COMMIT)))
+    deployment.google.site = failing_at(r"\.gateway\.dev")
+    assert "Rolled back" in deployment.refused("image", "services", "traffic", "gateway")
+    # First the ways in, then what they lead to.
+    told = [line.split()[1] for line in deployment.said if line.endswith(" again")]
+    assert told == ["gateway", "is", "is"]
+    assert deployment.google.resources[gateway]["apiConfig"] == used
+
+    deployment.google.site = functions_answer
+    deployment.deploy("services", "traffic", "gateway")
+    assert deployment.google.resources[gateway]["apiConfig"].endswith("/configs/ally-other")
+
+
 def test_what_cannot_be_asked_gives_traffic_back_too(deployment: Deployment) -> None:
     served = deployment.serving("ally-docs")
     deployment.declare(declared(NEXT_COMMIT))
@@ -388,6 +407,54 @@ def test_every_command_of_the_pipeline_is_one_that_people_run(deployment: Deploy
     assert "deploy" in targets
     assert set(re.findall(r"--only (\w+)", pipeline)) == {"image", "services", "traffic", "gateway"}
     assert set(re.findall(r"--only (\w+)", pipeline)) <= set(deployment.phases)
+
+
+# What each right of the pipeline permits, of what it does (Google's reference of roles).
+PERMITTED = {
+    "roles/cloudbuild.builds.editor": r"cloudbuild (GET|POST) .*/builds|cloudresourcemanager GET ",
+    "roles/artifactregistry.writer": r"artifactregistry GET .*/tags$",
+    "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
+    "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
+    "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
+    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app GET ",
+    "roles/apigateway.admin": r"apigateway \w+ ",
+    "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
+    "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
+}
+ANYBODY = r"\w+-\w+\.nw\.gateway\.dev GET "
+GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
+"""What gcloud tries by the way, and does without where it may not."""
+
+
+def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
+    for method in ("GET", "POST"):
+        deployment.google.fail(403, GOES_ON, method=method, times=99)
+    asked = len(deployment.google.calls)
+    deployment.declare(with_another_gateway(declared(NEXT_COMMIT)))
+    deployment.deploy("image", "services", "traffic", "gateway")
+    pipeline = f"serviceAccount:{deployment.values['pipeline']}"
+    account = f"iam/projects/ally-staging/serviceAccounts/{deployment.values['pipeline']}"
+    policies = deployment.google.policies
+    bindings = [
+        *policies["cloudresourcemanager/projects/ally-staging"]["bindings"],
+        *policies[account]["bindings"],
+    ]
+    roles = {each["role"] for each in bindings if pipeline in each["members"]}
+    may = [PERMITTED[role] for role in roles & PERMITTED.keys()]
+    for call in deployment.google.calls[asked:]:
+        words = f"{call.service} {call.method} {call.path}"
+        assert any(re.match(each, words) for each in [*may, ANYBODY]) or re.match(GOES_ON, words)
+    for each in deployment.values["accounts"]:
+        name = f"iam/projects/ally-staging/serviceAccounts/{each['account']}"
+        (user,) = [
+            each for each in policies[name]["bindings"] if each["role"].endswith("AccountUser")
+        ]
+        assert user["members"] == [pipeline]
+
+
+def with_another_gateway(found: Values) -> Values:
+    """Return the values of a deployment whose gateway leads elsewhere."""
+    return {**found, "config": "ally-other"}
 
 
 def failing_at(host: str) -> Callable[[Call], Answer]:
