@@ -201,7 +201,8 @@ def test_what_passes_by_itself_is_waited_for(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, status: int, said: str
 ) -> None:
     monkeypatch.setattr(applying, "PAUSE", 0)
-    made = [each for each in deployment.declarations if each[0].name.startswith(("Data", "Index"))]
+    wanted = ("Database", "Index")
+    made = [each for each in deployment.declarations if each and each[0].name.startswith(wanted)]
     with deployment.as_it_was(deployment.before["data"]):
         deployment.google.fail(status, "/indexes$", said=said)
         told: list[str] = []
