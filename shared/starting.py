@@ -6,10 +6,10 @@ collection for ever after, and find next to nothing. So it rests from our first 
 why shared/__init__.py calls `begin` before it imports anything else) until the service is open, for
 that imports the backend, and from then on it leaves out what there is by then.
 
-And what keeps a process that has started: between requests Cloud Run takes its CPU away, and the
-functions framework's server takes the time that Cloud Run gives a request, which it reads from
-CLOUD_RUN_TIMEOUT_SECONDS, for that after which it kills a worker that gave no sign of life. It would
-kill ours whenever the CPU comes back, with the request that it came back for.
+And what lets it go on: between requests Cloud Run takes its CPU away, and the functions framework's
+server kills a worker that gave no sign of life for as long as a request may take, as it reads in
+CLOUD_RUN_TIMEOUT_SECONDS. Ours would die whenever the CPU comes back, with the request that it came
+back for.
 """
 
 import gc
