@@ -161,7 +161,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     """Take a request through the door, to its answer or the ApiError that refuses it."""
     scope = exchange.request.scope
     if b"origin" in exchange.headers:
-        await exchange.greet()
+        await exchange.greet(everybody=api.public)
     if scope["method"] == "OPTIONS":
         return _tell_options(api, exchange)
     method = "GET" if scope["method"] == "HEAD" else scope["method"]

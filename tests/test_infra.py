@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from functions import discover
 from infra.comparing import difference
 from infra.services import describe, environment
 from infra.steps import COMMANDS, Step, StepError, load
@@ -148,6 +149,13 @@ def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
     assert {each["right"] for each in found["grants"] if each["name"] == "ally-night-work"} == {
         *("pepper", "keys", "data")
     }
+
+
+def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
+    found = values("production", commit=COMMIT, number=NUMBER)
+    public = {f"ally-{api.name}" for api in discover() if api.public}
+    rights = [each["right"] for each in found["grants"] if each["name"] in public]
+    assert (public, rights) == ({"ally-docs"}, ["pepper"])
 
 
 def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> None:
