@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from functions import discover
+from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
 from infra.steps import COMMANDS, Step, StepError, load
@@ -115,6 +117,16 @@ def lint(commands: list[str], folder: Path) -> list[dict[str, Any]]:
 )
 def test_what_is_wanted_is_looked_for_in_what_is_there(want: Any, found: Any, why: str) -> None:
     assert difference(want, found) == why
+
+
+@pytest.mark.parametrize("name", ["main", "v1.0", "HEAD", "0123456 --image=x", ""])
+def test_an_image_is_named_after_a_commit_and_nothing_that_moves(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["infra", "plan", "staging", "--commit", name])
+    with pytest.raises(SystemExit):
+        main()
+    assert "say a commit by 7 to 40 of its hexadecimal digits" in capsys.readouterr().err
 
 
 def test_a_step_with_a_word_that_no_step_has_is_refused(tmp_path: Path) -> None:
