@@ -81,6 +81,22 @@ def test_what_somebody_changed_by_hand_is_made_as_declared_again(deployment: Dep
     )
 
 
+def test_whom_somebody_let_call_a_function_by_hand_is_kept_out_again(
+    deployment: Deployment,
+) -> None:
+    policies = deployment.google.policies
+    name = "run/projects/ally-staging/locations/europe-west2/services/ally-docs"
+    declared_callers = policies[name]["bindings"]
+    anybody = {"role": "roles/run.invoker", "members": ["allUsers"]}
+    policies[name] = {**policies[name], "bindings": [*declared_callers, anybody]}
+    run = deployment.deploy("callers")
+    assert [change.step.name for change in run.changes] == [
+        "Nobody but the gateway may call ally-docs"
+    ]
+    assert policies[name]["bindings"] == declared_callers
+    assert deployment.deploy("callers").changes == []
+
+
 # --- What Google was sent -------------------------------------------------------------------------
 
 
