@@ -5,12 +5,15 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from functions import discover
+from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
 from infra.steps import COMMANDS, Step, StepError, load
@@ -116,6 +119,16 @@ def test_what_is_wanted_is_looked_for_in_what_is_there(want: Any, found: Any, wh
     assert difference(want, found) == why
 
 
+@pytest.mark.parametrize("name", ["main", "v1.0", "HEAD", "0123456 --image=x", ""])
+def test_an_image_is_named_after_a_commit_and_nothing_that_moves(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["infra", "plan", "staging", "--commit", name])
+    with pytest.raises(SystemExit):
+        main()
+    assert "say a commit by 7 to 40 of its hexadecimal digits" in capsys.readouterr().err
+
+
 def test_a_step_with_a_word_that_no_step_has_is_refused(tmp_path: Path) -> None:
     (tmp_path / "10-x.yaml").write_text("- {step: X, raed: projects list}")
     with pytest.raises(StepError, match=r"10-x.yaml: a step has no raed\."):
@@ -148,6 +161,13 @@ def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
     assert {each["right"] for each in found["grants"] if each["name"] == "ally-night-work"} == {
         *("pepper", "keys", "data")
     }
+
+
+def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
+    found = values("production", commit=COMMIT, number=NUMBER)
+    public = {f"ally-{api.name}" for api in discover() if api.public}
+    rights = [each["right"] for each in found["grants"] if each["name"] in public]
+    assert (public, rights) == ({"ally-docs"}, ["pepper"])
 
 
 def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> None:
