@@ -62,11 +62,6 @@ class Step:
     at_once: int = 1
     """How many steps of its declaration may be made at the same time."""
 
-    @property
-    def commands(self) -> list[str]:
-        """Every command that it may run."""
-        return [each for each in (self.read, self.create, self.update, self.delete) if each]
-
 
 def load(values: Values, files: Path, folder: Path = HERE / "steps") -> Iterator[list[Step]]:
     """Give the declarations in the order of files and lines, each as its steps.
