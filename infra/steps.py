@@ -16,7 +16,8 @@ A step of a file has these members; all text is a template, `$name` stands for a
 - `known_as`: a word such as `channel`: `{channel}` in later commands is the name that Google chose
   for it. In the step's own commands that, and all that was read, is `{name}` and so on.
 - `at_once`: how many of `each` may be made at the same time.
-- `tries`: how often a change is attempted, where Google may not know yet what was just made.
+- `tries`: how often a change is attempted, where Google may not know yet what was just made, or
+  be busy making others.
 - `check`: instead of all that, what is asked of the system at this point (see `infra.checking`).
 
 The commands are gcloud's, without that word: a text, or a list of texts and lists.
