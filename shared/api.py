@@ -307,15 +307,20 @@ async def _decode(exchange: Exchange, route: Route) -> tuple[forms.Tree, forms.T
 
 
 async def _read(exchange: Exchange) -> bytes:
-    limit = exchange.service.settings.body_limit
+    settings = exchange.service.settings
+    limit = settings.body_limit
     chunks = []
     size = 0
     try:
-        async for chunk in exchange.request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise ApiError("body_too_large", limit=limit)
-            chunks.append(chunk)
+        async with asyncio.timeout(settings.body_timeout):
+            async for chunk in exchange.request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise ApiError("body_too_large", limit=limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        seconds = f"{settings.body_timeout:g} seconds"
+        raise forms.malformed(f"they did not end within {seconds}") from None
     except ClientDisconnect:
         raise forms.malformed("the caller left before their end") from None
     return b"".join(chunks)

@@ -365,6 +365,19 @@ def test_the_commands_work_as_they_are_typed(deployment: Deployment) -> None:
 # --- The pipeline ---------------------------------------------------------------------------------
 
 
+def test_cloud_build_runs_the_checks_as_an_account_that_may_do_nothing(
+    deployment: Deployment,
+) -> None:
+    deployment.google.ask(
+        "builds submit --no-source --config=infra/checks.yaml --async --region=europe-west2"
+        " --project=ally-staging"
+    )
+    account = deployment.google.writes[-1].body["serviceAccount"]
+    assert account.endswith("/ally-checks@${PROJECT_ID}.iam.gserviceaccount.com")
+    rights = {each["right"] for each in deployment.values["grants"] if each["name"] == "ally-checks"}
+    assert rights == {"log", "source"}
+
+
 def test_cloud_build_takes_the_pipeline(deployment: Deployment) -> None:
     deployment.google.ask(
         "builds submit --no-source --config=cloudbuild.yaml --async --region=europe-west2"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from functions import discover
 from infra.__main__ import main
@@ -22,6 +23,7 @@ from shared.api import Api
 from shared.settings import load as load_settings
 from tests.conftest import needed
 from tests.support.google_cloud import MISSING, find_gcloud
+from tests.support.processes import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -41,6 +43,15 @@ def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
     assert len(commands) > 90
     for told in lint(commands, tmp_path):
         assert told["success"], f"{told['command_string']}\n{told['error_message']}"
+
+
+def test_gcloud_would_take_every_command_of_the_pipeline(tmp_path: Path) -> None:
+    needed(find_gcloud(), MISSING)
+    steps = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())["steps"]
+    commands = [shlex.join(step["args"]) for step in steps if step["entrypoint"] == "gcloud"]
+    assert commands
+    for told in lint(commands, tmp_path):
+        assert told["success"], told["error_message"]
 
 
 def test_a_command_that_gcloud_would_not_take_is_found(tmp_path: Path) -> None:
