@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.applying import Check, Run, StoppedError
-from infra.gcloud import gcloud, read
+from infra.gcloud import GcloudError, gcloud, read
 from infra.smoke import ask, probes
 from infra.steps import Values
 
@@ -44,19 +44,20 @@ def candidates(values: Values) -> Iterator[str]:
 def answering(values: Values, run: Run) -> Iterator[str]:
     """Ask each public function as partners do, through the gateway.
 
-    At a wrong answer what this run changed is taken back, and StoppedError says so.
+    At a wrong answer, or where it cannot be asked, what this run changed is taken back, and
+    StoppedError says so.
     """
-    described = gcloud(
-        f"api-gateway gateways describe ally --location={values['region']}"
-        f" --project={values['project']}"
-    )
-    address = f"https://{described['defaultHostname']}"
-    key = smoke_key(values)
     try:
+        described = gcloud(
+            f"api-gateway gateways describe ally --location={values['region']}"
+            f" --project={values['project']}"
+        )
+        address = f"https://{described['defaultHostname']}"
+        key = smoke_key(values)
         for each in values["publics"]:
             for probe in probes(each["function"], with_key=bool(key)):
                 yield ask(probe, address, {"Authorization": key} if key else {}, values)
-    except StoppedError as error:
+    except (StoppedError, GcloudError) as error:
         yield str(error)
         back = list(taken_back(values, run))
         yield from back

@@ -266,6 +266,17 @@ def test_a_wrong_answer_to_partners_gives_traffic_back_to_what_served_before(
     assert {name: deployment.serving(name) for name in served} == served
 
 
+def test_what_cannot_be_asked_gives_traffic_back_too(deployment: Deployment) -> None:
+    served = deployment.serving("ally-docs")
+    deployment.declare(declared(NEXT_COMMIT))
+    deployment.deploy("image", "services")
+    # The first that reads the key asks revisions, the second partners' way.
+    deployment.google.fail(403, "smoke-key", method="GET", nth=2)
+    message = deployment.refused("services", "traffic", "gateway")
+    assert "Rolled back; the revisions before serve again." in message
+    assert deployment.serving("ally-docs") == served
+
+
 def test_a_person_can_roll_back_and_deploy_again(deployment: Deployment) -> None:
     served = deployment.serving("ally-docs")
     assert any("no revision before" in line for line in rolled_back(deployment.values))
@@ -374,7 +385,9 @@ def test_cloud_build_runs_the_checks_as_an_account_that_may_do_nothing(
     )
     account = deployment.google.writes[-1].body["serviceAccount"]
     assert account.endswith("/ally-checks@${PROJECT_ID}.iam.gserviceaccount.com")
-    rights = {each["right"] for each in deployment.values["grants"] if each["name"] == "ally-checks"}
+    rights = {
+        each["right"] for each in deployment.values["grants"] if each["name"] == "ally-checks"
+    }
     assert rights == {"log", "source"}
 
 
