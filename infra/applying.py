@@ -11,11 +11,11 @@ from threading import Lock
 from typing import Any, Literal
 
 from infra.comparing import difference
-from infra.gcloud import MISSING, GcloudError, gcloud, read
+from infra.gcloud import PASSING, GcloudError, gcloud, read
 from infra.steps import Step
 
 PAUSE = 10
-"""Seconds between two attempts where Google does not know yet what an earlier step made."""
+"""Seconds between two attempts where what is in the way passes by itself."""
 
 Verb = Literal["create", "update", "delete"]
 Check = Callable[["Run"], Iterable[str]]
@@ -155,7 +155,7 @@ class Run:
             try:
                 gcloud(change.command)
             except GcloudError as error:
-                if not left or not MISSING.search(str(error)):
+                if not left or not PASSING.search(str(error)):
                     raise _stopped(step, str(error)) from None
                 self.say(f"    not yet ({_last_line(error)}); again in {PAUSE} s")
                 time.sleep(PAUSE)

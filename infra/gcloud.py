@@ -12,6 +12,8 @@ MISSING = re.compile(
     r"|has not been used in project"
 )
 """How gcloud's commands say that there is no such thing, or that its service is not enabled yet."""
+PASSING = re.compile(f"{MISSING.pattern}|contention|underlying data changed")
+"""What passes by itself: Google does not know yet what was just made, or is busy making others."""
 
 
 ENVIRONMENT = {

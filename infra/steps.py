@@ -16,13 +16,14 @@ A step of a file has these members; all text is a template, `$name` stands for a
 - `known_as`: a word such as `channel`: `{channel}` in later commands is the name that Google chose
   for it. In the step's own commands that, and all that was read, is `{name}` and so on.
 - `at_once`: how many of `each` may be made at the same time.
-- `tries`: how often a change is attempted, where Google may not know yet what was just made.
+- `tries`: how often a change is attempted, where Google may not know yet what was just made, or
+  be busy making others.
 - `check`: instead of all that, what is asked of the system at this point (see `infra.checking`).
 
 The commands are gcloud's, without that word: a text, or a list of texts and lists.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -61,11 +62,6 @@ class Step:
     known_as: str = ""
     at_once: int = 1
     """How many steps of its declaration may be made at the same time."""
-
-    @property
-    def commands(self) -> list[str]:
-        """Every command that it may run."""
-        return [each for each in (self.read, self.create, self.update, self.delete) if each]
 
 
 def load(values: Values, files: Path, folder: Path = HERE / "steps") -> Iterator[list[Step]]:
@@ -127,8 +123,3 @@ def fill(declared: Any, values: Values) -> Any:
         case dict():
             return {fill(name, values): fill(each, values) for name, each in declared.items()}
     return declared
-
-
-def all_commands(declarations: Iterable[list[Step]]) -> list[str]:
-    """Return every gcloud command that may be run, once."""
-    return list(dict.fromkeys(c for steps in declarations for step in steps for c in step.commands))

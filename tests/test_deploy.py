@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import applying
 from infra.applying import Run
 from infra.checking import checks, pruned, rolled_back
 from infra.gcloud import ENVIRONMENT
@@ -79,6 +80,22 @@ def test_what_somebody_changed_by_hand_is_made_as_declared_again(deployment: Dep
     assert deployment.google.resources[databases]["deleteProtectionState"] == (
         "DELETE_PROTECTION_ENABLED"
     )
+
+
+def test_whom_somebody_let_call_a_function_by_hand_is_kept_out_again(
+    deployment: Deployment,
+) -> None:
+    policies = deployment.google.policies
+    name = "run/projects/ally-staging/locations/europe-west2/services/ally-docs"
+    declared_callers = policies[name]["bindings"]
+    anybody = {"role": "roles/run.invoker", "members": ["allUsers"]}
+    policies[name] = {**policies[name], "bindings": [*declared_callers, anybody]}
+    run = deployment.deploy("callers")
+    assert [change.step.name for change in run.changes] == [
+        "Nobody but the gateway may call ally-docs"
+    ]
+    assert policies[name]["bindings"] == declared_callers
+    assert deployment.deploy("callers").changes == []
 
 
 # --- What Google was sent -------------------------------------------------------------------------
@@ -191,6 +208,25 @@ def test_a_fault_in_any_step_stops_with_a_clear_message_and_a_rerun_finishes(
             assert made.deploy(phase).changes == []
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(404, "Database not found"), (409, "Aborted due to cross-transaction contention")],
+)
+def test_what_passes_by_itself_is_waited_for(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    monkeypatch.setattr(applying, "PAUSE", 0)
+    made = [each for each in deployment.declarations if each[0].name.startswith(("Data", "Index"))]
+    with deployment.as_it_was(deployment.before["data"]):
+        deployment.google.fail(status, "/indexes$", said=said)
+        told: list[str] = []
+        run = Run({}, told.append)
+        run.deploy(made)
+        assert len(run.changes) == run.steps
+        (waited,) = [line for line in told if "again in 0 s" in line]
+        assert said in waited
+
+
 def test_a_revision_that_does_not_start_gets_no_traffic_and_can_be_deployed_again(
     deployment: Deployment,
 ) -> None:
@@ -295,7 +331,8 @@ def test_destroying_leaves_data_keys_and_logs(deployment: Deployment) -> None:
     names = list(deployment.google.resources)
     left = {name.split("/")[0] for name in names}
     assert {"firestore", "secretmanager", "logging", "artifactregistry"} < left
-    assert not {"run", "apigateway"} & left
+    assert "run" not in left
+    assert not [name for name in names if "/gateways/" in name]
     # Names lead to the address, and what Google says of it cannot be chosen again.
     (address,) = [name for name in names if name.startswith("compute/")]
     assert address.endswith("/addresses/ally")

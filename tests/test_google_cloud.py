@@ -55,6 +55,8 @@ def test_a_project_gains_services_accounts_roles_and_a_policy(google_cloud: Goog
     ask("services enable iam.googleapis.com run.googleapis.com")
     enabled = {service["config"]["name"] for service in ask("services list --enabled")}
     assert {"iam.googleapis.com", "run.googleapis.com"} < enabled
+    needed = refused(google_cloud, "services disable cloudtrace.googleapis.com")
+    assert "is depended on by the following active service(s): cloudapis" in needed
 
     ask("iam service-accounts create ally-patients")
     assert "already exists" in refused(google_cloud, "iam service-accounts create ally-patients")
@@ -320,6 +322,7 @@ def test_a_gateway_serves_a_config_that_cannot_be_changed_nor_deleted(
     gateway = google.ask(f"api-gateway gateways describe ally {LONDON}")
     assert gateway["apiConfig"].endswith("/configs/two")
     assert gateway["defaultHostname"].endswith(".nw.gateway.dev")
+    assert "must be deleted first" in refused(google, "api-gateway apis delete ally")
     used = refused(google, "api-gateway api-configs delete two --api=ally")
     assert "is used by" in used
     google.ask("api-gateway api-configs delete one --api=ally")

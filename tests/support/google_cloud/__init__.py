@@ -63,6 +63,7 @@ class Fault:
     path: re.Pattern[str]
     nth: int
     times: int
+    said: str
     seen: int = 0
 
     def strikes(self, call: Call) -> bool:
@@ -119,6 +120,7 @@ class GoogleCloud(State):
         method: str | None = None,
         nth: int = 1,
         times: int | None = None,
+        said: str = "Told to fail",
     ) -> None:
         """Refuse the nth write from now on, of those whose host and path match.
 
@@ -127,7 +129,7 @@ class GoogleCloud(State):
         """
         times = times or (TRIES if status >= 500 else 1)
         with self._lock:
-            self._faults.append(Fault(status, method, re.compile(path), nth, times))
+            self._faults.append(Fault(status, method, re.compile(path), nth, times, said))
 
     def recover(self) -> None:
         """Work as it should from now on."""
@@ -179,7 +181,7 @@ class GoogleCloud(State):
     def _strike(self, call: Call) -> None:
         struck = [fault for fault in self._faults if fault.strikes(call)]  # each counts the call
         if struck:
-            raise Refusal(struck[0].status, f"Told to fail: {call.method} {call.path}")
+            raise Refusal(struck[0].status, f"{struck[0].said}: {call.method} {call.path}")
 
     def _refuse_what_is_not_enabled(self, call: Call) -> None:
         found = re.match(r"(?:projects|namespaces)/([^/:]+)", call.name)

@@ -57,6 +57,14 @@ def _times(state: State) -> Json:
     return {"createTime": now, "updateTime": now}
 
 
+API = Kind(
+    "apigateway",
+    "projects/*/locations/global/apis",
+    "?apiId",
+    api_born,
+    operation="later",
+    message=f"{MESSAGE}.Api",
+)
 CONFIG = Kind(
     "apigateway",
     "projects/*/locations/global/apis/*/configs",
@@ -68,14 +76,7 @@ CONFIG = Kind(
     message=f"{MESSAGE}.ApiConfig",
 )
 kinds(
-    Kind(
-        "apigateway",
-        "projects/*/locations/global/apis",
-        "?apiId",
-        api_born,
-        operation="later",
-        message=f"{MESSAGE}.Api",
-    ),
+    API,
     CONFIG,
     Kind(
         "apigateway",
@@ -106,6 +107,16 @@ def configs(state: State, _call: Call, api: str) -> Json:
     for each in found["apiConfigs"]:
         each.pop("openapiDocuments", None)
     return found
+
+
+@on("DELETE", "apigateway", "{place=**}/apis/{api}")
+def delete_api(state: State, _call: Call, place: str, api: str) -> Json:
+    name = f"{place}/apis/{api}"
+    if state.within("apigateway", f"{name}/configs"):
+        raise Refusal(
+            400, "The API has configs, which must be deleted first.", "FAILED_PRECONDITION"
+        )
+    return API.delete(state, name)
 
 
 @on("DELETE", "apigateway", "{api=**}/configs/{config}")

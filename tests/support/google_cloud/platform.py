@@ -46,7 +46,16 @@ def enable(state: State, _call: Call, project: str, service: str) -> Json:
 @on("POST", "serviceusage", "projects/{project}/services/{service}:disable")
 def disable(state: State, _call: Call, project: str, service: str) -> Json:
     found = state.project(project)
-    found.services.discard(service.removesuffix(".googleapis.com"))
+    name = service.removesuffix(".googleapis.com")
+    if name == "cloudtrace" and "cloudapis" in found.services:
+        raise Refusal(
+            400,
+            f"The service {service} is depended on by the following active service(s):"
+            " cloudapis.googleapis.com; Please specify disable_dependent_services=true if you want"
+            " to proceed with disabling all services.",
+            "FAILED_PRECONDITION",
+        )
+    found.services.discard(name)
     return _done(state, found)
 
 

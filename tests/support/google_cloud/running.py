@@ -18,6 +18,8 @@ DEFAULT_PROBE = {
     "periodSeconds": 240,
     "failureThreshold": 1,
 }
+LEAST_MEMORY = 512
+"""What the second generation of environments takes, in MiB."""
 IMAGE = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev/([^/]+)/")
 
 
@@ -180,6 +182,13 @@ def _template(state: State, project: str, sent: Json) -> Json:
         }
         for container in spec["containers"]
     ]
+    if annotations.get("run.googleapis.com/execution-environment") == "gen2":
+        for container in containers:
+            memory = container["resources"]["limits"]["memory"]
+            if memory.endswith("Mi") and int(memory.removesuffix("Mi")) < LEAST_MEMORY:
+                raise Refusal(
+                    400, f"Second generation services need 512Mi of memory, not {memory}."
+                )
     return {
         "metadata": {**metadata, "annotations": annotations},
         "spec": {
