@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from functions import discover
-from shared.backends import Query
+from shared.backends import Put, Query
 from shared.models import Record
 from shared.pages import ListQuery, PageQuery
 from shared.routes import Route
@@ -150,6 +150,18 @@ def test_no_field_of_any_collection_is_indexed_by_itself(partner: Partner) -> No
     assert {each["collectionGroup"] for each in overrides} == collections
     assert all(each["indexes"] == [] for each in overrides)
     assert {each["fieldPath"] for each in overrides if "ttl" not in each} == {"*"}
+
+
+def test_what_is_not_set_is_in_no_index(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    patient = api.call("POST", "/v1/patients", json=PATIENT)
+    assert patient["nhsNumber"] is None
+    api.call("POST", f"/v1/patients/{patient['id']}", json={"externalRef": "A-17"})
+    api.call("POST", f"/v1/patients/{patient['id']}", json={"externalRef": ""})
+    puts = [write for write in api.watched.writes if isinstance(write, Put)]
+    made, named, bare = (put.data for put in puts if put.key.id == patient["id"])
+    assert "externalRef" in named
+    assert made.keys() == bare.keys() == {name for name, each in made.items() if each is not None}
 
 
 def records(kind: type[Record]) -> Iterator[type[Record]]:
