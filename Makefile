@@ -27,7 +27,7 @@ test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against
 	@$(BIN)/python -m pytest tests/firebase $(ARGS)
 
 tests/firebase/node_modules: tests/firebase/package.json
-	@cd tests/firebase && npm install --ignore-scripts && touch node_modules
+	@cd tests/firebase && npm install && touch node_modules
 
 check-contract: $(VENV)/dev  ## Ask schemathesis, with all its checks, whether the server keeps its document's word
 	@ALLY_CONTRACT=$${ALLY_CONTRACT:-15} ALLY_CONTRACT_LEAST=$${ALLY_CONTRACT_LEAST:-5000} ALLY_CONTRACT_PHASES=$${ALLY_CONTRACT_PHASES:-examples,coverage,fuzzing,stateful} \

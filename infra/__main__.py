@@ -5,6 +5,7 @@ again, `destroy` takes away what holds no data.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +40,9 @@ def main() -> None:
         help=f"these steps alone, may be given again: {', '.join(phases)}",
     )
     parser.add_argument(
-        "--commit", help="the commit that is deployed (default: what is checked out)"
+        "--commit",
+        type=_commit,
+        help="the commit that is deployed (default: what is checked out)",
     )
     arguments = parser.parse_args()
     try:
@@ -48,6 +51,13 @@ def main() -> None:
             run(arguments.verb, found, Path(files), arguments.only)
     except (StoppedError, StepError, GcloudError) as error:
         sys.exit(str(error))
+
+
+def _commit(text: str) -> str:
+    """Take what an image can be named after for good: a branch moves on, an image stays."""
+    if re.fullmatch("[0-9a-f]{7,40}", text) is None:
+        raise argparse.ArgumentTypeError("say a commit by 7 to 40 of its hexadecimal digits.")
+    return text
 
 
 def run(verb: str, found: Values, files: Path, phases: list[str]) -> None:

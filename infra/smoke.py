@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from typing import NamedTuple
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from functions import discover
 from infra.applying import StoppedError
@@ -19,6 +19,13 @@ TRIES, PAUSE = 3, 2
 """How often a probe is sent, and the seconds between: the network is not what is tested."""
 SLOWEST = 30
 """Seconds within which a probe is answered, the start of an instance included."""
+
+
+class NoRedirect(HTTPRedirectHandler):
+    """Goes nowhere else: the key is for the address that it was asked to be sent to."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none, so that a redirect is an answer like others."""
 
 
 class Probe(NamedTuple):
@@ -86,10 +93,12 @@ def ask(probe: Probe, address: str, headers: Mapping[str, str], values: Values) 
 
 def _reply(probe: Probe, address: str, headers: Mapping[str, str]) -> Reply:
     body = b"" if probe.method == "POST" else None
-    # Google says what the address is. A request is sent once: urlopen changes it where a proxy is.
-    request = Request(address + probe.path, body, dict(headers), method=probe.method)  # noqa: S310 - https, as Google says
+    # An opener changes a request where a proxy is, so it is sent once.
+    request = Request(  # noqa: S310 - https, as Google says of our own services
+        address + probe.path, body, dict(headers), method=probe.method
+    )
     try:
-        with urlopen(request, timeout=SLOWEST) as answer:  # noqa: S310 - as above
+        with build_opener(NoRedirect).open(request, timeout=SLOWEST) as answer:
             return Reply(answer.status, answer.headers.get("Request-Id", ""), "")
     except HTTPError as error:
         try:

@@ -122,7 +122,12 @@ def _firestore(databases: Iterable[str]) -> dict[str, list[Values]]:
     """Return the indexes, exemptions and expiries of each database."""
     manifest = json.loads((HERE / "firestore.indexes.json").read_text())
     exemptions: list[Values] = [
-        {"collection": each["collectionGroup"], "field": each["fieldPath"], "ttl": each.get("ttl")}
+        {
+            "collection": each["collectionGroup"],
+            "field": each["fieldPath"],
+            "listed": each["fieldPath"].replace("*", "[*]"),  # itself, where * would be a pattern
+            "ttl": each.get("ttl"),
+        }
         for each in manifest["fieldOverrides"]
     ]
     kinds: dict[str, list[Values]] = {

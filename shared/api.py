@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import orjson
 from pydantic import Field
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,8 +46,20 @@ LONGEST_PAUSE = 0.5
 """Seconds between two attempts of a contended change, at most."""
 NOTHING = Nothing()
 
+
 _VERSIONS = frozenset(version.encode() for version in VERSIONS)
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+class _Anything(PathConvertor):
+    """All of a path, line breaks too."""
+
+    regex = "(?s:.*)"
+
+
+# The functions framework gives us what matches `/{path:path}`, and answers anything else itself: by
+# the pattern that Starlette has for that, a path with a line break in it.
+register_url_convertor("path", _Anything())
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -148,7 +161,7 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     """Take a request through the door, to its answer or the ApiError that refuses it."""
     scope = exchange.request.scope
     if b"origin" in exchange.headers:
-        await exchange.greet()
+        await exchange.greet(everybody=api.public)
     if scope["method"] == "OPTIONS":
         return _tell_options(api, exchange)
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -294,15 +307,20 @@ async def _decode(exchange: Exchange, route: Route) -> tuple[forms.Tree, forms.T
 
 
 async def _read(exchange: Exchange) -> bytes:
-    limit = exchange.service.settings.body_limit
+    settings = exchange.service.settings
+    limit = settings.body_limit
     chunks = []
     size = 0
     try:
-        async for chunk in exchange.request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise ApiError("body_too_large", limit=limit)
-            chunks.append(chunk)
+        async with asyncio.timeout(settings.body_timeout):
+            async for chunk in exchange.request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise ApiError("body_too_large", limit=limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        seconds = f"{settings.body_timeout:g} seconds"
+        raise forms.malformed(f"they did not end within {seconds}") from None
     except ClientDisconnect:
         raise forms.malformed("the caller left before their end") from None
     return b"".join(chunks)

@@ -12,6 +12,7 @@ from shared import ids, origins
 from shared.callers import Caller
 from shared.catalogue import RETRYABLE
 from shared.errors import PROBLEM, ApiError, Json, envelope, problem
+from shared.fields import is_origin
 from shared.metering import Series
 from shared.routes import Route
 from shared.service import Service
@@ -98,14 +99,17 @@ class Exchange:
         hops = [hop.strip() for line in sent for hop in line.split(",")]
         return hops[-proxies] if len(hops) >= proxies else ""
 
-    async def greet(self) -> None:
-        """Note which page the request comes from, and let that read the answer if it may."""
+    async def greet(self, *, everybody: bool) -> None:
+        """Note which page the request comes from, and let that read the answer if it may.
+
+        Where everybody may, nothing is looked up.
+        """
         origin = self.header(b"origin")
         ours = self.header(b"sec-fetch-site") == "same-origin"
         if not origin or ours or origin == self.service.settings.url:
             return
         self.origin = origin
-        if await self.service.origins.registered(origin):
+        if (everybody and is_origin(origin)) or await self.service.origins.registered(origin):
             self.let_page_read()
 
     def let_page_read(self) -> None:

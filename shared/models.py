@@ -53,8 +53,12 @@ class Record(Model):
         return ids.is_id(cls.prefix, record_id)
 
     def dump(self) -> dict[str, Any]:
-        """Return the document that is stored: JSON values only."""
-        return self.model_dump(mode="json", exclude=self.derived | self.once)
+        """Return the document that is stored: JSON values only, and no field that is not set.
+
+        Indexes would hold what is null as well, and no query asks for it.
+        """
+        fields = self.model_dump(mode="json", exclude=self.derived | self.once)
+        return {name: value for name, value in fields.items() if value is not None}
 
     def terms(self) -> Sequence[str]:
         """Return what the record is found by beside its fields."""

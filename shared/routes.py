@@ -163,6 +163,11 @@ class Routes:
         """The beginnings of paths that the routes claim."""
         return {route.segment for route in self.routes}
 
+    @property
+    def public(self) -> bool:
+        """Whether anybody may read whatever it answers: it never asks who calls."""
+        return all(route.permission == PUBLIC for route in self.routes)
+
     def get(self, template: str, **terms: Unpack[Terms]) -> Declare:
         """Declare what reads: `GET /v1/…`."""
         return self._declare(("GET",), template, terms)

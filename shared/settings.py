@@ -80,6 +80,9 @@ class Settings:
     unsigned tokens are then taken, and no others. Never on the google backend."""
     body_limit: int = 262_144
     """ALLY_BODY_LIMIT: bytes of the largest body that is read."""
+    body_timeout: float = 10.0
+    """ALLY_BODY_TIMEOUT: seconds within which a body ends, so that nobody holds places for nothing.
+    """
     firestore_emulator: str = ""
     """FIRESTORE_EMULATOR_HOST: host and port of a Firestore emulator on this machine."""
     secret_manager: str = ""
@@ -128,6 +131,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         firebase_keys=environ.get("ALLY_FIREBASE_KEYS", ""),
         firebase_emulator=_loopback(environ, "FIREBASE_AUTH_EMULATOR_HOST"),
         body_limit=int(_number(environ, "ALLY_BODY_LIMIT", Settings.body_limit)),
+        body_timeout=_number(environ, "ALLY_BODY_TIMEOUT", Settings.body_timeout),
         firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),

@@ -25,7 +25,7 @@ from shared.backends import (
     new_marker,
 )
 from shared.errors import ApiError
-from shared.models import Record
+from shared.models import Record, Resource
 from shared.pages import ListQuery, Page, bound, narrowed
 from shared.settings import Mode, Space
 
@@ -242,8 +242,10 @@ class Store:
         space, owner = self._home(model)
         if self.end_user is not None and model.owned:
             where = [*where, ("endUserId", "==", self.end_user)]
+        # Each list may be asked for a range of updatedAt, so its indexes end in that.
+        then = "updatedAt" if issubclass(model, Resource) else ""
         return await self._storage.query(
-            Query(space, owner, model.collection, limit, narrowed(where), descending)
+            Query(space, owner, model.collection, limit, narrowed(where), descending, then)
         )
 
     # --- Changing --------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_a_patient_is_kept_with_its_entries_its_history_and_its_backups() -> Non
     month = Month(EVERYTHING, 1e8)
     count = month.count["POST /v1/patients"]
     gib = count * 12 / 2**30
-    entries, document, copies = 35_000, 690, EVERYTHING.backups
+    entries, document, copies = 12_000, 630, EVERYTHING.backups
     by_hand = gib * ((document + entries) * (0.18 + 0.18) + document * copies * 0.03)
     assert month.bill["POST /v1/patients"]["Storage"] == pytest.approx(by_hand)
 

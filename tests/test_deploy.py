@@ -83,6 +83,22 @@ def test_what_somebody_changed_by_hand_is_made_as_declared_again(deployment: Dep
     )
 
 
+def test_whom_somebody_let_call_a_function_by_hand_is_kept_out_again(
+    deployment: Deployment,
+) -> None:
+    policies = deployment.google.policies
+    name = "run/projects/ally-staging/locations/europe-west2/services/ally-docs"
+    declared_callers = policies[name]["bindings"]
+    anybody = {"role": "roles/run.invoker", "members": ["allUsers"]}
+    policies[name] = {**policies[name], "bindings": [*declared_callers, anybody]}
+    run = deployment.deploy("callers")
+    assert [change.step.name for change in run.changes] == [
+        "Nobody but the gateway may call ally-docs"
+    ]
+    assert policies[name]["bindings"] == declared_callers
+    assert deployment.deploy("callers").changes == []
+
+
 # --- What Google was sent -------------------------------------------------------------------------
 
 
@@ -378,6 +394,21 @@ def test_the_commands_work_as_they_are_typed(deployment: Deployment) -> None:
 
 
 # --- The pipeline ---------------------------------------------------------------------------------
+
+
+def test_cloud_build_runs_the_checks_as_an_account_that_may_do_nothing(
+    deployment: Deployment,
+) -> None:
+    deployment.google.ask(
+        "builds submit --no-source --config=infra/checks.yaml --async --region=europe-west2"
+        " --project=ally-staging"
+    )
+    account = deployment.google.writes[-1].body["serviceAccount"]
+    assert account.endswith("/ally-checks@${PROJECT_ID}.iam.gserviceaccount.com")
+    rights = {
+        each["right"] for each in deployment.values["grants"] if each["name"] == "ally-checks"
+    }
+    assert rights == {"log", "source"}
 
 
 def test_cloud_build_takes_the_pipeline(deployment: Deployment) -> None:

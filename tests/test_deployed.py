@@ -6,6 +6,7 @@ and the variables are those of the deployment; the Envoy plays the gateway and C
 
 import base64
 import json
+import os
 import re
 import secrets
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -165,6 +167,12 @@ def test_what_is_sent_again_is_done_once(partner: Partner) -> None:
 
 def test_a_slash_that_is_escaped_divides_no_path_on_its_way(partner: Partner) -> None:
     assert partner.post("/v1/end_users/a%2Fb/revoke")["endUserId"] == "a/b"
+
+
+def test_a_line_break_in_a_path_is_ours_to_refuse(deployed: Deployed, partner: Partner) -> None:
+    for path, refusal in (("/v1/tasks/a%0Ab", "resource_missing"), ("/a%0Ab", "route_unknown")):
+        answer = deployed.send("GET", path, partner.key)
+        assert (answer.status_code, code(answer)) == (404, refusal)
 
 
 def test_every_page_and_document_is_in_the_image(deployed: Deployed) -> None:
@@ -341,6 +349,17 @@ def test_what_callers_send_is_in_no_line_that_a_function_writes(
     body = {**PATIENT, "note": word, word: word}
     assert deployed.send("POST", "/v1/patients", partner.key, json=body).status_code == 400
     assert word not in deployed.output()
+
+
+def test_a_function_that_had_no_cpu_between_two_requests_goes_on(deployed: Deployed) -> None:
+    server = deployed.functions["tasks"].process.child.pid
+    children = Path(f"/proc/{server}/task/{server}/children")
+    worker = children.read_text()
+    os.killpg(server, signal.SIGSTOP)
+    time.sleep(2)  # longer than a request may take, as an instance rests that nobody calls
+    os.killpg(server, signal.SIGCONT)
+    time.sleep(1.5)  # the server looks after its worker each second
+    assert children.read_text() == worker != ""
 
 
 def test_a_function_that_is_told_to_end_finishes_what_it_has_begun(

@@ -289,7 +289,7 @@ def test_a_flood_of_origins_that_nobody_registered_drives_out_none_that_is(
     asked = {"Origin": origin, **PREFLIGHT}
     assert api.send("OPTIONS", "/v1/patients", headers=asked).status_code == 200
     for _ in range(30):  # more than are remembered, and than the budget has
-        told = api.send("OPTIONS", "/v1/x", headers={"Origin": new_origin(), **PREFLIGHT})
+        told = api.send("OPTIONS", "/v1/patients", headers={"Origin": new_origin(), **PREFLIGHT})
         assert told.status_code == 403
     assert api.send("OPTIONS", "/v1/patients", headers=asked).status_code == 200
 
@@ -350,7 +350,7 @@ def test_what_was_done_for_a_page_can_be_read_by_it_though_the_budget_was_spent(
 ) -> None:
     api = InProcess(partner.backing, partner.end_user("ada").key, key_lookups=1.0)
     for _ in range(10):
-        api.send("OPTIONS", "/v1/x", headers={"Origin": new_origin(), **PREFLIGHT})
+        api.send("OPTIONS", "/v1/patients", headers={"Origin": new_origin(), **PREFLIGHT})
     answer = api.send("POST", "/v1/patients", json=PATIENT, headers={"Origin": origin})
     assert answer.status_code == 200
     assert answer.headers.get_list("Access-Control-Allow-Origin") == [origin]

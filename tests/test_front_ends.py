@@ -388,6 +388,19 @@ def test_a_page_of_our_own_needs_no_registration(partner: Partner) -> None:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+@pytest.mark.parametrize("path", ["/docs", "/v1/openapi.json", "/v1/nothing"])
+def test_what_anybody_may_read_every_page_may_and_nothing_is_looked_up(
+    fronted: Partner, path: str
+) -> None:
+    api = InProcess(fronted.backing, "")
+    asked = {"Access-Control-Request-Method": "GET"}
+    for origin, readable in (("https://nobody.example", True), ("null", False)):
+        for method, headers in (("OPTIONS", asked), ("GET", {})):
+            told = api.send(method, path, headers={"Origin": origin, **headers})
+            assert (told.headers.get("Access-Control-Allow-Origin") == origin) == readable
+    assert api.watched.gets == []
+
+
 def test_origins_are_looked_up_once_in_a_while_and_from_a_budget(fronted: Partner) -> None:
     api = InProcess(fronted.backing, fronted.end_user("ada").key, key_lookups=2.0)
     for _ in range(5):
@@ -396,7 +409,7 @@ def test_origins_are_looked_up_once_in_a_while_and_from_a_budget(fronted: Partne
     asked = {"Access-Control-Request-Method": "GET"}
     for number in range(100):
         origin = f"https://made-up-{number}.example"
-        told = api.send("OPTIONS", "/v1/x", headers={"Origin": origin, **asked})
+        told = api.send("OPTIONS", "/v1/patients", headers={"Origin": origin, **asked})
         assert told.status_code == 403
     assert len(api.watched.gets) == 9  # ten at once, of which the registered one took the first
     api.call("GET", "/v1/patients", headers={"Origin": ORIGIN})

@@ -226,11 +226,11 @@ def test_a_database_has_indexes_lives_of_documents_exemptions_and_backups(
     (lives,) = google.ask("firestore fields ttls list --database=test")
     assert lives["name"].endswith("/collectionGroups/replays/fields/expires")
     google.ask(
-        "firestore indexes fields update data --collection-group=documents --disable-indexes"
+        "firestore indexes fields update '*' --collection-group=documents --disable-indexes"
         " --async --database=test"
     )
     exempt = google.ask("firestore indexes fields list --database=test")[-1]
-    assert exempt["name"].endswith("/collectionGroups/documents/fields/data")
+    assert exempt["name"].endswith("/collectionGroups/documents/fields/*")
     assert "indexes" not in exempt["indexConfig"]
 
     google.ask(

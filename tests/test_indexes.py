@@ -1,16 +1,17 @@
-"""Every query that the API can make is served by an index that infra/ declares."""
+"""Every query that the API can make has its indexes in infra/, and every index has its query."""
 
-import json
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
 from functions import discover
-from shared.backends import Query
+from shared.backends import Put, Query
+from shared.models import Record
 from shared.pages import ListQuery, PageQuery
 from shared.routes import Route
 from tests.support.inprocess import InProcess
-from tests.support.processes import ROOT
-from tests.support.serving import POSTCODE, Json, Partner
+from tests.support.serving import PATIENT, POSTCODE, Json, Partner
+from tests.support.stored import MANIFEST, check_unindexed
 
 Shape = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 """A collection, the fields that are compared for equality, and the order."""
@@ -38,16 +39,16 @@ def shape(query: Query) -> Shape:
     """Return the composite index that a query needs."""
     kinds = {"==": "ASCENDING", "in": "ASCENDING", "contains": "CONTAINS"}
     equal = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
-    ranges = {field for field, operator, _ in query.where if operator not in kinds} - {"id"}
+    ranges = {field for field, operator, _ in query.where if operator not in kinds}
     direction = "DESCENDING" if query.descending else "ASCENDING"
     # Firestore orders by a range's field too, after those that are asked for, the same way round.
-    order = [("id", direction), *((field, direction) for field in sorted(ranges))]
+    after = (ranges | {query.then}) - {"id", ""}
+    order = [("id", direction), *((field, direction) for field in sorted(after))]
     return query.collection, tuple(sorted(equal)), tuple(order)
 
 
 def declared() -> set[Index]:
     """Return the indexes of the manifest."""
-    manifest = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
     return {
         (
             index["collectionGroup"],
@@ -56,17 +57,15 @@ def declared() -> set[Index]:
                 for each in index["fields"]
             ),
         )
-        for index in manifest["indexes"]
+        for index in MANIFEST["indexes"]
     }
 
 
 def needed(wanted: Shape) -> set[Index]:
     """Return the indexes that together serve a shape: one for each equality, which Firestore merges
-    since they share their order; for none, that of the order, which is there if it is the id."""
+    since they share their order; for none, that of the order."""
     collection, equal, order = wanted
-    if not equal:
-        return {(collection, order)} if len(order) > 1 else set()
-    return {(collection, (each, *order)) for each in equal}
+    return {(collection, (each, *order)) for each in equal} or {(collection, order)}
 
 
 def lists() -> list[Route]:
@@ -106,7 +105,7 @@ def asked_of(partner: Partner, route: Route) -> set[Index]:
             sent: Any = {"json" if posted else "params": {**question, **page}}
             api.call(route.method, route.template, **sent)
     shapes = {shape(query) for query, _ in api.watched.queries}
-    assert len(shapes) >= 4
+    assert len(shapes) >= 2
     return set[Index]().union(*map(needed, shapes))
 
 
@@ -140,6 +139,50 @@ def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) 
         seen = {shape(query) for query, _ in api.watched.queries}
         assert len(seen) == 2
         assert set[Index]().union(*map(needed, seen)) <= declared()
+
+
+def test_no_field_of_any_collection_is_indexed_by_itself(partner: Partner) -> None:
+    """No query needs that, since each has an index of its own."""
+    collections = {record.collection for record in records(Record)} | written(partner)
+    for collection in collections:
+        check_unindexed(collection)
+    overrides = MANIFEST["fieldOverrides"]
+    assert {each["collectionGroup"] for each in overrides} == collections
+    assert all(each["indexes"] == [] for each in overrides)
+    assert {each["fieldPath"] for each in overrides if "ttl" not in each} == {"*"}
+
+
+def test_what_is_not_set_is_in_no_index(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    patient = api.call("POST", "/v1/patients", json=PATIENT)
+    assert patient["nhsNumber"] is None
+    api.call("POST", f"/v1/patients/{patient['id']}", json={"externalRef": "A-17"})
+    api.call("POST", f"/v1/patients/{patient['id']}", json={"externalRef": ""})
+    puts = [write for write in api.watched.writes if isinstance(write, Put)]
+    made, named, bare = (put.data for put in puts if put.key.id == patient["id"])
+    assert "externalRef" in named
+    assert made.keys() == bare.keys() == {name for name, each in made.items() if each is not None}
+
+
+def records(kind: type[Record]) -> Iterator[type[Record]]:
+    """Give every kind of record that the code stores."""
+    for each in kind.__subclasses__():
+        if "collection" in vars(each) and not each.__module__.startswith("tests."):
+            yield each
+        yield from records(each)
+
+
+def written(partner: Partner) -> set[str]:
+    """Return the collections of what requests write: of what is made, changed, retried, counted."""
+    rate = 40
+    admin = partner.administrator()
+    api = InProcess(partner.backing, admin.key, rate_test=rate, rate_window=3600)
+    for number in range(rate // 10):
+        api.call("POST", "/v1/patients", json=PATIENT, headers={"Idempotency-Key": str(number)})
+    api.call(
+        "PATCH", f"/v1/organisations/{admin.organisation.id}", json={"displayName": "New Name"}
+    )
+    return {write.key.collection for write in api.watched.writes}
 
 
 def test_every_list_of_objects_is_a_list_query() -> None:

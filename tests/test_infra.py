@@ -5,12 +5,16 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from functions import discover
+from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
 from infra.steps import COMMANDS, Step, StepError, load
@@ -19,6 +23,7 @@ from shared.api import Api
 from shared.settings import load as load_settings
 from tests.conftest import needed
 from tests.support.google_cloud import MISSING, find_gcloud
+from tests.support.processes import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -38,6 +43,19 @@ def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
     assert len(commands) > 90
     for told in lint(commands, tmp_path):
         assert told["success"], f"{told['command_string']}\n{told['error_message']}"
+
+
+def test_gcloud_would_take_every_command_of_the_pipeline(tmp_path: Path) -> None:
+    needed(find_gcloud(), MISSING)
+    steps = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())["steps"]
+    commands = [
+        shlex.join(step["args"]).replace("${PROJECT_ID}", "ally-staging")
+        for step in steps
+        if step["entrypoint"] == "gcloud"
+    ]
+    assert commands
+    for told in lint(commands, tmp_path):
+        assert told["success"], told["error_message"]
 
 
 def test_a_command_that_gcloud_would_not_take_is_found(tmp_path: Path) -> None:
@@ -116,6 +134,16 @@ def test_what_is_wanted_is_looked_for_in_what_is_there(want: Any, found: Any, wh
     assert difference(want, found) == why
 
 
+@pytest.mark.parametrize("name", ["main", "v1.0", "HEAD", "0123456 --image=x", ""])
+def test_an_image_is_named_after_a_commit_and_nothing_that_moves(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["infra", "plan", "staging", "--commit", name])
+    with pytest.raises(SystemExit):
+        main()
+    assert "say a commit by 7 to 40 of its hexadecimal digits" in capsys.readouterr().err
+
+
 def test_a_step_with_a_word_that_no_step_has_is_refused(tmp_path: Path) -> None:
     (tmp_path / "10-x.yaml").write_text("- {step: X, raed: projects list}")
     with pytest.raises(StepError, match=r"10-x.yaml: a step has no raed\."):
@@ -150,6 +178,13 @@ def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
     }
 
 
+def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
+    found = values("production", commit=COMMIT, number=NUMBER)
+    public = {f"ally-{api.name}" for api in discover() if api.public}
+    rights = [each["right"] for each in found["grants"] if each["name"] in public]
+    assert (public, rights) == ({"ally-docs"}, ["pepper"])
+
+
 def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> None:
     """Data and secrets are reached by name; only the pipeline may build, release and route."""
     found = values("production", commit=COMMIT, number=NUMBER)
@@ -161,7 +196,7 @@ def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> N
         elif grant["role"] == f"projects/{found['project']}/roles/allyNewKeys":
             assert grant["name"] == "ally-api-keys"
         else:
-            assert grant["condition"], grant
+            assert grant["condition"] or grant["role"] == "roles/logging.logWriter", grant
     assert not [each for each in found["grants"] if each["name"] == "ally-gateway"]
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from functions import discover
-from tests.support import image
+from tests.conftest import needed
+from tests.support import google_cloud, image
 from tests.support.processes import ROOT
 
 CHECKED_HASH = 3
@@ -60,6 +62,20 @@ def test_what_is_uploaded_is_what_the_functions_import_and_open(uploaded: set[st
     assert opened
     assert {f"functions/{api.name}/main.py" for api in discover()} <= modules
     assert uploaded == {"project.toml", "requirements.txt"} | opened | modules
+
+
+def test_what_lies_about_in_a_checkout_is_not_uploaded(tmp_path: Path) -> None:
+    """Keys, notes, state: git may have been told to say nothing of them."""
+    shutil.copy(ROOT / ".gcloudignore", tmp_path)
+    folders = ["", "functions", "functions/patients", "functions/docs", "shared", "shared/backends"]
+    names = [".env", ".ally/secrets.json", "key.json", "id_rsa", "notes.txt", "__pycache__/x.pyc"]
+    about = [tmp_path / folder / name for folder in folders for name in names]
+    ours = tmp_path / "functions" / "patients" / "main.py"
+    for file in (*about, ours, tmp_path / "shared" / "backends" / "google" / "key.json"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    gcloud = needed(google_cloud.find_gcloud(), google_cloud.MISSING)
+    assert image.uploaded(gcloud, tmp_path) == {"functions/patients/main.py"}
 
 
 def test_the_image_runs_a_function_that_there_is_unless_it_is_told_another() -> None:

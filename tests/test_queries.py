@@ -95,6 +95,7 @@ def queries(draw: st.DrawFn) -> Query:
         draw(st.integers(1, 6)),
         tuple(draw(conditions[name]) for name in chosen),
         draw(st.booleans()),
+        draw(st.sampled_from(["", "updatedAt"])),
     )
 
 

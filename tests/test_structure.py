@@ -170,6 +170,13 @@ def test_the_lock_of_npm_names_no_host() -> None:
     assert "://" not in text
 
 
+@pytest.mark.parametrize("folder", ["tools", "firebase"])
+def test_npm_runs_no_script_of_a_package(folder: str) -> None:
+    """They would run wherever tests do, in the pipeline with its rights."""
+    told = (ROOT / "tests" / folder / ".npmrc").read_text()
+    assert "ignore-scripts=true" in told.splitlines()
+
+
 def test_lock_files_pin_hashes_and_name_no_host() -> None:
     for name in ("requirements.txt", "requirements-local.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()

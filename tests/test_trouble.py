@@ -1,12 +1,13 @@
 """When something else fails: a clear answer in the envelope, nothing written, nothing let slip."""
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -257,3 +258,16 @@ def test_without_firestore_every_answer_is_a_503_in_the_envelope(
     finally:
         server.stop()
         backing.close()
+
+
+def test_a_body_that_does_not_end_is_given_up_and_changes_nothing(partner: Partner) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"firstName=Ada"
+        await asyncio.sleep(60)
+
+    api = InProcess(partner.backing, partner.key, body_timeout=0.05)
+    before = api.call("GET", "/v1/patients")["data"]
+    refused = api.call("POST", "/v1/patients", 400, content=slowly())["error"]
+    assert refused["code"] == "body_malformed"
+    assert "they did not end within 0.05 seconds" in refused["message"]
+    assert api.call("GET", "/v1/patients")["data"] == before

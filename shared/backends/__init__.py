@@ -103,6 +103,9 @@ class Query:
     limit: int
     where: tuple[Condition, ...] = ()
     descending: bool = True
+    then: str = ""
+    """A field of every document, by which the order goes on. No two documents share an id, so what
+    is found stays the same; but the index of a range on this field serves all other queries too."""
 
 
 class BackendError(Exception):

@@ -18,8 +18,8 @@ IMAGE_TIME = 315_532_801
 so that the same sources make the same image."""
 
 
-def uploaded(gcloud: str) -> set[str]:
-    """Return the files that gcloud would upload, by their paths in the repository."""
+def uploaded(gcloud: str, checkout: Path = ROOT) -> set[str]:
+    """Return the files that gcloud would upload of a checkout, by their paths in it."""
     with tempfile.TemporaryDirectory() as folder:
         offline = {
             "CLOUDSDK_CONFIG": folder,
@@ -28,7 +28,7 @@ def uploaded(gcloud: str) -> set[str]:
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
             "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
         }
-        listed = _run([gcloud, "meta", "list-files-for-upload", str(ROOT)], env=offline)
+        listed = _run([gcloud, "meta", "list-files-for-upload", str(checkout)], env=offline)
     return set(listed.splitlines())
 
 

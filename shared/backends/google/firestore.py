@@ -166,9 +166,10 @@ class FirestoreStorage:
         structured = request.structured_query
         structured.from_.add().collection_id = query.collection
         structured.limit.value = query.limit
-        order = structured.order_by.add()
-        order.field.field_path = "id"
-        order.direction = _DESCENDING if query.descending else _ASCENDING
+        for field in filter(None, ("id", query.then)):
+            order = structured.order_by.add()
+            order.field.field_path = field
+            order.direction = _DESCENDING if query.descending else _ASCENDING
         structured.where.composite_filter.op = _AND
         for field, operator, value in query.where:
             condition = structured.where.composite_filter.filters.add().field_filter
