@@ -17,7 +17,7 @@ from functions import discover
 from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
-from infra.steps import COMMANDS, Step, StepError, load
+from infra.steps import HERE, COMMANDS, Step, StepError, load
 from infra.values import environments, values
 from shared.api import Api
 from shared.settings import load as load_settings
@@ -198,6 +198,37 @@ def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> N
         else:
             assert grant["condition"] or grant["role"] == "roles/logging.logWriter", grant
     assert not [each for each in found["grants"] if each["name"] == "ally-gateway"]
+
+
+def test_each_function_may_do_what_it_needs_and_no_more() -> None:
+    found = values("production", commit=COMMIT, number=NUMBER)
+    rights: dict[str, set[str]] = {}
+    for grant in found["grants"]:
+        rights.setdefault(grant["name"], set()).add(grant["right"])
+    plain = {"pepper", "keys", "data"}
+    special = {
+        "ally-docs": {"pepper", "origins"},
+        "ally-api-keys": plain | {"new_keys", "key_versions"},
+    }
+    for each in found["functions"]:
+        assert rights[each["service"]] == special.get(each["service"], plain)
+
+
+def test_every_index_exemption_and_expiry_of_the_manifest_is_in_both_databases(
+    tmp_path: Path,
+) -> None:
+    manifest = json.loads((HERE / "firestore.indexes.json").read_text())
+    fields = manifest["fieldOverrides"]
+    names = [step.name for steps in declared("production", tmp_path) for step in steps]
+    for database in ("test", "live"):
+        made = {
+            "Index of": len(manifest["indexes"]),
+            "No index in": len(fields),
+            "Expiry in": sum(bool(each.get("ttl")) for each in fields),
+        }
+        for kind, count in made.items():
+            assert count
+            assert sum(name.startswith(f"{kind} {database}") for name in names) == count
 
 
 def test_the_environment_of_a_service_opens_the_google_backend() -> None:
