@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,19 @@ from infra import applying
 from infra.applying import Run
 from infra.checking import checks, pruned, rolled_back
 from infra.gcloud import ENVIRONMENT
-from infra.steps import Values
 from tests.conftest import needed
 from tests.support import google_cloud as google
-from tests.support.deployment import NEXT_COMMIT, Deployment, declared, functions_answer
+from tests.support.deployment import (
+    ANYBODY,
+    GOES_ON,
+    NEXT_COMMIT,
+    PERMITTED,
+    Deployment,
+    declared,
+    failing_at,
+    functions_answer,
+    with_another_gateway,
+)
 from tests.support.google_cloud.wire import Answer, Call, Json
 
 # One process does it all: the deployment is made once.
@@ -222,9 +231,7 @@ def test_what_passes_by_itself_is_waited_for(
     with deployment.as_it_was(deployment.before["data"]):
         deployment.google.fail(status, "/indexes$", said=said)
         told: list[str] = []
-        run = Run({}, told.append)
-        run.deploy(made)
-        assert len(run.changes) == run.steps
+        Run({}, told.append).deploy(made)
         (waited,) = [line for line in told if "again in 0 s" in line]
         assert said in waited
 
@@ -441,23 +448,6 @@ def test_every_command_of_the_pipeline_is_one_that_people_run(deployment: Deploy
     assert set(re.findall(r"--only (\w+)", pipeline)) <= set(deployment.phases)
 
 
-# What each right of the pipeline permits, of what it does (Google's reference of roles).
-PERMITTED = {
-    "roles/cloudbuild.builds.editor": r"cloudbuild (GET|POST) .*/builds|cloudresourcemanager GET ",
-    "roles/artifactregistry.writer": r"artifactregistry GET .*/tags$",
-    "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
-    "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
-    "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
-    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app GET ",
-    "roles/apigateway.admin": r"apigateway \w+ ",
-    "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
-    "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
-}
-ANYBODY = r"\w+-\w+\.nw\.gateway\.dev GET "
-GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
-"""What gcloud tries by the way, and does without where it may not."""
-
-
 def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
     for method in ("GET", "POST"):
         deployment.google.fail(403, GOES_ON, method=method, times=99)
@@ -482,22 +472,6 @@ def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
             each for each in policies[name]["bindings"] if each["role"].endswith("AccountUser")
         ]
         assert user["members"] == [pipeline]
-
-
-def with_another_gateway(found: Values) -> Values:
-    """Return the values of a deployment whose gateway leads elsewhere."""
-    return {**found, "config": "ally-other"}
-
-
-def failing_at(host: str) -> Callable[[Call], Answer]:
-    """Let functions answer, of which those at some hosts fail."""
-
-    def site(call: Call) -> Answer:
-        if re.search(host, call.host):
-            return Answer({"error": {"code": "internal_error"}}, 500, {"Request-Id": "req_0"})
-        return functions_answer(call)
-
-    return site
 
 
 def _members(body: Json) -> Iterator[tuple[str, Json]]:

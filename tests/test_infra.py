@@ -17,7 +17,7 @@ from functions import discover
 from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
-from infra.steps import HERE, COMMANDS, Step, StepError, load
+from infra.steps import COMMANDS, HERE, Step, StepError, load
 from infra.values import environments, values
 from shared.api import Api
 from shared.settings import load as load_settings
@@ -207,7 +207,7 @@ def test_each_function_may_do_what_it_needs_and_no_more() -> None:
         rights.setdefault(grant["name"], set()).add(grant["right"])
     plain = {"pepper", "keys", "data"}
     special = {
-        "ally-docs": {"pepper", "origins"},
+        "ally-docs": {"pepper"},
         "ally-api-keys": plain | {"new_keys", "key_versions"},
     }
     for each in found["functions"]:

@@ -2,7 +2,8 @@
 
 import copy
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,22 @@ WHOLE = bool(os.environ.get("ALLY_DEPLOY"))
 """Whether everything is deployed, which takes minutes, or few of each kind."""
 FEW = {"api_keys", "docs"}
 
+# What each right of the pipeline permits, of what it does (Google's reference of roles).
+PERMITTED = {
+    "roles/cloudbuild.builds.editor": r"cloudbuild (GET|POST) .*/builds|cloudresourcemanager GET ",
+    "roles/artifactregistry.writer": r"artifactregistry GET .*/tags$",
+    "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
+    "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
+    "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
+    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app GET ",
+    "roles/apigateway.admin": r"apigateway \w+ ",
+    "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
+    "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
+}
+ANYBODY = r"\w+-\w+\.nw\.gateway\.dev GET "
+GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
+"""What gcloud tries by the way, and does without where it may not."""
+
 
 def functions_answer(call: Call) -> Answer:
     """Answer as the functions do to who has no key: pages in full, all else by 401."""
@@ -39,6 +56,22 @@ def declared(commit: str) -> Values:
     kinds = ("indexes", "exemptions", "expiries", "policies", "counts", "error_pages")
     few = {} if WHOLE else {kind: [*found[kind][:1], *found[kind][-1:]] for kind in kinds}
     return {**found, **few}
+
+
+def with_another_gateway(found: Values) -> Values:
+    """Return the values of a deployment whose gateway leads elsewhere."""
+    return {**found, "config": "ally-other"}
+
+
+def failing_at(host: str) -> Callable[[Call], Answer]:
+    """Let functions answer, of which those at some hosts fail."""
+
+    def site(call: Call) -> Answer:
+        if re.search(host, call.host):
+            return Answer({"error": {"code": "internal_error"}}, 500, {"Request-Id": "req_0"})
+        return functions_answer(call)
+
+    return site
 
 
 class Deployment:
