@@ -29,7 +29,7 @@ def candidates(values: Values) -> Iterator[str]:
     key = smoke_key(values)
     for each in values["functions"]:
         service = _describe(each["service"], values)
-        address = _address_of_latest(service["status"])
+        address = _address_of_latest(service)
         token = gcloud(
             f"auth print-identity-token --audiences={service['status']['url']}"
             f" --impersonate-service-account={values['pipeline']}"
@@ -125,12 +125,19 @@ def _describe(service: str, values: Values) -> Any:
     )
 
 
-def _address_of_latest(status: Any) -> str:
-    """Return where the newest revision alone answers: the service's address if it serves there."""
-    for entry in status["traffic"]:
-        if entry.get("tag") == TAG and entry["revisionName"] == status["latestReadyRevisionName"]:
+def _address_of_latest(service: Any) -> str:
+    """Return where the newest revision alone answers. StoppedError where nobody can ask it."""
+    newest = service["status"]["latestReadyRevisionName"]
+    for entry in service["status"]["traffic"]:
+        if entry.get("tag") == TAG and entry["revisionName"] == newest:
             return str(entry["url"])
-    return str(status["url"])
+    if _serving(service) == newest:
+        return str(service["status"]["url"])
+    name = service["metadata"]["name"]
+    raise StoppedError(
+        f"{newest} was made by hand and never asked: it has no tag {TAG}. Deploy another commit, or"
+        f" let it be asked: gcloud run services update-traffic {name} --update-tags={TAG}={newest}"
+    )
 
 
 def _serving(service: Any) -> str:

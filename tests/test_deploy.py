@@ -25,9 +25,12 @@ from tests.support.deployment import (
     declared,
     failing_at,
     functions_answer,
+    members,
+    sent_bytes,
+    texts,
     with_another_gateway,
 )
-from tests.support.google_cloud.wire import Answer, Call, Json
+from tests.support.google_cloud.wire import Answer, Call
 
 # One process does it all: the deployment is made once.
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
@@ -116,7 +119,7 @@ def test_everything_lies_in_london(made: Deployment) -> None:
         for region in re.findall(r"/(?:locations|regions)/([^/:]+)", call.path):
             elsewhere = {"global"} if call.service in {"apigateway", "iam"} else set()
             assert region in {"europe-west2", *elsewhere}, call
-        for name, value in _members(call.body):
+        for name, value in members(call.body):
             if name in {"locationId", "location", "region"}:
                 assert str(value).lower().rpartition("/")[2] in LONDON, call
     kept = {name.split("/")[0] for name in made.google.resources}
@@ -133,7 +136,7 @@ def test_nobody_but_the_gateway_and_the_pipeline_may_call_a_function(made: Deplo
     anybody = [
         name
         for name, policy in made.google.policies.items()
-        if {"allUsers", "allAuthenticatedUsers"} & set(_texts(policy))
+        if {"allUsers", "allAuthenticatedUsers"} & set(texts(policy))
     ]
     assert anybody == ["storage/b/ally-staging-errors"]  # the words that the balancer says
 
@@ -177,7 +180,7 @@ def test_a_service_is_sent_its_size_its_labels_and_no_secret(made: Deployment) -
         variables = {entry["name"]: entry.get("value") for entry in container["env"]}
         assert variables["FUNCTION_TARGET"] == each["function"]
         assert "ALLY_PEPPER" not in variables
-    told = [call for call in made.google.calls if pepper in _bytes(call)]
+    told = [call for call in made.google.calls if pepper in sent_bytes(call)]
     assert {call.service for call in told} <= {"secretmanager"}
     assert not any(pepper.decode() in line for line in made.said)
 
@@ -314,6 +317,19 @@ def test_a_person_can_roll_back_and_deploy_again(deployment: Deployment) -> None
     assert deployment.serving("ally-docs") == served
     deployment.deploy("traffic")
     assert deployment.serving("ally-docs") == newer
+
+
+def test_a_revision_that_somebody_made_by_hand_gets_no_traffic_unasked(
+    deployment: Deployment,
+) -> None:
+    served = deployment.serving("ally-docs")
+    deployment.declare(declared(NEXT_COMMIT))
+    deployment.deploy("image", "services")
+    traffic = deployment.service("ally-docs")["status"]["traffic"]
+    traffic[:] = [each for each in traffic if "tag" not in each]
+    message = deployment.refused("services", "traffic")
+    assert "was made by hand and never asked: it has no tag candidate." in message
+    assert deployment.serving("ally-docs") == served
 
 
 def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Deployment) -> None:
@@ -472,29 +488,3 @@ def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
             each for each in policies[name]["bindings"] if each["role"].endswith("AccountUser")
         ]
         assert user["members"] == [pipeline]
-
-
-def _members(body: Json) -> Iterator[tuple[str, Json]]:
-    if isinstance(body, dict):
-        for name, value in body.items():
-            yield name, value
-            yield from _members(value)
-    elif isinstance(body, list):
-        for value in body:
-            yield from _members(value)
-
-
-def _texts(body: Json) -> Iterator[str]:
-    if isinstance(body, str):
-        yield body
-    elif isinstance(body, dict):
-        for value in body.values():
-            yield from _texts(value)
-    elif isinstance(body, list):
-        for value in body:
-            yield from _texts(value)
-
-
-def _bytes(call: Call) -> bytes:
-    body = call.body if isinstance(call.body, bytes) else json.dumps(call.body).encode()
-    return f"{call.path} {call.query}".encode() + body

@@ -1,6 +1,7 @@
 """Staging, few of each kind of step, deployed by the real gcloud to a stand-in for Google."""
 
 import copy
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -155,3 +156,32 @@ class Deployment:
             if each.get("percent") == 100
         ]
         return str(revision)
+
+
+def members(body: Json) -> Iterator[tuple[str, Json]]:
+    """Give the members of all objects in a body, each with its name."""
+    if isinstance(body, dict):
+        for name, value in body.items():
+            yield name, value
+            yield from members(value)
+    elif isinstance(body, list):
+        for value in body:
+            yield from members(value)
+
+
+def texts(body: Json) -> Iterator[str]:
+    """Give all texts in a body."""
+    if isinstance(body, str):
+        yield body
+    elif isinstance(body, dict):
+        for value in body.values():
+            yield from texts(value)
+    elif isinstance(body, list):
+        for value in body:
+            yield from texts(value)
+
+
+def sent_bytes(call: Call) -> bytes:
+    """Return all that was sent but the headers."""
+    body = call.body if isinstance(call.body, bytes) else json.dumps(call.body).encode()
+    return f"{call.path} {call.query}".encode() + body
