@@ -86,7 +86,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         )
         server = Server(
             uvicorn.Config(
-                application(discover()),
+                application(api for api in discover() if api.reachable),
                 ssl_certfile=certificate.chain,
                 ssl_keyfile=certificate.key,
                 lifespan="off",

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from functions import discover
-from infra.services import PUBLIC, service_name
+from infra.services import service_name
 from shared.api import Api
 from shared.exchange import VERSION
 
@@ -35,7 +35,7 @@ Json = dict[str, Any]
 
 def document(apis: Iterable[Api], *, number: str, region: str) -> Json:
     """Return the document for the functions of a project, which has this number, in this region."""
-    public = [api for api in apis if api.audience in PUBLIC]
+    public = [api for api in apis if api.reachable]
     owners = {segment: api.name for api in public for segment in api.segments}
     paths: dict[str, Json] = {}
     for segment in sorted(owners):

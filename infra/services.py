@@ -7,10 +7,7 @@ from typing import Any
 import yaml
 
 from infra.steps import HERE, Values
-from shared.routes import Audience
-
-PUBLIC: frozenset[Audience] = frozenset({"partner", "browser"})
-"""Whose functions the gateway leads to."""
+from shared.api import Api
 
 
 @cache
@@ -47,8 +44,9 @@ def environment(function: str, values: Values) -> dict[str, str]:
     }
 
 
-def describe(function: str, audience: Audience, values: Values) -> dict[str, Any]:
+def describe(api: Api, values: Values) -> dict[str, Any]:
     """Return the values of one function for the steps of its service."""
+    function = api.name
     declared = sizes()
     size = {**declared["defaults"], **declared["functions"].get(function, {})}
     variables = environment(function, values)
@@ -58,7 +56,7 @@ def describe(function: str, audience: Audience, values: Values) -> dict[str, Any
     return {
         **size,
         "function": function,
-        "audience": audience,
+        "audience": api.audience,
         "service": name,
         "account": f"{name}@{values['project']}.iam.gserviceaccount.com",
         # A service whose label is this was made of just that, so the same again is left alone.

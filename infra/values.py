@@ -69,8 +69,8 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
         "pepper": secrets.token_hex(32),
     }
     apis = list(apis) or discover()
-    found["functions"] = [services.describe(api.name, api.audience, found) for api in apis]
-    found["publics"] = [each for each in found["functions"] if each["audience"] in services.PUBLIC]
+    found["functions"] = [services.describe(api, found) for api in apis]
+    found["publics"] = [services.describe(api, found) for api in apis if api.reachable]
     routing = gateway.document(apis, number=found["number"], region=REGION)
     document = json.dumps(routing, indent=1)
     found["gateway_document"] = document

@@ -7,7 +7,6 @@ handler runs before the first four have passed. This is the only file that knows
 
 import asyncio
 import random
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field
+from pydantic import Field, ValidationError
 from starlette.convertors import PathConvertor, register_url_convertor
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -33,7 +32,17 @@ from shared.fields import Intake, Line
 from shared.models import Changes, Model, Record
 from shared.pages import Page
 from shared.receiving import receive
-from shared.routes import PUBLIC, Audience, Content, Nothing, Route, Routes, Site, claim
+from shared.routes import (
+    INTERNAL,
+    PUBLIC,
+    Audience,
+    Content,
+    Nothing,
+    Route,
+    Routes,
+    Site,
+    claim,
+)
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
 from shared.store import Replay, Replayed, Store
@@ -48,7 +57,6 @@ NOTHING = Nothing()
 
 
 _VERSIONS = frozenset(version.encode() for version in VERSIONS)
-_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class _Anything(PathConvertor):
@@ -169,14 +177,14 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     exchange.route = route
     if route.retiring is not None:
         exchange.add(route.retiring.headers)
-    if route.permission == PUBLIC:
-        return await _publish(exchange, route, path_arguments)
+    if route.permission in _WITHOUT_CALLER:
+        return await _WITHOUT_CALLER[route.permission](exchange, route, path_arguments)
     caller = await _admit(exchange)
     if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
     caller.enter(route.permission, route.end_user)
-    replay_key = _idempotency_key(exchange) if route.writes else None
-    query_tree, body_tree = await _decode(exchange, route)
+    replay_key = exchange.idempotency_key() if route.writes else None
+    query_tree, body_tree = await exchange.decode(route)
 
     intake = Intake(caller.mode == "live", exchange.now, exchange.warnings)
     problems: list[ApiError] = []
@@ -226,6 +234,27 @@ async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) 
     return exchange.reply(200, text, content.media_type, caching=content.caching)
 
 
+async def _work(exchange: Exchange, route: Route, arguments: dict[str, str]) -> Answer:
+    """Do what one of our own services asks for, for no caller: Cloud Run has checked who it is.
+
+    Whoever sent it sends it again unless the answer is 200.
+    """
+    given: dict[str, Any] = dict(arguments)
+    if "body" in route.takes:
+        try:
+            given["body"] = route.body.model_validate_json(await exchange.read() or b"{}")
+        except ValidationError:
+            raise forms.malformed("they are not what this route takes") from None
+    done = await route.handler(exchange.service, **given)
+    if not isinstance(done, Model):
+        raise TypeError(f"{route.template} answers with what is no object")
+    return exchange.reply(200, done.model_dump_json().encode())
+
+
+_WITHOUT_CALLER = {PUBLIC: _publish, INTERNAL: _work}
+"""Who answers the routes that ask for nobody's key."""
+
+
 async def _admit(exchange: Exchange) -> Caller:
     """Return who is calling, unless they may not, from there, or have made too many requests."""
     held = exchange.service
@@ -262,17 +291,6 @@ def _received(
     return receive(model, tree, intake, problems) if tree or model is not Nothing else NOTHING
 
 
-def _idempotency_key(exchange: Exchange) -> str | None:
-    key = exchange.header(b"idempotency-key")
-    if key is None:
-        return None
-    if len(key) > 1 and key.startswith('"') and key.endswith('"'):
-        key = key[1:-1]
-    if _IDEMPOTENCY_KEY.fullmatch(key) is None:
-        raise ApiError("idempotency_key_invalid")
-    return key
-
-
 def _replay(exchange: Exchange, caller: Caller, key: str, asked_for: str) -> Replay:
     """Return the record that would be kept of this request: hashes of who asked, and for what."""
     hashed = exchange.service.keyring.hash
@@ -281,49 +299,6 @@ def _replay(exchange: Exchange, caller: Caller, key: str, asked_for: str) -> Rep
         fingerprint=hashed(asked_for),
         requestId=exchange.request_id,
     )
-
-
-async def _decode(exchange: Exchange, route: Route) -> tuple[forms.Tree, forms.Tree]:
-    """Decode the query string and the body."""
-    query = exchange.request.scope["query_string"]
-    query_tree = forms.decode_form(query) if query else {}
-    declared = exchange.headers.get(b"content-length", b"0")
-    if declared == b"0" and b"transfer-encoding" not in exchange.headers:
-        return query_tree, {}
-    body = await _read(exchange)
-    exchange.bytes_in = len(body)
-    if not body:
-        return query_tree, {}
-    if route.method in ("GET", "DELETE"):
-        raise ApiError("body_unexpected", method=route.method)
-    kind = (exchange.header(b"content-type") or "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        return query_tree, forms.decode_json(body)
-    if kind != "application/x-www-form-urlencoded":
-        raise ApiError("content_type_unsupported")
-    if body.lstrip().startswith((b"{", b"[")):
-        raise ApiError("body_is_json")
-    return query_tree, forms.decode_form(body)
-
-
-async def _read(exchange: Exchange) -> bytes:
-    settings = exchange.service.settings
-    limit = settings.body_limit
-    chunks = []
-    size = 0
-    try:
-        async with asyncio.timeout(settings.body_timeout):
-            async for chunk in exchange.request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise ApiError("body_too_large", limit=limit)
-                chunks.append(chunk)
-    except TimeoutError:
-        seconds = f"{settings.body_timeout:g} seconds"
-        raise forms.malformed(f"they did not end within {seconds}") from None
-    except ClientDisconnect:
-        raise forms.malformed("the caller left before their end") from None
-    return b"".join(chunks)
 
 
 async def _run(exchange: Exchange, work: Work) -> Answer:

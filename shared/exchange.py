@@ -1,14 +1,16 @@
 """One request and what becomes of it: what was sent with it, the answer, the line in the log."""
 
+import asyncio
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from shared import ids, origins
+from shared import forms, ids, origins
 from shared.callers import Caller
 from shared.catalogue import RETRYABLE
 from shared.errors import PROBLEM, ApiError, Json, envelope, problem
@@ -20,6 +22,9 @@ from shared.store import Store
 
 VERSION = "2026-11-22"
 """The version of the API that answers."""
+
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class Answer(Response):
@@ -98,6 +103,59 @@ class Exchange:
         sent = self.request.headers.getlist("x-forwarded-for")
         hops = [hop.strip() for line in sent for hop in line.split(",")]
         return hops[-proxies] if len(hops) >= proxies else ""
+
+    def idempotency_key(self) -> str | None:
+        """Return the Idempotency-Key, without quotes, if the request has one."""
+        key = self.header(b"idempotency-key")
+        if key is None:
+            return None
+        if len(key) > 1 and key.startswith('"') and key.endswith('"'):
+            key = key[1:-1]
+        if _IDEMPOTENCY_KEY.fullmatch(key) is None:
+            raise ApiError("idempotency_key_invalid")
+        return key
+
+    async def decode(self, route: Route) -> tuple[forms.Tree, forms.Tree]:
+        """Decode the query string and the body."""
+        query = self.request.scope["query_string"]
+        query_tree = forms.decode_form(query) if query else {}
+        declared = self.headers.get(b"content-length", b"0")
+        if declared == b"0" and b"transfer-encoding" not in self.headers:
+            return query_tree, {}
+        body = await self.read()
+        self.bytes_in = len(body)
+        if not body:
+            return query_tree, {}
+        if route.method in ("GET", "DELETE"):
+            raise ApiError("body_unexpected", method=route.method)
+        kind = (self.header(b"content-type") or "").partition(";")[0].strip().lower()
+        if kind == "application/json":
+            return query_tree, forms.decode_json(body)
+        if kind != "application/x-www-form-urlencoded":
+            raise ApiError("content_type_unsupported")
+        if body.lstrip().startswith((b"{", b"[")):
+            raise ApiError("body_is_json")
+        return query_tree, forms.decode_form(body)
+
+    async def read(self) -> bytes:
+        """Read the body, within the limits of size and time."""
+        settings = self.service.settings
+        limit = settings.body_limit
+        chunks = []
+        size = 0
+        try:
+            async with asyncio.timeout(settings.body_timeout):
+                async for chunk in self.request.stream():
+                    size += len(chunk)
+                    if size > limit:
+                        raise ApiError("body_too_large", limit=limit)
+                    chunks.append(chunk)
+        except TimeoutError:
+            seconds = f"{settings.body_timeout:g} seconds"
+            raise forms.malformed(f"they did not end within {seconds}") from None
+        except ClientDisconnect:
+            raise forms.malformed("the caller left before their end") from None
+        return b"".join(chunks)
 
     async def greet(self, *, everybody: bool) -> None:
         """Note which page the request comes from, and let that read the answer if it may.

@@ -66,7 +66,7 @@ def describe(apis: Iterable[Api]) -> Json:
     operations = [
         Operation(route)
         for api in apis
-        if api.audience in ("partner", "browser")
+        if api.reachable
         for route in api.routes
         if route.template.startswith("/v1/")
     ]

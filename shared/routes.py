@@ -34,7 +34,11 @@ Method = Literal["GET", "POST", "PATCH", "DELETE"]
 PUBLIC = "public"
 """The permission of what anybody may read without a key: documentation, never data."""
 
-_PERMISSION = re.compile(r"[a-z_]+:(read|write)|public")
+INTERNAL = "internal"
+"""The permission of what our own services ask for: Cloud Run lets nobody else in, no key opens it.
+"""
+
+_PERMISSION = re.compile(r"[a-z_]+:(read|write)|public|internal")
 
 
 class Content(NamedTuple):
@@ -164,6 +168,11 @@ class Routes:
         return {route.segment for route in self.routes}
 
     @property
+    def reachable(self) -> bool:
+        """Whether callers from outside are led to it."""
+        return self.audience in ("partner", "browser")
+
+    @property
     def public(self) -> bool:
         """Whether anybody may read whatever it answers: it never asks who calls."""
         return all(route.permission == PUBLIC for route in self.routes)
@@ -187,6 +196,11 @@ class Routes:
     def _declare(self, methods: tuple[Method, ...], template: str, terms: Terms) -> Declare:
         def declare(handler: Handler) -> Handler:
             first = _route(methods[0], template, handler, terms)
+            if (first.permission == INTERNAL) != (self.audience == "internal"):
+                raise TypeError(
+                    f"{template} of {self.name}: internal functions, and they alone, have internal"
+                    " routes"
+                )
             routes: dict[str, Route] = {each: replace(first, method=each) for each in methods}
             self.routes += routes.values()
             self._place(template).update(routes)

@@ -25,7 +25,7 @@ import pytest
 from functions import discover
 from functions.docs import pages, reference
 from shared.api import Api
-from shared.routes import PUBLIC, Content, Site
+from shared.routes import INTERNAL, PUBLIC, Content, Site
 from tests.support.deployed import VALUES, Deployed, Function
 from tests.support.emulator import Emulator
 from tests.support.processes import listens
@@ -112,7 +112,7 @@ def closed(name: str, audience: Any) -> Api:
     """Return a function with a public route, which is for nobody outside."""
     api = Api(name, audience=audience)
 
-    @api.get(f"/v1/{name}", permission=PUBLIC)
+    @api.get(f"/v1/{name}", permission=INTERNAL if audience == "internal" else PUBLIC)
     async def tell(_: Site) -> Content:
         return Content("text/plain", "")
 

@@ -186,6 +186,15 @@ def test_a_route_without_a_permission_does_not_load() -> None:
         api.get("/v1/things", permission="")(_handler)
 
 
+@pytest.mark.parametrize(
+    ("audience", "permission"), [("internal", "public"), ("partner", "internal")]
+)
+def test_internal_routes_are_those_of_internal_functions(audience: Any, permission: str) -> None:
+    api = Api("things", audience=audience)
+    with pytest.raises(TypeError, match="internal"):
+        api.get("/things", permission=permission)(_handler)
+
+
 def test_a_function_without_an_audience_does_not_load() -> None:
     with pytest.raises(TypeError, match="audience"):
         Api("things")  # type: ignore[call-arg]  # on purpose

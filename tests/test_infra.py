@@ -244,7 +244,7 @@ def test_the_environment_of_a_service_opens_the_google_backend() -> None:
 def test_a_service_is_made_anew_only_where_something_of_it_differs() -> None:
     def fingerprint(**changed: str) -> str:
         found = dict(values("staging", commit=COMMIT, number=NUMBER, apis=[API]))
-        return str(describe("patients", "partner", {**found, **changed})["fingerprint"])
+        return str(describe(API, {**found, **changed})["fingerprint"])
 
     assert fingerprint() == fingerprint()
     assert fingerprint(image="other") != fingerprint()
