@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -85,19 +86,18 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gener
     return cache(lambda language: generators.LANGUAGES[language](tmp_path_factory.mktemp(language)))
 
 
-def pytest_configure() -> None:
-    """Keep what must hold no patient's value, from the first test on."""
-    leaks.begin()
+WITNESSED = leaks.begin()
+"""Where this run keeps what must hold no patient's value; None in a process that it started."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Search all that the whole suite's servers wrote for values of patients."""
-    if hasattr(session.config, "workerinput"):
-        return  # the controller searches what all processes wrote
+    if WITNESSED is None:
+        return
     factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest shows it to fixtures alone
     found = list(leaks.search(leaks.written(factory.getbasetemp()), SEEDED))
-    leaks.end()
+    shutil.rmtree(WITNESSED)
     for leak in found[:20]:
         print(f"\nA patient's value got out: {leak.value!r} in {leak.file.name}: {leak.line[:500]}")
     if found:

@@ -6,7 +6,6 @@ folder that all processes of a run share. At its end everything is searched (tes
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,14 +24,12 @@ class Leak(NamedTuple):
     line: str
 
 
-def begin() -> None:
-    """Make the folder of this run; processes that it starts share it."""
-    os.environ.setdefault(FOLDER, tempfile.mkdtemp(prefix="ally-witnessed-"))
-
-
-def end() -> None:
-    """Take the folder away."""
-    shutil.rmtree(os.environ.pop(FOLDER))
+def begin() -> Path | None:
+    """Make the folder of this run. In a process that a run has started there is one already."""
+    if FOLDER in os.environ:
+        return None
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="ally-witnessed-")
+    return Path(os.environ[FOLDER])
 
 
 def witness(text: object) -> None:
