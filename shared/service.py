@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from shared import clock, starting
 from shared.audit import Log
 from shared.auth import Keyring
-from shared.backends import Secrets, Storage, open_secrets, open_storage, open_tokens
+from shared.backends import (
+    Queue,
+    Secrets,
+    Storage,
+    open_queue,
+    open_secrets,
+    open_storage,
+    open_tokens,
+)
 from shared.end_users import EndUsers
 from shared.limits import Limiter
 from shared.metering import Meter
@@ -20,6 +28,7 @@ class Service:
 
     settings: Settings
     storage: Storage
+    queue: Queue
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
@@ -31,6 +40,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was begun."""
+        await self.queue.close()
         await self.storage.close()
 
 
@@ -44,6 +54,7 @@ async def open_service(settings: Settings) -> Service:
     opened = Service(
         settings=settings,
         storage=storage,
+        queue=open_queue(settings),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(

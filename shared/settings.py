@@ -87,6 +87,14 @@ class Settings:
     """FIRESTORE_EMULATOR_HOST: host and port of a Firestore emulator on this machine."""
     secret_manager: str = ""
     """ALLY_SECRET_MANAGER_HOST: host and port of a stand-in for Secret Manager on this machine."""
+    queue: str = ""
+    """ALLY_QUEUE: the queue of Cloud Tasks that has jobs done, projects/…/locations/…/queues/…."""
+    worker_url: str = ""
+    """ALLY_WORKER_URL: where the function `worker` does them, https://…."""
+    worker_account: str = ""
+    """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
+    cloud_tasks: str = ""
+    """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
@@ -134,6 +142,10 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         body_timeout=_number(environ, "ALLY_BODY_TIMEOUT", Settings.body_timeout),
         firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
+        queue=environ.get("ALLY_QUEUE", ""),
+        worker_url=environ.get("ALLY_WORKER_URL", ""),
+        worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
+        cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
     )
     if len(set(settings.places.values())) < len(SPACES):
