@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
 
 import secrets
 from dataclasses import dataclass
@@ -7,9 +7,11 @@ from shared import clock, starting
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
+    Queue,
     Secrets,
     Storage,
     open_metrics,
+    open_queue,
     open_secrets,
     open_storage,
     open_tokens,
@@ -28,6 +30,7 @@ class Service:
 
     settings: Settings
     storage: Storage
+    queue: Queue
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
@@ -41,6 +44,7 @@ class Service:
     async def close(self) -> None:
         """Finish what was begun."""
         await self.metrics.close()
+        await self.queue.close()
         await self.storage.close()
 
 
@@ -56,6 +60,7 @@ async def open_service(settings: Settings) -> Service:
     opened = Service(
         settings=settings,
         storage=storage,
+        queue=open_queue(settings),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(

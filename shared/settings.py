@@ -95,6 +95,14 @@ class Settings:
     """ALLY_METERING_INTERVAL: seconds that pass at least between two flushes of what an instance
     counted: what is lost of the metrics when one is killed. At least 10 on the google backend,
     where one series takes a point in 5 s, and 1 on the local one."""
+    queue: str = ""
+    """ALLY_QUEUE: the queue of Cloud Tasks that has jobs done, projects/…/locations/…/queues/…."""
+    worker_url: str = ""
+    """ALLY_WORKER_URL: where the function `worker` does them, https://…."""
+    worker_account: str = ""
+    """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
+    cloud_tasks: str = ""
+    """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
@@ -150,6 +158,10 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
             Settings.metering_interval,
             least=10 if backend == "google" else 1,
         ),
+        queue=environ.get("ALLY_QUEUE", ""),
+        worker_url=environ.get("ALLY_WORKER_URL", ""),
+        worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
+        cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
     )
     if len(set(settings.places.values())) < len(SPACES):

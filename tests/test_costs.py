@@ -192,7 +192,12 @@ def operations(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_route_has_its_price() -> None:
-    found = {f"{route.method} {route.template}" for api in discover() for route in api.routes}
+    found = {
+        f"{route.method} {route.template}"
+        for api in discover()
+        if api.reachable
+        for route in api.routes
+    }
     assert set(ROUTES) == found | {PREFLIGHT}
 
 
