@@ -7,16 +7,19 @@ those that showed or changed what belongs to a patient. docs/decisions/0022.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field
 
 from shared import ids
 from shared.backends import TERMS, Condition
 from shared.errors import invalid
-from shared.fields import Line, Shape, Whole, known
+from shared.fields import Line, Shape, Timestamp, Whole, known
 from shared.filters import Filterable
 from shared.forms import wrong
 from shared.models import PATIENT, Model, Resource
 from shared.pages import ListQuery, Page
+from shared.settings import Mode
 from shared.store import Ref, Store
 
 KEPT = timedelta(days=30)
@@ -72,21 +75,18 @@ class LoggedRequest(Resource):
     """The ids of the objects that were shown or changed, and of their patients."""
 
     @classmethod
-    def of(cls, line: Mapping[str, Any]) -> Self:
-        """Make the copy of a line, or raise ValueError where it is not one of a known caller."""
-        request_id, mode = line["requestId"], line["mode"]
-        if mode not in ("test", "live") or not cls.accepts(request_id):
-            raise ValueError("not the line of a known caller")
-        principal = line["principal"]
-        whose = {_whose(principal): principal}
-        told = {name: None if line.get(name) in ("", "-") else line.get(name) for name in _TOLD}
-        return cls(
-            id=request_id,
-            livemode=mode == "live",
-            createdAt=line["time"],
-            updatedAt=line["time"],
-            **whose,
-            **told,
+    def of(cls, line: "RequestLine") -> Self:
+        """Make the copy of a line."""
+        told = {name: None if value in ("", "-") else value for name, value in line}
+        return cls.model_validate(
+            {
+                **told,
+                "id": line.requestId,
+                "livemode": line.mode == "live",
+                "createdAt": line.time,
+                "updatedAt": line.time,
+                _whose(line.principal): line.principal,
+            }
         )
 
     @property
@@ -106,11 +106,26 @@ class LoggedRequest(Resource):
         return [*failed, *([AUDITED] if patients else []), *patients]
 
 
-_TOLD = (
-    *("method", "route", "status", "code", "address", "version", "idempotencyKey"),
-    *("milliseconds", "bytesIn", "bytesOut", "objects"),
-)
-"""The members of a line that are shown as they are."""
+class RequestLine(Model):
+    """The line of a request whose caller is known, as the door writes it (shared/exchange.py)."""
+
+    kind: Literal["request"]
+    time: Timestamp
+    requestId: Annotated[str, Field(pattern=r"^req_[0-9A-Za-z]{22}$")]
+    organisation: Annotated[str, Field(pattern=r"^org_[0-9A-Za-z]{22}$")]
+    mode: Mode
+    principal: Annotated[str, Field(pattern=r"^(key|eu)_[0-9A-Za-z]+$")]
+    method: str
+    route: str
+    status: int
+    code: str
+    objects: list[str]
+    version: str
+    address: str | None = None
+    idempotencyKey: str | None = None
+    milliseconds: float
+    bytesIn: int
+    bytesOut: int
 
 
 class RequestQuery(ListQuery):

@@ -18,6 +18,7 @@ from shared.backends import (
 )
 from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
@@ -39,6 +40,7 @@ class Service:
     limiter: Limiter
     metrics: Metrics
     meter: Meter
+    folder: Folder
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
@@ -80,6 +82,7 @@ async def open_service(settings: Settings) -> Service:
         log=log,
         metrics=metrics,
         meter=Meter(metrics, log, interval=settings.metering_interval),
+        folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
     )
     starting.end()
     return opened

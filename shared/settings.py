@@ -106,6 +106,9 @@ class Settings:
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
+    log_rate: int = 50
+    """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
+    successes that touched no patient are not copied to where GET /v1/requests looks."""
 
 
 def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = "") -> Settings:
@@ -163,6 +166,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
         cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
+        log_rate=int(_number(environ, "ALLY_LOG_RATE", Settings.log_rate, least=0)),
     )
     if len(set(settings.places.values())) < len(SPACES):
         raise SettingError("Give each of test, live and account a database or a root of its own.")

@@ -149,6 +149,7 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         "ALLY_RATE_LIVE": "1000000",
         "ALLY_RATE_END_USER": "1000000",
         "ALLY_KEY_LOOKUPS": "100000",
+        "ALLY_LOG_RATE": "1000000",
         **{f"ALLY_FIREBASE_{mode.upper()}": name for mode, name in PROJECTS.items()},
     }
     if request.param == "google":

@@ -19,7 +19,7 @@ from shared.exchange import VERSION
 from shared.limits import SLICE
 from shared.metering import Series
 from shared.patients import Patient
-from shared.requests import LoggedRequest
+from shared.requests import LoggedRequest, RequestLine
 from shared.scheduling import Window
 from shared.service import Service
 from tests.support.inprocess import InProcess
@@ -142,9 +142,10 @@ class Scene:
         return counted(self.api) | moved
 
 
-def line_of(partner: Partner, patient: str, at: datetime) -> Json:
+def line_of(partner: Partner, patient: str, at: datetime) -> RequestLine:
     """Return the line of a request that reads a patient."""
-    return {
+    line = {
+        "kind": "request",
         "time": clock.isoformat(at),
         "requestId": ids.mint("req", at),
         "organisation": partner.organisation.id,
@@ -161,6 +162,7 @@ def line_of(partner: Partner, patient: str, at: datetime) -> Json:
         "bytesIn": 0,
         "bytesOut": 400,
     }
+    return RequestLine.model_validate(line)
 
 
 def counted(api: InProcess) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from shared.provision import (
     load_coverage,
     open_store,
 )
-from shared.requests import LoggedRequest
+from shared.requests import LoggedRequest, RequestLine
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
@@ -334,7 +334,7 @@ class Partner:
         (line,) = (
             each for each in self.lines() if each["requestId"] == answer.headers["Request-Id"]
         )
-        request = LoggedRequest.of(line)
+        request = LoggedRequest.of(RequestLine.model_validate(line))
         self.backing.keep(self.mode, self.organisation.id, [request])
         return request.model_dump(mode="json")
 
