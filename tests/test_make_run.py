@@ -249,7 +249,7 @@ def test_a_log_that_cannot_be_opened_gets_one_clear_sentence(tmp_path: Path) -> 
 )
 def test_a_start_makes_up_for_a_file_that_was_moved_away(tmp_path: Path, lost: str) -> None:
     output = tmp_path / "server.log"
-    for starts in (1, 2):
+    for _ in range(2):
         process = Process(
             [
                 *(sys.executable, "-m", "functions"),
@@ -258,9 +258,7 @@ def test_a_start_makes_up_for_a_file_that_was_moved_away(tmp_path: Path, lost: s
             output,
             {"ALLY_STATE": str(tmp_path / "state")},
         )
-        process.wait_until(
-            lambda starts=starts: output.read_text().count("Serving") == starts, "The server"
-        )
+        process.wait_until(lambda: "Serving" in output.read_text(), "The server")
         assert process.stop() == 0
         assert output.read_text().count("# Create an appointment") == 1
         output.write_text("")
