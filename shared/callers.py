@@ -44,6 +44,11 @@ class Caller(ABC):
         """The end user whose things alone the caller sees and uses; None for everybody's."""
         return None
 
+    @property
+    def server(self) -> bool:
+        """Whether a partner's server calls: the address of anybody else is a person's."""
+        return False
+
     @abstractmethod
     def may(self, permission: str) -> bool:
         """Tell whether the caller has a permission such as `patients:read`."""
@@ -85,6 +90,11 @@ class KeyCaller(Caller):
     def principal(self) -> str:
         """All secret keys of an organisation are one."""
         return "secret-keys"
+
+    @property
+    def server(self) -> bool:
+        """A secret key is for servers alone."""
+        return self.key.type == "secret"
 
     def may(self, permission: str) -> bool:
         """Tell whether the key has a permission; write implies read."""

@@ -43,8 +43,8 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was begun."""
-        await self.queue.close()
         await self.metrics.close()
+        await self.queue.close()
         await self.storage.close()
 
 
