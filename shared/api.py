@@ -274,6 +274,8 @@ async def _admit(exchange: Exchange) -> Caller:
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()
+    if caller.active_as is not None:
+        held.activity.see(caller.mode, caller.organisation, *caller.active_as, exchange.now)
     if isinstance(caller, KeyCaller):
         await held.keyring.note_use(caller, exchange.now)
     return caller

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 
+from shared.activity import Kind
 from shared.errors import ApiError
 from shared.keys import CHALLENGE, ApiKey, Network, access
 from shared.organisations import Organisation
@@ -42,6 +43,11 @@ class Caller(ABC):
     @property
     def end_user(self) -> str | None:
         """The end user whose things alone the caller sees and uses; None for everybody's."""
+        return None
+
+    @property
+    def active_as(self) -> tuple[Kind, str] | None:
+        """Whom a request of the caller counts as active, if that is somebody."""
         return None
 
     @abstractmethod
@@ -144,6 +150,11 @@ class EndUserCaller(Caller):
     def end_user(self) -> str:
         """The end user sees and uses what is theirs."""
         return self.uid
+
+    @property
+    def active_as(self) -> tuple[Kind, str]:
+        """The end user, by the id that we give them."""
+        return "end_user", self.handle
 
     def may(self, permission: str) -> bool:
         """Tell whether the organisation lets its end users do this."""

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from shared import clock, starting
+from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import Secrets, Storage, open_secrets, open_storage, open_tokens
@@ -26,6 +27,7 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
+    activity: Activity
     meter: Meter = field(default_factory=Meter)
     now: clock.Clock = clock.now
 
@@ -60,6 +62,7 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        activity=Activity(storage, keyring.hash),
         log=Log(settings.log),
     )
     starting.end()
