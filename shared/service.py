@@ -1,13 +1,21 @@
 """What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared import clock, starting
 from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
-from shared.backends import Secrets, Storage, open_secrets, open_storage, open_tokens
+from shared.backends import (
+    Secrets,
+    Storage,
+    open_metrics,
+    open_secrets,
+    open_storage,
+    open_tokens,
+)
+from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
 from shared.limits import Limiter
 from shared.metering import Meter
@@ -28,11 +36,13 @@ class Service:
     log: Log
     limiter: Limiter
     activity: Activity
-    meter: Meter = field(default_factory=Meter)
+    metrics: Metrics
+    meter: Meter
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
         """Finish what was begun."""
+        await self.metrics.close()
         await self.storage.close()
 
 
@@ -41,6 +51,8 @@ async def open_service(settings: Settings) -> Service:
     secret_store = open_secrets(settings)
     pepper = settings.pepper or await _kept_pepper(secret_store, settings)
     storage = open_storage(settings)
+    metrics = open_metrics(settings)
+    log = Log(settings.log)
     believe, lookups = settings.key_cache, settings.key_lookups
     keyring = Keyring(secret_store, storage, pepper, believe=believe, lookups=lookups)
     opened = Service(
@@ -63,7 +75,9 @@ async def open_service(settings: Settings) -> Service:
             seconds=settings.rate_window,
         ),
         activity=Activity(storage, keyring.hash),
-        log=Log(settings.log),
+        log=log,
+        metrics=metrics,
+        meter=Meter(metrics, log, interval=settings.metering_interval),
     )
     starting.end()
     return opened
