@@ -46,6 +46,7 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
         "Which limit was met: that of a key, of an end user, or of looking up unknown keys.",
         {"type": "string", "examples": ["key-rate", "end-user-rate", "key-lookups"]},
     ),
+    "Vary": ("Says that the answer depends on what is accepted.", {"type": "string"}),
     "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
     "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
 }
