@@ -1,12 +1,20 @@
 """What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared import clock, starting
 from shared.audit import Log
 from shared.auth import Keyring
-from shared.backends import Secrets, Storage, open_secrets, open_storage, open_tokens
+from shared.backends import (
+    Secrets,
+    Storage,
+    open_metrics,
+    open_secrets,
+    open_storage,
+    open_tokens,
+)
+from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
 from shared.limits import Limiter
 from shared.metering import Meter
@@ -26,11 +34,13 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
-    meter: Meter = field(default_factory=Meter)
+    metrics: Metrics
+    meter: Meter
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
         """Finish what was begun."""
+        await self.metrics.close()
         await self.storage.close()
 
 
@@ -39,6 +49,8 @@ async def open_service(settings: Settings) -> Service:
     secret_store = open_secrets(settings)
     pepper = settings.pepper or await _kept_pepper(secret_store, settings)
     storage = open_storage(settings)
+    metrics = open_metrics(settings)
+    log = Log(settings.log)
     believe, lookups = settings.key_cache, settings.key_lookups
     keyring = Keyring(secret_store, storage, pepper, believe=believe, lookups=lookups)
     opened = Service(
@@ -60,7 +72,9 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
-        log=Log(settings.log),
+        log=log,
+        metrics=metrics,
+        meter=Meter(metrics, log, interval=settings.metering_interval),
     )
     starting.end()
     return opened

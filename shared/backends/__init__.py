@@ -2,6 +2,7 @@
 
 Storage has three verbs: `get` (many at once), `query` and `commit`. Documents are JSON objects at a
 key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says why no more.
+What metrics must do is in metrics.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
+from shared.backends.metrics import Metrics
 from shared.settings import Settings, Space
 
 Data = dict[str, Any]
@@ -194,6 +196,22 @@ def open_secrets(settings: Settings) -> Secrets:
 
     return GoogleSecrets(
         settings.project, call_timeout=settings.storage_timeout, address=settings.secret_manager
+    )
+
+
+def open_metrics(settings: Settings) -> Metrics:
+    """Open the metrics that the settings name."""
+    if settings.backend == "local":
+        from shared.backends.local_metrics import LocalMetrics
+
+        return LocalMetrics(settings.state)
+    from shared.backends.google.monitoring import CloudMetrics
+
+    return CloudMetrics(
+        settings.project,
+        settings.service,
+        call_timeout=settings.storage_timeout,
+        address=settings.monitoring,
     )
 
 

@@ -101,7 +101,7 @@ class Reading:
     """Counts of one organisation, in steps of time, the first of which begins at `start`.
 
     `by` are the labels that they are grouped by, and `where` says of some labels what they must be
-    one of. A point belongs to the step in which it ends.
+    one of. A point belongs to the step in which it ends, also where that is at its very end.
     """
 
     metric: Metric
@@ -112,6 +112,12 @@ class Reading:
     step: timedelta
     by: tuple[str, ...] = ()
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse labels that the metric has not."""
+        for label in (*self.by, *(label for label, _ in self.where)):
+            if label not in self.metric.labels:
+                raise ValueError(f"{self.metric.name} has no label {label}")
 
 
 class Measured(NamedTuple):
