@@ -258,7 +258,7 @@ def _fitted(query: UsageQuery, start: datetime | None, end: datetime, now: datet
         step = STEPS[resolution]
         last = _floor(end, step) + (step if _floor(end, step) < end else timedelta())
         first = last - PERIODS[query.period or "24h"] if start is None else _floor(start, step)
-        fine = step < DAY and first < now - FINE_REACH
+        fine = step < DAY and (start or first) < now - FINE_REACH
         spans.append((Span(first, last, resolution), fine))
     if query.resolution is None:
         return next(span for span, fine in spans if not fine and span.steps <= FEW_STEPS)
