@@ -24,11 +24,12 @@ from shared import clock, forms, ids, origins, service
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import ConflictError, UnavailableError
-from shared.callers import Caller, KeyCaller
+from shared.callers import Caller, KeyCaller, PublishableCaller
 from shared.end_users import EndUsers, find_token
 from shared.errors import ApiError, envelope, invalid
 from shared.exchange import VERSION, Answer, Exchange
 from shared.fields import Intake, Line
+from shared.metering import Meter
 from shared.models import Changes, Model, Record
 from shared.pages import Page
 from shared.receiving import receive
@@ -105,6 +106,11 @@ class Call:
             now=self.now,
             behind=flushed + held.metrics.delay,
         )
+
+    @property
+    def meter(self) -> Meter:
+        """What counts."""
+        return self._held.meter
 
     @property
     def key_caller(self) -> KeyCaller:
@@ -206,10 +212,10 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
         exchange.add(route.headers)
     if route.permission in _WITHOUT_CALLER:
         return await _WITHOUT_CALLER[route.permission](exchange, route, path_arguments)
-    caller = await _admit(exchange)
+    caller = await _admit(exchange, route)
     if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
-    caller.enter(route.permission, route.end_user)
+    caller.enter(route.permission, route.end_user, publishable=route.publishable)
     replay_key = exchange.idempotency_key() if route.writes else None
     query_tree, body_tree = await exchange.decode(route)
 
@@ -252,6 +258,7 @@ def _tell_options(api: Api, exchange: Exchange) -> Answer:
 
 async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) -> Answer:
     """Answer what anybody may read."""
+    await exchange.greet(everybody=True)
     settings = exchange.service.settings
     content = await route.handler(Site(settings.url, settings.support), **arguments)
     if not isinstance(content, Content):
@@ -282,26 +289,30 @@ _WITHOUT_CALLER = {PUBLIC: _publish, INTERNAL: _work}
 """Who answers the routes that ask for nobody's key."""
 
 
-async def _admit(exchange: Exchange) -> Caller:
+async def _admit(exchange: Exchange, route: Route) -> Caller:
     """Return who is calling, unless they may not, from there, or have made too many requests."""
     held = exchange.service
     place = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
     credential = exchange.header(place)
     token = find_token(credential)
     caller: Caller
-    if token is None:
-        caller = await held.keyring.authenticate(credential)
-    else:
+    if token is not None:
         caller = await held.end_users.authenticate(token, exchange.now)
+    elif credential is None and route.publishable:
+        sent, agent = await exchange.take_key(route), exchange.header(b"user-agent") or ""
+        caller = await held.keyring.recognise(sent, exchange.address(), agent)
+    else:
+        caller = await held.keyring.authenticate(credential)
     exchange.caller = caller
     caller.check(exchange.now, exchange.address)
-    if exchange.origin and exchange.origin not in caller.account.frontEndOrigins:
-        raise ApiError("origin_not_allowed")
+    caller.check_origin(exchange.origin)
     exchange.let_page_read()
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()
-    if isinstance(caller, KeyCaller):
+    if caller.active_as is not None:
+        held.activity.see(caller.mode, caller.organisation, *caller.active_as, exchange.now)
+    if isinstance(caller, KeyCaller | PublishableCaller):
         await held.keyring.note_use(caller, exchange.now)
     return caller
 

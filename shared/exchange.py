@@ -72,6 +72,7 @@ class Exchange:
         """The origin of the page that sent the request, where that is not one of ours."""
         self.code = ""
         self.bytes_in = 0
+        self._decoded: tuple[forms.Tree, forms.Tree] | None = None
         self.warnings: list[str] = []
         self.lines: list[tuple[bytes, bytes]] = []
         """Headers that the answer will have, whatever it is."""
@@ -116,7 +117,17 @@ class Exchange:
         return key
 
     async def decode(self, route: Route) -> tuple[forms.Tree, forms.Tree]:
-        """Decode the query string and the body."""
+        """Decode the query string and the body, once."""
+        if self._decoded is None:
+            self._decoded = await self._decode(route)
+        return self._decoded
+
+    async def take_key(self, route: Route) -> object:
+        """Take the publishable key out of the body: nothing after this sees it."""
+        _, body = await self.decode(route)
+        return body.pop("key", None)
+
+    async def _decode(self, route: Route) -> tuple[forms.Tree, forms.Tree]:
         query = self.request.scope["query_string"]
         query_tree = forms.decode_form(query) if query else {}
         declared = self.headers.get(b"content-length", b"0")

@@ -57,7 +57,8 @@ _END_USER: Json = {
         "bearerFormat": "JWT",
         "description": "The ID token of an end user who is signed in to your front end, from"
         " Firebase Authentication. It opens what `x-ally-end-user-permission` names, where the"
-        " organisation's `endUserPermissions` have that, and of it what is the end user's own.",
+        " organisation's `endUserPermissions` have that, and of it what is the end user's own; and"
+        " what `x-ally-publishable` opens to every page.",
     }
 }
 _AS_TABLE: Json = {
@@ -158,6 +159,10 @@ class _Document:
         if route.end_user:
             described["security"] = [{name: []} for name in (*_SECURITY, *_END_USER)]
             described["x-ally-end-user-permission"] = route.end_user
+        if route.publishable:
+            # The empty one is a page: there is no word for a key in the body.
+            described["security"] = [*({name: []} for name in (*_SECURITY, *_END_USER)), {}]
+            described["x-ally-publishable"] = True
         parameters = [*self._parameters(each)]
         if parameters:
             described["parameters"] = parameters

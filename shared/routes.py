@@ -95,12 +95,15 @@ class Terms(TypedDict, total=False):
     """On what terms a route is served.
 
     `permission` is what a key needs, such as `patients:read`; `end_user` the permission by which an
-    organisation opens it to its end users, without which it is not for them. `refuses` are the
-    codes that its own rules give, beside those that every such route has (shared/operations.py).
+    organisation opens it to its end users, without which it is not for them. `publishable` opens it
+    to pages, by a publishable key in the body, and to every end user: as anybody can ask for it, it
+    keeps nothing of a request, not even the memory of an Idempotency-Key. `refuses` are the codes
+    that its own rules give, beside those that every such route has (shared/operations.py).
     """
 
     permission: Required[str]
     end_user: str
+    publishable: bool
     refuses: Collection[str]
     retiring: Retiring | None
 
@@ -133,13 +136,16 @@ class Route:
     retiring: Retiring | None
     end_user: str
     """The permission by which end users may use it; empty, it is not for them."""
+    publishable: bool
+    """Whether a page may use it with a publishable key, and every end user."""
     refuses: tuple[str, ...]
     """The codes that its own rules give."""
 
     @property
     def writes(self) -> bool:
         """Whether it changes something, so that a retry must not do it twice."""
-        return self.method in ("POST", "PATCH") and self.permission.endswith(":write")
+        changing = self.method in ("POST", "PATCH") and self.permission.endswith(":write")
+        return changing and not self.publishable
 
     @property
     def segment(self) -> str:
@@ -293,5 +299,6 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         takes=frozenset(inspect.signature(handler).parameters),
         retiring=retiring,
         end_user=end_user,
+        publishable=terms.get("publishable", False),
         refuses=refuses,
     )
