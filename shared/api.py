@@ -8,7 +8,7 @@ handler runs before the first four have passed. This is the only file that knows
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -42,9 +42,12 @@ from shared.routes import (
     Site,
     claim,
 )
+from shared.service import Service
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
 from shared.store import Replay, Replayed, Store, insist
+from shared.tables import CSV, Table, as_csv, prefers_csv
+from shared.usage import Reader
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
 
@@ -69,13 +72,41 @@ register_url_convertor("path", _Anything())
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call:
-    """What a handler knows of the request: who calls, and the store as they may see it."""
+    """What a handler knows of the request: who calls, and store and usage as they may see them."""
 
     caller: Caller
     store: Store
-    keyring: Keyring
-    end_users: EndUsers
-    meter: Meter
+    _held: Service
+
+    @property
+    def keyring(self) -> Keyring:
+        """What keeps keys."""
+        return self._held.keyring
+
+    @property
+    def end_users(self) -> EndUsers:
+        """Who is signed in to front ends."""
+        return self._held.end_users
+
+    @property
+    def usage(self) -> Reader:
+        """What was counted of the caller's organisation in the caller's mode."""
+        held = self._held
+        flushed = timedelta(seconds=held.settings.metering_interval)
+        return Reader(
+            held.metrics,
+            held.storage,
+            held.log,
+            organisation=self.caller.organisation,
+            modes=(self.caller.mode,),
+            now=self.now,
+            behind=flushed + held.metrics.delay,
+        )
+
+    @property
+    def meter(self) -> Meter:
+        """What counts."""
+        return self._held.meter
 
     @property
     def key_caller(self) -> KeyCaller:
@@ -173,8 +204,8 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     route, path_arguments = api.find(method, exchange.sent_path)
     exchange.route = route
-    if route.retiring is not None:
-        exchange.add(route.retiring.headers)
+    if route.headers:
+        exchange.add(route.headers)
     if route.permission in _WITHOUT_CALLER:
         return await _WITHOUT_CALLER[route.permission](exchange, route, path_arguments)
     caller = await _admit(exchange, route)
@@ -341,8 +372,7 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
     """Run the handler once. A 2xx is committed with its effect, a 402 as the record alone."""
     scope = exchange.request.scope
     path = scope["path"]
-    held = exchange.service
-    call = Call(work.caller, store, held.keyring, held.end_users, held.meter)
+    call = Call(work.caller, store, exchange.service)
     try:
         result = await work.route.handler(call, **work.arguments)
     except ApiError as refusal:
@@ -364,6 +394,8 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
         link = links(result, exchange.service.settings.url + path, scope["query_string"])
         if link:
             exchange.add([("Link", link)])
+    if work.route.tabular and isinstance(result, Table) and prefers_csv(exchange.accepted):
+        return exchange.reply(200, as_csv(result), f"{CSV}; charset=utf-8")
     return exchange.reply(200, body)
 
 

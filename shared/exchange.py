@@ -229,10 +229,14 @@ class Exchange:
 
     def complain(self, status: int, written: Json) -> Answer:
         """Make the answer that an envelope is, in the form that the caller reads."""
-        accepted = ",".join(self.request.headers.getlist("accept")).lower()
-        if PROBLEM in accepted:
+        if PROBLEM in self.accepted.lower():
             return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
         return self.reply(status, orjson.dumps(written))
+
+    @property
+    def accepted(self) -> str:
+        """What the caller accepts, as the header Accept says it."""
+        return ",".join(self.request.headers.getlist("accept"))
 
     def record(self, answer: Response, seconds: float) -> None:
         """Write the line of this request and count it, before the answer leaves."""

@@ -49,6 +49,7 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
             "examples": ["key-rate", "end-user-rate", "visitor-rate", "key-lookups"],
         },
     ),
+    "Vary": ("Says that the answer depends on what is accepted.", {"type": "string"}),
     "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
     "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
 }
