@@ -75,6 +75,7 @@ class Exchange:
         self.replay_key: str | None = None
         """The Idempotency-Key, where the request has a valid one and the route takes it."""
         self.bytes_in = 0
+        self._decoded: tuple[forms.Tree, forms.Tree] | None = None
         self.warnings: list[str] = []
         self.lines: list[tuple[bytes, bytes]] = []
         """Headers that the answer will have, whatever it is."""
@@ -120,7 +121,17 @@ class Exchange:
         return key
 
     async def decode(self, route: Route) -> tuple[forms.Tree, forms.Tree]:
-        """Decode the query string and the body."""
+        """Decode the query string and the body, once."""
+        if self._decoded is None:
+            self._decoded = await self._decode(route)
+        return self._decoded
+
+    async def take_key(self, route: Route) -> object:
+        """Take the publishable key out of the body: nothing after this sees it."""
+        _, body = await self.decode(route)
+        return body.pop("key", None)
+
+    async def _decode(self, route: Route) -> tuple[forms.Tree, forms.Tree]:
         query = self.request.scope["query_string"]
         query_tree = forms.decode_form(query) if query else {}
         declared = self.headers.get(b"content-length", b"0")
@@ -218,10 +229,14 @@ class Exchange:
 
     def complain(self, status: int, written: Json) -> Answer:
         """Make the answer that an envelope is, in the form that the caller reads."""
-        accepted = ",".join(self.request.headers.getlist("accept")).lower()
-        if PROBLEM in accepted:
+        if PROBLEM in self.accepted.lower():
             return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
         return self.reply(status, orjson.dumps(written))
+
+    @property
+    def accepted(self) -> str:
+        """What the caller accepts, as the header Accept says it."""
+        return ",".join(self.request.headers.getlist("accept"))
 
     def record(self, answer: Response, seconds: float) -> None:
         """Write the line of this request and count it, before the answer leaves."""

@@ -21,7 +21,7 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
         {"type": "string", "format": "date", "examples": [VERSION]},
     ),
     "RateLimit-Policy": (
-        "How many requests (q) the key, or the end user, may make in how many seconds (w).",
+        "How many requests (q) the key, end user or visitor may make in how many seconds (w).",
         {"type": "string", "examples": ['"key";q=250;w=10']},
     ),
     "RateLimit": (
@@ -43,9 +43,13 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
     ),
     "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
     "Ally-Rate-Limited-Reason": (
-        "Which limit was met: that of a key, of an end user, or of looking up unknown keys.",
-        {"type": "string", "examples": ["key-rate", "end-user-rate", "key-lookups"]},
+        "Which limit was met: that of a key, an end user or a visitor, or of looking keys up.",
+        {
+            "type": "string",
+            "examples": ["key-rate", "end-user-rate", "visitor-rate", "key-lookups"],
+        },
     ),
+    "Vary": ("Says that the answer depends on what is accepted.", {"type": "string"}),
     "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
     "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
 }

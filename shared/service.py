@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from shared import clock, starting
+from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
@@ -38,6 +39,7 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
+    activity: Activity
     metrics: Metrics
     meter: Meter
     folder: Folder
@@ -79,6 +81,7 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        activity=Activity(storage, keyring.hash),
         log=log,
         metrics=metrics,
         meter=Meter(metrics, log, interval=settings.metering_interval),

@@ -11,6 +11,7 @@ import httpx
 
 from functions import discover
 from shared import service as held
+from shared.activity import Activity
 from shared.api import application
 from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write, open_tokens
@@ -124,6 +125,7 @@ class InProcess:
             believe=chosen.key_cache,
             timer=lambda: self.elapsed,
         )
+        self.activity = Activity(self.watched, self.keyring.hash)
         quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
         self._service = replace(
             theirs,
@@ -144,6 +146,7 @@ class InProcess:
                 end_user=chosen.rate_end_user,
                 seconds=chosen.rate_window,
             ),
+            activity=self.activity,
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:
