@@ -2,7 +2,11 @@
 
 import time
 
+import pytest
+
 from tests.support.serving import PATIENT, Json, Partner
+
+pytestmark = pytest.mark.usefixtures("log_sink")
 
 
 def logged(partner: Partner, request_id: str, within: float = 10) -> Json:
