@@ -389,7 +389,7 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
         kept = await show(hidden, work.expansions, store, path)
     await store.commit(200, kept, subject=getattr(result, "id", None))
     if store.tickets:
-        await running.enqueue(held, store.tickets)
+        await running.enqueue(exchange.service, store.tickets)
     if isinstance(result, Page) and work.route.method == "GET":
         link = links(result, exchange.service.settings.url + path, scope["query_string"])
         if link:
