@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -23,7 +23,7 @@ import uvloop
 
 from functions import demo, discover
 from shared import clock, ids, running, service
-from shared.api import application
+from shared.api import Api, application
 from shared.backends.local import StateError
 from shared.backends.local_queue import LocalQueue
 from shared.errors import ApiError, envelope
@@ -38,8 +38,11 @@ class StartError(Exception):
     """The server cannot start; the message is one sentence that says why and what to do."""
 
 
-def main() -> None:
-    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be."""
+def main(beside: Sequence[Api] = ()) -> None:
+    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be.
+
+    `beside` are functions to serve that are in no folder here: those of tests.
+    """
     parser = argparse.ArgumentParser(prog="make run", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--port", type=port_number, default=8443, help="HTTPS port (default: %(default)s)"
@@ -54,7 +57,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load(backend="local", url=f"https://localhost:{arguments.port}")
-        uvloop.run(serve(settings, arguments.port, arguments.http_port, quiet=arguments.quiet))
+        apis = [*(api for api in discover() if api.reachable), *beside]
+        serving = serve(apis, settings, arguments.port, arguments.http_port, quiet=arguments.quiet)
+        uvloop.run(serving)
     except (StartError, StateError, SettingError) as error:
         sys.exit(f"The Ally API cannot start: {error}")
 
@@ -66,8 +71,10 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -> None:
-    """Serve HTTPS on one port and refuse plain HTTP on the other."""
+async def serve(
+    apis: Sequence[Api], settings: Settings, port: int, http_port: int, *, quiet: bool
+) -> None:
+    """Serve functions over HTTPS on one port and refuse plain HTTP on the other."""
     state = Path(settings.state)
     prepare_folder(state)
     if settings.log == "-":
@@ -90,7 +97,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         )
         server = Server(
             uvicorn.Config(
-                application(api for api in discover() if api.reachable),
+                application(apis),
                 ssl_certfile=certificate.chain,
                 ssl_keyfile=certificate.key,
                 lifespan="off",
