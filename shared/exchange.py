@@ -244,7 +244,8 @@ class Exchange:
                 "bytesOut": len(answer.body),
             },
         )
+        status = str(answer.status_code)
         series = Series(
-            organisation, mode, template, method, answer.status_code, self.code, counted_as
+            organisation, mode, method, template, status, self.code, counted_as, VERSION
         )
         self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))

@@ -45,6 +45,16 @@ def mint(prefix: str, at: datetime) -> str:
     return place(prefix, at, tail)
 
 
+def scatter(prefix: str) -> str:
+    """Make a new id that has no place in the order: all of it is random (131 bits).
+
+    It is for documents that are made and deleted in great numbers at once: ids of one moment lie
+    next to each other, and so would the load (docs/decisions/0020-jobs.md).
+    """
+    body = secrets.token_bytes(TIME_LENGTH + TAIL_LENGTH).translate(_LETTERS).decode()
+    return f"{prefix}_{body}"
+
+
 def place(prefix: str, at: datetime, tail: str = "") -> str:
     """Make the id of the moment `at` with a given tail; without one, the bound before them all."""
     head, rest = divmod((at - _EPOCH) // _MICROSECOND, len(_PAIRS) ** 2)

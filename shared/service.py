@@ -1,12 +1,22 @@
-"""What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared import clock, starting
 from shared.audit import Log
 from shared.auth import Keyring
-from shared.backends import Secrets, Storage, open_secrets, open_storage, open_tokens
+from shared.backends import (
+    Queue,
+    Secrets,
+    Storage,
+    open_metrics,
+    open_queue,
+    open_secrets,
+    open_storage,
+    open_tokens,
+)
+from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
 from shared.limits import Limiter
 from shared.metering import Meter
@@ -20,17 +30,21 @@ class Service:
 
     settings: Settings
     storage: Storage
+    queue: Queue
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
     origins: Origins
     log: Log
     limiter: Limiter
-    meter: Meter = field(default_factory=Meter)
+    metrics: Metrics
+    meter: Meter
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
         """Finish what was begun."""
+        await self.queue.close()
+        await self.metrics.close()
         await self.storage.close()
 
 
@@ -39,11 +53,14 @@ async def open_service(settings: Settings) -> Service:
     secret_store = open_secrets(settings)
     pepper = settings.pepper or await _kept_pepper(secret_store, settings)
     storage = open_storage(settings)
+    metrics = open_metrics(settings)
+    log = Log(settings.log)
     believe, lookups = settings.key_cache, settings.key_lookups
     keyring = Keyring(secret_store, storage, pepper, believe=believe, lookups=lookups)
     opened = Service(
         settings=settings,
         storage=storage,
+        queue=open_queue(settings),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(
@@ -60,7 +77,9 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
-        log=Log(settings.log),
+        log=log,
+        metrics=metrics,
+        meter=Meter(metrics, log, interval=settings.metering_interval),
     )
     starting.end()
     return opened

@@ -37,6 +37,8 @@ class Settings:
     """ALLY_STATE: the folder of the local backend."""
     project: str = ""
     """GOOGLE_CLOUD_PROJECT: the project of the google backend."""
+    service: str = "ally"
+    """K_SERVICE: the name under which Cloud Run serves this function."""
     places: Mapping[Space, Place] = field(default_factory=dict)
     """ALLY_DATABASE_TEST, _LIVE, _ACCOUNT and ALLY_ROOT_TEST, _LIVE, _ACCOUNT."""
     pepper: bytes = b""
@@ -87,6 +89,20 @@ class Settings:
     """FIRESTORE_EMULATOR_HOST: host and port of a Firestore emulator on this machine."""
     secret_manager: str = ""
     """ALLY_SECRET_MANAGER_HOST: host and port of a stand-in for Secret Manager on this machine."""
+    queue: str = ""
+    """ALLY_QUEUE: the queue of Cloud Tasks that has jobs done, projects/…/locations/…/queues/…."""
+    worker_url: str = ""
+    """ALLY_WORKER_URL: where the function `worker` does them, https://…."""
+    worker_account: str = ""
+    """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
+    cloud_tasks: str = ""
+    """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
+    monitoring: str = ""
+    """ALLY_MONITORING_HOST: host and port of a stand-in for Cloud Monitoring on this machine."""
+    metering_interval: float = 60.0
+    """ALLY_METERING_INTERVAL: seconds that pass at least between two flushes of what an instance
+    counted: what is lost of the metrics when one is killed. At least 10 on the google backend,
+    where one series takes a point in 5 s, and 1 on the local one."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
@@ -104,6 +120,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         backend="google" if backend == "google" else "local",
         state=environ.get("ALLY_STATE", Settings.state),
         project=environ.get("GOOGLE_CLOUD_PROJECT", ""),
+        service=environ.get("K_SERVICE", Settings.service),
         places={
             space: Place(
                 database=environ.get(f"ALLY_DATABASE_{space.upper()}", "(default)"),
@@ -134,6 +151,17 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         body_timeout=_number(environ, "ALLY_BODY_TIMEOUT", Settings.body_timeout),
         firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
+        queue=environ.get("ALLY_QUEUE", ""),
+        worker_url=environ.get("ALLY_WORKER_URL", ""),
+        worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
+        cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
+        monitoring=_loopback(environ, "ALLY_MONITORING_HOST"),
+        metering_interval=_number(
+            environ,
+            "ALLY_METERING_INTERVAL",
+            Settings.metering_interval,
+            least=10 if backend == "google" else 1,
+        ),
         log=environ.get("ALLY_LOG", Settings.log),
     )
     if len(set(settings.places.values())) < len(SPACES):

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,12 @@ import pytest
 
 from tests.support import browser as chromium
 from tests.support import emulator as firestore
-from tests.support import generators, image, tools
+from tests.support import generators, image, leaks, tools
 from tests.support import google_cloud as google
 from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.secret_manager import SecretManager
-from tests.support.serving import Backing, Partner, Server, unique_project
+from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
@@ -111,6 +112,24 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gener
     """Makes clients, each once."""
     needed(generators.found(), generators.MISSING)
     return cache(lambda language: generators.LANGUAGES[language](tmp_path_factory.mktemp(language)))
+
+
+WITNESSED = leaks.begin()
+"""Where this run keeps what must hold no patient's value; None in a process that it started."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Search all that the whole suite's servers wrote for values of patients."""
+    if WITNESSED is None:
+        return
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]  # pytest shows it to fixtures alone
+    found = list(leaks.search(leaks.written(factory.getbasetemp()), SEEDED))
+    shutil.rmtree(WITNESSED)
+    for leak in found[:20]:
+        print(f"\nA patient's value got out: {leak.value!r} in {leak.file.name}: {leak.line[:500]}")
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

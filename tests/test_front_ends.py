@@ -139,7 +139,7 @@ def test_ids_of_anothers_in_bodies_filters_and_cursors_lead_nowhere(partner: Par
     assert [
         each["id"] for each in ada.get("/v1/appointments", filter='patient.name~"love"')["data"]
     ] == [own["id"]]
-    found = ada.post("/v1/patients/search", {"name": "lovelace", "phone": PATIENT["phone"]})
+    found = ada.post("/v1/patients/search", {"name": "loveworth", "phone": PATIENT["phone"]})
     assert [each["id"] for each in found["data"]] == [own["patientId"]]
     for cursor in ("starting_after", "ending_before"):
         for page in (
@@ -240,7 +240,7 @@ def test_each_end_user_has_a_quota_of_their_own(partner: Partner) -> None:
 
 
 def test_who_an_end_user_is_stands_in_no_line_of_the_log(partner: Partner) -> None:
-    uid = "ada.lovelace@example.com"
+    uid = "ada.loveworth@example.com"
     ada = partner.end_user(uid)
     made = ada.post("/v1/patients", PATIENT)
     partner.post(f"/v1/end_users/{uid}/revoke")

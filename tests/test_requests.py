@@ -199,7 +199,7 @@ def test_all_wrong_parameters_are_named_at_once(partner: Partner) -> None:
     ("name", "value"),
     [
         ("firstName", "x" * 101),
-        ("firstName", "Ada\nLovelace"),
+        ("firstName", "Ada\nLoveworth"),
         ("firstName", "   "),
         ("phone", "07700900123"),
         ("phone", "+44 7700 900123"),

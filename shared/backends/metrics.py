@@ -89,6 +89,12 @@ class Reading:
     by: tuple[str, ...] = ()
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse labels that the metric has not."""
+        for label in (*self.by, *(label for label, _ in self.where)):
+            if label not in self.metric.labels:
+                raise ValueError(f"{self.metric.name} has no label {label}")
+
 
 class Measured(NamedTuple):
     """What was counted in one step of a reading, in one group: the values of its labels."""

@@ -89,7 +89,7 @@ def test_the_log_says_what_happened_without_keys_queries_or_bodies(
     assert first.endswith(", attempt 1")
     assert len(lines) == 3
     for text in (each.getMessage() for each in caplog.records):
-        for hidden in (partner.key, partner.key[-30:], "Zanzibar", "Lovelace", made.id):
+        for hidden in (partner.key, partner.key[-30:], "Zanzibar", "Loveworth", made.id):
             assert hidden not in text
 
 

@@ -23,10 +23,10 @@ class Person(TypedDict):
     dateOfBirth: date
 
 
-HOME: AddressInput = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
+HOME: AddressInput = {"line1": "17 Quillon Row", "city": "London", "postcode": POSTCODE}
 ADA: Person = {
     "firstName": "Ada",
-    "lastName": "Lovelace",
+    "lastName": "Loveworth",
     "phone": "+447400123456",
     "email": "ada@example.com",
     "dateOfBirth": date(1985, 12, 10),

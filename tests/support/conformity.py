@@ -13,6 +13,7 @@ import requests
 from shared.catalogue import CATALOGUE
 from shared.errors import PROBLEM
 from shared.refusing import JSON, refusal
+from tests.support import leaks
 from tests.support.document import DOCUMENT, Json, resolve
 
 METHODS = ("GET", "POST", "PATCH", "DELETE")
@@ -24,6 +25,8 @@ NOWHERE: Json = {
 }
 """What is answered where there is no operation."""
 ALWAYS = ("request-id", "ally-version")
+TELLING = ("/v1/usage", "/v1/requests", "/v1/audit_events", "/v1/frontend_events")
+"""The beginnings of paths whose answers tell of requests, and so of no patient's values."""
 
 
 class Answer(NamedTuple):
@@ -38,6 +41,10 @@ class Answer(NamedTuple):
 def conforming(answer: httpx.Response) -> httpx.Response:
     """Return an answer that is as the document says, or raise an AssertionError."""
     request = answer.request
+    if answer.status_code >= 400 or request.url.path.startswith(TELLING):
+        leaks.witness(answer.text)
+    for link in answer.links.values():
+        leaks.witness(link["url"].partition("?")[0])
     check(
         request.method,
         # As it was sent: a slash that is escaped divides nothing.

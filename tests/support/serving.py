@@ -56,14 +56,16 @@ PREFIXES = {
 """What ids begin with, by the noun that stands in paths."""
 TEXTS = {"uid": "ada"}
 """What else stands in paths: names that are not ours, and of which any text is one."""
-ADDRESS = {"line1": "10 Example Street", "city": "London", "postcode": POSTCODE}
+ADDRESS = {"line1": "17 Quillon Row", "city": "London", "postcode": POSTCODE}
 PATIENT: Json = {
     "firstName": "Ada",
-    "lastName": "Lovelace",
+    "lastName": "Loveworth",
     "phone": "+447400123456",
     "email": "ada@example.com",
     "dateOfBirth": "1985-12-10",
 }
+SEEDED = (*(PATIENT[name] for name in ("lastName", "phone", "email")), str(ADDRESS["line1"]))
+"""What no log, label, URL or error may have: values of patients that nothing else contains."""
 REASON: Json = {"cancellingEntity": "patient", "reasonCode": "other"}
 
 
@@ -121,6 +123,8 @@ class Backing:
 class Server:
     """The whole API in a process of its own, as `make run` starts it."""
 
+    program = "functions"
+
     def __init__(self, backing: Backing, folder: Path, **environment: str) -> None:
         self.backing = backing
         self.folder = folder
@@ -133,7 +137,7 @@ class Server:
     def start(self) -> None:
         self.process = Process(
             [
-                *(sys.executable, "-W", "error", "-m", "functions", "--quiet"),
+                *(sys.executable, "-W", "error", "-m", self.program, "--quiet"),
                 *("--port", str(self.port), "--http-port", str(self.http_port)),
             ],
             self.folder / "server.log",

@@ -25,7 +25,7 @@ appointments = ally.AppointmentsApi(client)
 told: dict[str, object] = {}
 
 # Create a patient, safely even where the answer is lost.
-address = ally.AddressInput(line1="10 Example Street", city="London", postcode="SW1A 1AA")
+address = ally.AddressInput(line1="17 Quillon Row", city="London", postcode="SW1A 1AA")
 wanted = ally.PatientInput(
     first_name="Grace",
     last_name="Hopper",

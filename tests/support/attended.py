@@ -1,0 +1,145 @@
+"""A server whose jobs are done: in its own process, or by a worker that Cloud Tasks asks."""
+
+import random
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shared import ids
+from shared.backends import OURS, ConflictError, Document, Put, Query, new_marker
+from shared.clock import isoformat
+from shared.jobs import Job
+from shared.service import Service
+from shared.settings import SPACES
+from tests.support.cloud_tasks import Act, CloudTasks
+from tests.support.processes import Process, free_port, listens
+from tests.support.serving import Backing, Json, Server
+
+MOST = 10_000
+PROGRAM = "tests.support.notes"
+
+
+class NoteServer(Server):
+    """The whole API and the tests' own function beside it."""
+
+    program = PROGRAM
+
+
+class Worker:
+    """The function `worker` in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+
+    def start(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self.restart()
+
+    def restart(self) -> None:
+        self.process = Process(
+            [sys.executable, "-W", "error", "-m", PROGRAM, "worker", str(self.port)],
+            self._folder / "worker.log",
+            self._environment,
+        )
+        self.process.wait_until(lambda: listens(self.port), "The worker")
+
+    def ask(self, path: str, body: Any = None) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=body or {}, timeout=30)
+
+
+class Attended:
+    """A backing, its server and, where jobs are not done in that, Cloud Tasks and a worker."""
+
+    def __init__(
+        self, environment: dict[str, str], folder: Path, acts: Iterator[Act] | None = None
+    ) -> None:
+        self.tasks: CloudTasks | None = None
+        self.worker: Worker | None = None
+        if environment["ALLY_BACKEND"] == "google":
+            self.tasks = CloudTasks(acts)
+            self.worker = Worker(folder)
+            environment = environment | self.tasks.environment(self.worker.url)
+            self.worker.start(environment)
+        self.backing = Backing(environment)
+        self.server = NoteServer(self.backing, folder)
+
+    def stop(self) -> None:
+        self.server.stop()
+        if self.worker is not None:
+            self.worker.process.stop()
+        if self.tasks is not None:
+            self.tasks.stop()
+        self.backing.close()
+
+    @property
+    def mortals(self) -> list[str]:
+        """What may be killed."""
+        return ["server", "worker"] if self.worker else ["server"]
+
+    def kill_and_restart(self, which: str) -> None:
+        if which == "worker":
+            assert self.worker is not None
+            self.worker.process.kill()
+            self.worker.restart()
+        else:
+            self.server.process.kill()
+            self.server.close()
+            self.server.start()
+
+    # --- Jobs ------------------------------------------------------------------------------------
+
+    def jobs(self, kind: type[Job] = Job) -> list[Document]:
+        """Return all jobs that are still to be done, or that failed for good."""
+
+        async def read(service: Service) -> list[Document]:
+            return list(
+                chain.from_iterable(
+                    [
+                        await service.storage.query(Query(space, OURS, kind.collection, MOST))
+                        for space in SPACES
+                    ]
+                )
+            )
+
+        return self.backing.run(read)
+
+    def let_time_pass(self) -> None:
+        """Make every job late, as it would be some minutes from now."""
+
+        async def put_back(service: Service) -> None:
+            past = isoformat(service.now() - timedelta(minutes=1))
+            for document in jobs:
+                data = {**document.data, "due": past, "runAt": past}
+                key = document.key
+                marker = new_marker(key.space, OURS, ids.scatter("run"), service.now())
+                try:
+                    put = Put(key, data, document.version)
+                    await service.storage.commit([put, marker], marker.key)
+                except ConflictError:  # it is being done
+                    continue
+
+        jobs = self.jobs()
+        self.backing.run(put_back)
+
+    def sweep(self) -> Json:
+        """Have what is late queued again, as Cloud Scheduler does each minute."""
+        assert self.worker is not None
+        answer = self.worker.ask("/worker/sweep")
+        assert answer.status_code == 200, answer.text
+        swept: Json = answer.json()
+        return swept
+
+
+def misbehaving(seed: int) -> Iterator[Act]:
+    """Yield what a Cloud Tasks on a bad day does."""
+    chance = random.Random(seed)
+    acts: list[Act] = ["take", "double", "lose", "lose the answer", "refuse", "dawdle"]
+    while True:
+        yield chance.choices(acts, [12, 2, 2, 2, 2, 1])[0]
