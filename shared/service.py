@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from shared import clock, starting
+from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
@@ -18,6 +19,7 @@ from shared.backends import (
 )
 from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
@@ -37,14 +39,16 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
+    activity: Activity
     metrics: Metrics
     meter: Meter
+    folder: Folder
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
         """Finish what was begun."""
-        await self.queue.close()
         await self.metrics.close()
+        await self.queue.close()
         await self.storage.close()
 
 
@@ -77,9 +81,11 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        activity=Activity(storage, keyring.hash),
         log=log,
         metrics=metrics,
         meter=Meter(metrics, log, interval=settings.metering_interval),
+        folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
     )
     starting.end()
     return opened
