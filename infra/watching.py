@@ -22,8 +22,6 @@ def watching(values: Values) -> dict[str, Any]:
     """Return the values. Each alert and each count is a file, and a new file is a new one."""
     logs = yaml.safe_load((HERE / "logs.yaml").read_text())
     sinks = [{**sink, "filter_flag": shlex.quote(sink["filter"])} for sink in logs["log_sinks"]]
-    # What the request log gets is what the audit gets, so that neither can lack what the other has.
-    (audit,) = (sink for sink in sinks if sink["bucket"] == "ally-audit")
     amount = re.fullmatch(r"(?P<budget_units>\d+)(?P<budget_currency>[A-Z]{3})", values["budget"])
     if amount is None:
         raise ValueError("budget must be a whole amount and a currency, such as 200GBP")
@@ -31,7 +29,8 @@ def watching(values: Values) -> dict[str, Any]:
     return {
         "log_buckets": logs["log_buckets"],
         "log_sinks": sinks,
-        **{f"lines_{name}": audit[name] for name in ("filter", "filter_flag")},
+        "lines": logs["lines"],
+        "lines_flag": shlex.quote(logs["lines"]),
         "counts": [{"count": path.stem, "text": path.read_text()} for path in _files("counts")],
         "policies": [_policy(path, known) for path in _files("alerts")],
         **amount.groupdict(),

@@ -191,7 +191,7 @@ def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
     found = values("production", commit=COMMIT, number=NUMBER)
     public = {f"ally-{api.name}" for api in discover() if api.public}
     assert public == {"ally-docs"}
-    assert rights(found)["ally-docs"] == {"pepper"}
+    assert rights(found)["ally-docs"] == {"pepper", "metrics"}
 
 
 def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> None:
@@ -213,14 +213,13 @@ def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> N
 
 
 def test_each_function_may_do_what_it_needs_and_no_more() -> None:
-    apis = {api.name: api for api in [*discover(), Api("usage", audience="partner"), WORKER]}
-    found = values("production", commit=COMMIT, number=NUMBER, apis=apis.values())
+    found = values("production", commit=COMMIT, number=NUMBER)
     plain = {"pepper", "keys", "data", "enqueue", "metrics"}
     special = {
-        "ally-docs": {"pepper"},
+        "ally-docs": {"pepper", "metrics"},
         "ally-api-keys": plain | {"new_keys", "key_versions"},
         "ally-usage": plain | {"read_metrics"},
-        "ally-worker": {"pepper", "data", "enqueue", "read_metrics"},
+        "ally-worker": {"pepper", "data", "enqueue", "metrics", "read_metrics"},
     }
     for each in found["functions"]:
         assert rights(found)[each["service"]] == special.get(each["service"], plain)
@@ -240,11 +239,16 @@ def test_the_worker_is_called_by_one_account_and_is_where_everybody_is_told() ->
 
 
 def test_what_is_sent_to_the_worker_is_sent_to_a_route_of_it(tmp_path: Path) -> None:
-    steps = [step for steps in declared("production", tmp_path) for step in steps]
-    sent = {
-        path for step in steps for path in re.findall(r"/(worker/\w+)", step.create + step.update)
-    }
-    assert sent == {f"worker/{each}" for each in ("jobs", "sweep", "roll_up", "lines")}
+    work = [
+        f"{step.create} {step.update}"
+        for steps in declared("production", tmp_path)
+        for step in steps
+        if step.phase == "work"
+    ]
+    sent = {path for commands in work for path in re.findall(r"/worker/\w+", commands)}
+    (worker,) = (api for api in discover() if api.name == "worker")
+    by_hand = {"/worker/failed_jobs"}
+    assert {route.template for route in worker.routes} <= sent | by_hand
 
 
 def test_every_index_exemption_and_expiry_of_the_manifest_is_in_both_databases(
