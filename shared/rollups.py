@@ -27,8 +27,8 @@ from shared.backends.metrics import (
 )
 from shared.models import Record
 from shared.settings import Mode
+from shared.spans import DAY
 
-DAY = timedelta(days=1)
 LIFE = timedelta(days=400)
 """How long a roll-up is kept."""
 CAUGHT_UP = 30

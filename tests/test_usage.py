@@ -1,6 +1,5 @@
 """`GET /v1/usage`: the numbers are those that were counted, by step and group, on both backends."""
 
-import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -9,18 +8,24 @@ from typing import Any
 
 import pytest
 
-from shared import usage
+from shared import spans, usage
 from shared.backends.metrics import Distribution
 from shared.catalogue import CATALOGUE
-from tests.support.counted import Counted, count, distribution, totals
+from tests.support.counted import (
+    KEYS,
+    NOW,
+    Counted,
+    count,
+    distribution,
+    some,
+    totals,
+    within,
+)
 from tests.support.inprocess import InProcess
 from tests.support.serving import Json, Partner, problems
 
-NOW = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATH = "/v1/usage"
-KEYS = [f"key_{n}{'0' * 21}" for n in range(3)]
-REFUSALS = ("parameter_invalid", "resource_missing", "rate_limited", "internal_error")
 
 
 @pytest.fixture
@@ -40,35 +45,6 @@ def caller(partner: Partner, now: datetime = NOW, **settings: Any) -> InProcess:
 
 def read(partner: Partner, at: datetime = NOW, /, **params: Any) -> Json:
     return caller(partner, at).call("GET", PATH, params=params)
-
-
-def some(
-    seed: int, now: datetime = NOW, within: timedelta = DAY, number: int = 60
-) -> list[Counted]:
-    """Return requests of all kinds at random moments before a moment, and a few longer ago."""
-    chance = random.Random(seed)
-    made = []
-    for _ in range(number):
-        code = chance.choice(["", "", "", *REFUSALS])
-        made.append(
-            Counted(
-                at=now - chance.random() * 1.3 * within,
-                took=tuple(chance.lognormvariate(3, 1.5) for _ in range(chance.randint(1, 9))),
-                route=chance.choice(["GET /v1/patients", "POST /v1/patients", "GET /v1/tasks"]),
-                status=CATALOGUE[code].status if code else 200,
-                code=code,
-                key=chance.choice([*KEYS, "end-users"]),
-                mode=chance.choice(["test", "test", "live"]),
-                bytes_each=chance.randint(0, 5000),
-            )
-        )
-    return made
-
-
-def within(made: list[Counted], shown: Json, mode: str = "test") -> list[Counted]:
-    """Return those that were counted in the range that is shown."""
-    start, end = (datetime.fromisoformat(shown[name]) for name in ("startAt", "endAt"))
-    return [each for each in made if start < each.at <= end and each.mode == mode]
 
 
 @pytest.mark.parametrize("by", [None, "route", "status", "key", "version"])
@@ -238,7 +214,7 @@ def test_what_an_instance_could_not_count_apart_is_other(partner: Partner) -> No
     ],
 )
 def test_a_period_ends_with_the_step_that_it_is(
-    partner: Partner, period: str, resolution: str, start: str, end: str
+    partner: Partner, period: str, resolution: spans.Resolution, start: str, end: str
 ) -> None:
     shown = read(partner, period=period)
     moments = (f"{start}:00.000Z", f"{end}:00.000Z")
@@ -249,9 +225,9 @@ def test_a_period_ends_with_the_step_that_it_is(
         datetime.fromisoformat(after["at"]) - datetime.fromisoformat(before["at"])
         for before, after in pairwise(series["points"])
     }
-    assert gaps == {usage.STEPS[resolution]}
+    assert gaps == {spans.STEPS[resolution]}
     last = datetime.fromisoformat(series["points"][-1]["at"])
-    assert last + usage.STEPS[resolution] == datetime.fromisoformat(shown["endAt"])
+    assert last + spans.STEPS[resolution] == datetime.fromisoformat(shown["endAt"])
 
 
 @pytest.mark.parametrize(
@@ -267,10 +243,10 @@ def test_a_period_ends_with_the_step_that_it_is(
     ],
 )
 def test_every_period_has_its_steps_on_any_day(partner: Partner, now: datetime) -> None:
-    for period, length in usage.PERIODS.items():
+    for period, length in spans.PERIODS.items():
         shown = read(partner, now, period=period)
         start, end = (datetime.fromisoformat(shown[name]) for name in ("startAt", "endAt"))
-        step = usage.STEPS[shown["resolution"]]
+        step = spans.STEPS[shown["resolution"]]
         assert end - start == length
         assert end - step < now <= end
         assert (start - start.replace(hour=0, minute=0)) % step == timedelta()

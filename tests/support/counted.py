@@ -1,9 +1,10 @@
 """Points that are put into the metrics, as if they had been counted, and what is shown of them."""
 
 import itertools
+import random
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from shared.backends.metrics import (
@@ -15,10 +16,14 @@ from shared.backends.metrics import (
     Distribution,
     Point,
 )
+from shared.catalogue import CATALOGUE
 from shared.exchange import VERSION
 from shared.service import Service
 from tests.support.serving import Json, Partner
 
+NOW = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
+KEYS = [f"key_{n}{'0' * 21}" for n in range(3)]
+REFUSALS = ("parameter_invalid", "resource_missing", "rate_limited", "internal_error")
 _TASKS = itertools.count()
 
 
@@ -43,6 +48,35 @@ class Counted(NamedTuple):
         if by is None:
             return None
         return VERSION if by == "version" else str(getattr(self, by))
+
+
+def some(
+    seed: int, now: datetime = NOW, over: timedelta = timedelta(days=1), number: int = 60
+) -> list[Counted]:
+    """Return requests of all kinds at random moments before a moment, and a few longer ago."""
+    chance = random.Random(seed)
+    made = []
+    for _ in range(number):
+        code = chance.choice(["", "", "", *REFUSALS])
+        made.append(
+            Counted(
+                at=now - chance.random() * 1.3 * over,
+                took=tuple(chance.lognormvariate(3, 1.5) for _ in range(chance.randint(1, 9))),
+                route=chance.choice(["GET /v1/patients", "POST /v1/patients", "GET /v1/tasks"]),
+                status=CATALOGUE[code].status if code else 200,
+                code=code,
+                key=chance.choice([*KEYS, "end-users"]),
+                mode=chance.choice(["test", "test", "live"]),
+                bytes_each=chance.randint(0, 5000),
+            )
+        )
+    return made
+
+
+def within(made: list[Counted], shown: Json, mode: str = "test") -> list[Counted]:
+    """Return those that were counted in the range that is shown."""
+    start, end = (datetime.fromisoformat(shown[name]) for name in ("startAt", "endAt"))
+    return [each for each in made if start < each.at <= end and each.mode == mode]
 
 
 def count(partner: Partner, counted: Iterable[Counted]) -> None:
