@@ -96,11 +96,10 @@ async def read(storage: Storage, reading: Reading, now: datetime) -> Rolled:
     ]
     others = await storage.get([key for _, key in rest]) if rest else []
     texts = [(place, first.counts) for place, first in kept.items()]
-    texts += [
-        (place, UsageDay.load(other.data).counts)
-        for (place, _), other in zip(rest, others, strict=True)
-        if other is not None
-    ]
+    for (place, key), other in zip(rest, others, strict=True):
+        if other is None:
+            raise RuntimeError(f"{key.id} is missing, though its first part is there")
+        texts.append((place, UsageDay.load(other.data).counts))
     began = min(set().union(*listed), default="")
     gaps = [
         day for day in days if day + 2 * DAY <= now and _name(day) > began and day not in rolled
@@ -129,7 +128,10 @@ def _summed(reading: Reading, texts: Iterable[tuple[tuple[Mode, datetime], str]]
 class RollUp:
     """Rolls up days that are over, of every organisation, at one moment."""
 
-    def __init__(self, metrics: Metrics, storage: Storage, now: datetime) -> None:
+    def __init__(
+        self, metrics: Metrics, storage: Storage, now: datetime, *, largest: int = LARGEST
+    ) -> None:
+        self._largest = largest
         self._metrics = metrics
         self._storage = storage
         self._now = now
@@ -169,7 +171,7 @@ class RollUp:
             rows = [
                 [*each.group[1:], _packed(each.value)] for each in found if each.group[0] == mode
             ]
-            parts = list(_parts(sorted(rows)))
+            parts = list(_parts(sorted(rows), self._largest))
             if not parts:
                 continue
             keys = [_key(mode, organisation, day, metric, part) for part in range(len(parts))]
@@ -203,14 +205,14 @@ class RollUp:
 # --- How it is written ---------------------------------------------------------------------------
 
 
-def _parts(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """Yield JSON arrays of all rows, none much longer than LARGEST."""
+def _parts(rows: Iterable[Sequence[Any]], largest: int) -> Iterator[str]:
+    """Yield JSON arrays of all rows, none much longer than so many bytes."""
     written: list[bytes] = []
     size = 0
     for row in rows:
         written.append(orjson.dumps(row))
         size += len(written[-1])
-        if size >= LARGEST:
+        if size >= largest:
             yield _array(written)
             written, size = [], 0
     if written:

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 from shared import spans, usage
-from shared.backends.metrics import Distribution
+from shared.activity import Activity
+from shared.backends.metrics import FRONT_END_EVENTS, FRONT_END_TIMINGS, Distribution, Metric
 from shared.catalogue import CATALOGUE
+from shared.service import Service
 from tests.support.counted import (
     KEYS,
     NOW,
     Counted,
     count,
     distribution,
+    point_of,
+    put,
     some,
     totals,
     within,
@@ -26,14 +30,6 @@ from tests.support.serving import Json, Partner, problems
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATH = "/v1/usage"
-
-
-@pytest.fixture
-def partner(partner: Partner) -> Partner:
-    """A partner of the backend whose metrics can be read yet."""
-    if partner.backing.environment["ALLY_BACKEND"] == "google":
-        pytest.skip("until there is a stand-in for Cloud Monitoring")
-    return partner
 
 
 def caller(partner: Partner, now: datetime = NOW, **settings: Any) -> InProcess:
@@ -199,6 +195,60 @@ def test_what_an_instance_could_not_count_apart_is_other(partner: Partner) -> No
     assert totals(read(partner, by="route")) == {"GET /v1/patients": 1, "other": 1}
 
 
+# --- Front ends ---------------------------------------------------------------------------------
+
+
+def test_what_happens_in_front_ends_is_told_by_its_name(partner: Partner) -> None:
+    whose = (partner.organisation.id, "test")
+    happened: list[tuple[Metric, tuple[str, ...], int | Distribution]] = [
+        (FRONT_END_EVENTS, (*whose, "view", "home"), 7),
+        (FRONT_END_EVENTS, (*whose, "view", "other"), 9),
+        (FRONT_END_EVENTS, (*whose, "step", "window_chosen"), 3),
+        (FRONT_END_EVENTS, (*whose, "step", "booked"), 2),
+        (FRONT_END_EVENTS, (*whose, "error", "network"), 1),
+        (FRONT_END_EVENTS, (whose[0], "live", "view", "home"), 50),
+        (FRONT_END_TIMINGS, (*whose, "timing", "booking"), distribution([100, 200, 300])),
+    ]
+    at = NOW - HOUR
+    put(
+        partner.backing, [point_of(metric, labels, at, value) for metric, labels, value in happened]
+    )
+    views = read(partner, metric="front_end_views")
+    assert (views["by"], views["unit"]) == ("name", "events")
+    assert totals(views) == {"home": 7, "other": 9}
+    assert totals(read(partner, metric="front_end_views", by="mode")) == {"test": 16}
+    assert totals(read(partner, metric="booking_funnel")) == {"window_chosen": 3, "booked": 2}
+    assert totals(read(partner, metric="front_end_errors")) == {"network": 1}
+    (timed,) = read(partner, metric="front_end_timings")["series"]
+    assert (timed["group"], timed["total"]) == ("booking", 3)
+    assert abs(timed["percentiles"]["p50"] - 200) <= 200 / 8
+
+
+def test_who_was_active_is_counted_by_the_day_and_over_all_days_once(partner: Partner) -> None:
+    hashed = InProcess(partner.backing, partner.key).keyring.hash
+    seen = [(0, "ada"), (0, "ada"), (0, "joan"), (1, "ada"), (6, "mary"), (8, "anne")]
+
+    async def see(service: Service) -> None:
+        activity = Activity(service.storage, hashed)
+        for days, who in seen:
+            at = NOW - days * DAY
+            activity.see("test", partner.organisation.id, "end_user", who, at)
+            activity.see("test", partner.organisation.id, "visitor", who, at)
+        activity.see("live", partner.organisation.id, "end_user", "grace", NOW)
+        await activity.flush(NOW)
+
+    partner.backing.run(see)
+    shown = read(partner, metric="active_end_users", period="7d")
+    assert (shown["resolution"], shown["unit"], shown["by"]) == ("1d", "people", None)
+    (series,) = shown["series"]
+    assert [point["value"] for point in series["points"]] == [1, 0, 0, 0, 0, 1, 2]
+    assert series["total"] == 3
+    (visitors,) = read(partner, metric="active_visitors", period="7d")["series"]
+    assert visitors["total"] == 4  # who comes again on another day is another
+    (today,) = read(partner, metric="active_end_users")["series"]
+    assert today["total"] == 2
+
+
 # --- Time ----------------------------------------------------------------------------------------
 
 
@@ -324,6 +374,12 @@ def test_as_of_admits_what_is_not_flushed_yet(partner: Partner) -> None:
         ({"status": "4xx"}, "status", "whole number"),
         ({"status": 99}, "status", "100"),
         ({"keyId": "p_0000000000000000000000"}, "keyId", "id of a key"),
+        ({"metric": "active_end_users", "period": "6h"}, "period", "24h"),
+        ({"metric": "active_end_users", "resolution": "1h"}, "resolution", "ask for 1d"),
+        ({"metric": "active_end_users", "by": "mode"}, "by", "is not possible"),
+        ({"metric": "front_end_views", "by": "route"}, "by", "name or mode"),
+        ({"metric": "front_end_views", "route": "GET /v1/tasks"}, "route", "not possible"),
+        ({"metric": "booking_funnel", "status": 200}, "status", "not possible"),
         ({"organisation": "org_0000000000000000000000"}, "organisation", ""),
     ],
 )
