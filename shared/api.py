@@ -5,8 +5,6 @@ In order: find the route, authenticate, check the permission, decode and validat
 handler runs before the first four have passed. This is the only file that knows the web framework.
 """
 
-import asyncio
-import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared import clock, forms, ids, origins, service
+from shared import clock, forms, ids, origins, running, service
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import ConflictError, UnavailableError
@@ -47,7 +45,7 @@ from shared.routes import (
 from shared.service import Service
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
-from shared.store import Replay, Replayed, Store
+from shared.store import Replay, Replayed, Store, insist
 from shared.tables import CSV, Table, as_csv, prefers_csv
 from shared.usage import Reader
 
@@ -55,8 +53,6 @@ __all__ = ["Api", "Call", "Request", "Response", "application"]
 
 VERSIONS = (VERSION,)
 """The versions of the API that are served; within one, changes only add."""
-LONGEST_PAUSE = 0.5
-"""Seconds between two attempts of a contended change, at most."""
 NOTHING = Nothing()
 
 
@@ -342,11 +338,11 @@ def _replay(exchange: Exchange, caller: Caller, key: str, asked_for: str) -> Rep
 
 
 async def _run(exchange: Exchange, work: Work) -> Answer:
-    """Run the handler and commit what it staged; again, with jitter, while others are faster."""
-    deadline = time.monotonic() + exchange.service.settings.lock_timeout
-    attempt = 0
-    while True:
-        store = Store(
+    """Run the handler and commit what it staged; again while others are faster."""
+
+    async def attempt() -> Answer:
+        first = exchange.store is None
+        exchange.store = store = Store(
             exchange.service.storage,
             mode=work.caller.mode,
             organisation=work.caller.organisation,
@@ -356,9 +352,8 @@ async def _run(exchange: Exchange, work: Work) -> Answer:
             account=work.account,
             end_user=work.caller.end_user,
         )
-        exchange.store = store
         try:
-            if attempt:
+            if not first:
                 await store.check_replay()
             return await _attempt(exchange, work, store)
         except Replayed as replayed:
@@ -368,12 +363,11 @@ async def _run(exchange: Exchange, work: Work) -> Answer:
             if earlier.code:
                 return exchange.complain(earlier.status, orjson.loads(earlier.body))
             return exchange.reply(earlier.status, earlier.body.encode())
-        except ConflictError:
-            attempt += 1
-            pause = random.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**attempt))  # noqa: S311 - jitter is no secret
-            if time.monotonic() + pause > deadline:
-                raise ApiError("lock_timeout", headers={"Retry-After": "1"}) from None
-            await asyncio.sleep(pause)
+
+    try:
+        return await insist(attempt, exchange.service.settings.lock_timeout)
+    except ConflictError:
+        raise ApiError("lock_timeout", headers={"Retry-After": "1"}) from None
 
 
 async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
@@ -396,6 +390,8 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
         hidden = result.model_copy(update=dict.fromkeys(result.once))
         kept = await show(hidden, work.expansions, store, path)
     await store.commit(200, kept, subject=getattr(result, "id", None))
+    if store.tickets:
+        await running.enqueue(exchange.service, store.tickets)
     if isinstance(result, Page) and work.route.method == "GET":
         link = links(result, exchange.service.settings.url + path, scope["query_string"])
         if link:

@@ -25,6 +25,8 @@ from shared.backends.metrics import (
     Metrics,
     Reading,
 )
+from shared.errors import invalid
+from shared.forms import wrong
 from shared.models import Record
 from shared.settings import Mode
 from shared.spans import DAY
@@ -147,12 +149,12 @@ class RollUp:
     async def run(self, day: date) -> None:
         """Roll up a day. What was rolled up before is written again, the same.
 
-        Raises UnavailableError, and ConflictError where somebody else does the same: it is to be
-        done again then.
+        Refuses one that is not over. Raises UnavailableError, and ConflictError where somebody else
+        does the same: it is to be done again then.
         """
         start = datetime.combine(day, time(), UTC)
         if start >= self._today:
-            raise ValueError("a day can be rolled up when it is over")
+            raise invalid([wrong("day", "must be over")])
         organisations = await self._metrics.organisations(start, start + DAY)
         for first in range(0, len(organisations), AT_ONCE):
             some = organisations[first : first + AT_ONCE]

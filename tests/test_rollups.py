@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from shared import ids, rollups
-from shared.backends import OURS, Key, Put, new_marker
+from shared.backends import OURS, Key, Put, UnavailableError, new_marker
 from shared.backends.metrics import Measured, Metrics, Reading
-from shared.rollups import RollUp
+from shared.errors import ApiError
+from shared.rollups import MODES, RollUp
 from shared.service import Service
+from shared.settings import Mode
 from tests.support.counted import KEYS, Counted, count, some, totals
 from tests.support.inprocess import InProcess
 from tests.support.serving import Json, Partner
@@ -137,7 +139,7 @@ def test_only_what_is_missing_is_rolled_up_and_only_when_it_is_over(partner: Par
     assert YESTERDAY - 2 * DAY not in missing
     assert min(missing, default=YESTERDAY) >= YESTERDAY - 30 * DAY
     assert missing == sorted(missing)
-    with pytest.raises(ValueError, match="over"):
+    with pytest.raises(ApiError, match="parameter_invalid"):
         roll(partner, [YESTERDAY + DAY])
 
 
@@ -161,17 +163,17 @@ def test_a_day_that_was_forgotten_is_read_where_it_was_counted_and_told(partner:
     assert [(each.start, each.end) for each in watched.readings] == [(TODAY, TODAY + DAY)]
 
 
-def forget(partner: Partner, day: date) -> None:
-    """Let nobody know any more that a day is rolled up."""
+def forget(partner: Partner, day: date, mode: Mode = "test") -> None:
+    """Let nobody know any more that a day is rolled up in a mode."""
 
     async def act(service: Service) -> None:
-        key = Key("test", OURS, "usage_days", rollups.DAYS)
+        key = Key(mode, OURS, "usage_days", rollups.DAYS)
         (found,) = await service.storage.get([key])
         if found is None:
             return
         days = [each for each in found.data["days"] if each != day.isoformat()]
         put = Put(key, {**found.data, "days": days}, found.version)
-        marker = new_marker("test", OURS, ids.mint("roll", NOW), NOW)
+        marker = new_marker(mode, OURS, ids.mint("roll", NOW), NOW)
         await service.storage.commit([put, marker], marker.key)
 
     partner.backing.run(act)
@@ -227,3 +229,34 @@ def test_roll_ups_end_after_four_hundred_days(partner: Partner) -> None:
         return found.expires if found else None
 
     assert partner.backing.run(act) == TODAY - DAY + timedelta(days=400)
+
+
+def test_the_worker_rolls_up_a_day_or_what_is_missing(partner: Partner) -> None:
+    count(partner, [Counted(TODAY - DAY / 2, took=(1, 2, 3))])
+    roll(partner, [YESTERDAY - n * DAY for n in range(1, 30)])
+    for mode in MODES:
+        forget(partner, YESTERDAY, mode)
+    api, watched = observer(partner)
+    first = api.call("POST", "/worker/roll_up", json={})
+    assert first == {"days": ["2026-11-21"]}
+    assert api.call("POST", "/worker/roll_up", json={}) == {"days": []}
+    again = api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
+    assert again == first
+    api.call("POST", "/worker/roll_up", 400, json={"day": "2026-11-22"})
+    watched.readings.clear()
+    asked = {"startAt": "2026-11-21", "resolution": "1d"}
+    assert totals(api.call("GET", "/v1/usage", params=asked)) == {None: 3}
+    assert [(each.start, each.end) for each in watched.readings] == [(TODAY, TODAY + DAY)]
+
+
+def test_a_roll_up_that_fails_is_done_again(partner: Partner) -> None:
+    count(partner, [Counted(TODAY - DAY / 2)])
+    for mode in MODES:
+        forget(partner, YESTERDAY, mode)
+    api, _ = observer(partner)
+    api.watched.failing = {"commit": UnavailableError("told to fail")}
+    api.call("POST", "/worker/roll_up", 503, json={"day": "2026-11-21"})
+    api.watched.failing = {}
+    assert YESTERDAY in rolled(partner, RollUp.missing)
+    api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
+    assert YESTERDAY not in rolled(partner, RollUp.missing)

@@ -17,6 +17,7 @@ from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write, open_tokens
 from shared.end_users import EndUsers
 from shared.errors import ApiError
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.origins import Origins
 from shared.service import Service
@@ -147,6 +148,7 @@ class InProcess:
                 seconds=chosen.rate_window,
             ),
             activity=self.activity,
+            folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:
