@@ -17,6 +17,7 @@ from tests.support import google_cloud as google
 from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.log_sink import LogSink
+from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 from tests.support.worker import Worker
@@ -196,6 +197,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "GOOGLE_CLOUD_PROJECT": unique_project(),
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
+        "ALLY_MONITORING_HOST": monitoring().address,
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
