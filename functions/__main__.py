@@ -28,6 +28,7 @@ from shared.backends.local import StateError
 from shared.backends.local_queue import LocalQueue
 from shared.errors import ApiError, envelope
 from shared.exchange import VERSION
+from shared.following import Follower
 from shared.service import Service
 from shared.settings import SettingError, Settings, Space, load
 
@@ -91,6 +92,9 @@ async def serve(
         service.use(held)
         if isinstance(held.queue, LocalQueue):
             do_jobs(held, held.queue)
+        follower = Follower(held.storage, held.folder, held.log, Path(settings.log))
+        if settings.backend == "local":  # on the google backend Pub/Sub brings the lines
+            follower.start()
         certificate = demo.certificate(state)
         if not quiet:
             print(await demo.first_calls(held, f"https://localhost:{port}", certificate))
@@ -114,6 +118,7 @@ async def serve(
         print(f"Serving https://localhost:{port} - Ctrl-C ends it.", flush=True)
         await server.serve(sockets=[listener])
         refusing.close()
+        await follower.close()
         await held.close()
         print("\nStopped.", flush=True)
 

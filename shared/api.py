@@ -8,7 +8,7 @@ handler runs before the first four have passed. This is the only file that knows
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -22,11 +22,12 @@ from shared import clock, forms, ids, origins, running, service
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import ConflictError, UnavailableError
-from shared.callers import Caller, KeyCaller
+from shared.callers import Caller, KeyCaller, PublishableCaller
 from shared.end_users import EndUsers, find_token
 from shared.errors import ApiError, envelope, invalid
 from shared.exchange import VERSION, Answer, Exchange
 from shared.fields import Intake, Line
+from shared.metering import Meter
 from shared.models import Changes, Model, Record
 from shared.pages import Page
 from shared.receiving import receive
@@ -41,9 +42,12 @@ from shared.routes import (
     Site,
     claim,
 )
+from shared.service import Service
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
 from shared.store import Replay, Replayed, Store, insist
+from shared.tables import CSV, Table, as_csv, prefers_csv
+from shared.usage import Reader
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
 
@@ -68,12 +72,41 @@ register_url_convertor("path", _Anything())
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call:
-    """What a handler knows of the request: who calls, and the store as they may see it."""
+    """What a handler knows of the request: who calls, and store and usage as they may see them."""
 
     caller: Caller
     store: Store
-    keyring: Keyring
-    end_users: EndUsers
+    _held: Service
+
+    @property
+    def keyring(self) -> Keyring:
+        """What keeps keys."""
+        return self._held.keyring
+
+    @property
+    def end_users(self) -> EndUsers:
+        """Who is signed in to front ends."""
+        return self._held.end_users
+
+    @property
+    def usage(self) -> Reader:
+        """What was counted of the caller's organisation in the caller's mode."""
+        held = self._held
+        flushed = timedelta(seconds=held.settings.metering_interval)
+        return Reader(
+            held.metrics,
+            held.storage,
+            held.log,
+            organisation=self.caller.organisation,
+            modes=(self.caller.mode,),
+            now=self.now,
+            behind=flushed + held.metrics.delay,
+        )
+
+    @property
+    def meter(self) -> Meter:
+        """What counts."""
+        return self._held.meter
 
     @property
     def key_caller(self) -> KeyCaller:
@@ -112,6 +145,7 @@ class Api(Routes):
         except Exception as error:
             return _cannot_open(at, error)
         exchange = Exchange(held, request, held.now())
+        flush = held.meter.enter()
         trouble: Exception | None = None
         try:
             answer = await _answer(self, exchange)
@@ -128,6 +162,7 @@ class Api(Routes):
         except OSError as error:  # no answer leaves without its line
             Log("-").crash(at, exchange.request_id, error)
             answer = exchange.refuse(_unavailable())
+        await held.meter.leave(flush)
         return answer
 
 
@@ -171,14 +206,14 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     route, path_arguments = api.find(method, exchange.sent_path)
     exchange.route = route
-    if route.retiring is not None:
-        exchange.add(route.retiring.headers)
+    if route.headers:
+        exchange.add(route.headers)
     if route.permission in _WITHOUT_CALLER:
         return await _WITHOUT_CALLER[route.permission](exchange, route, path_arguments)
-    caller = await _admit(exchange)
+    caller = await _admit(exchange, route)
     if exchange.headers.get(b"ally-version", VERSION.encode()) not in _VERSIONS:
         raise ApiError("version_unknown", known=" or ".join(VERSIONS))
-    caller.enter(route.permission, route.end_user)
+    caller.enter(route.permission, route.end_user, publishable=route.publishable)
     replay_key = exchange.idempotency_key() if route.writes else None
     query_tree, body_tree = await exchange.decode(route)
 
@@ -221,6 +256,7 @@ def _tell_options(api: Api, exchange: Exchange) -> Answer:
 
 async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) -> Answer:
     """Answer what anybody may read."""
+    await exchange.greet(everybody=True)
     settings = exchange.service.settings
     content = await route.handler(Site(settings.url, settings.support), **arguments)
     if not isinstance(content, Content):
@@ -251,26 +287,30 @@ _WITHOUT_CALLER = {PUBLIC: _publish, INTERNAL: _work}
 """Who answers the routes that ask for nobody's key."""
 
 
-async def _admit(exchange: Exchange) -> Caller:
+async def _admit(exchange: Exchange, route: Route) -> Caller:
     """Return who is calling, unless they may not, from there, or have made too many requests."""
     held = exchange.service
     place = b"x-forwarded-authorization" if held.settings.behind_gateway else b"authorization"
     credential = exchange.header(place)
     token = find_token(credential)
     caller: Caller
-    if token is None:
-        caller = await held.keyring.authenticate(credential)
-    else:
+    if token is not None:
         caller = await held.end_users.authenticate(token, exchange.now)
+    elif credential is None and route.publishable:
+        sent, agent = await exchange.take_key(route), exchange.header(b"user-agent") or ""
+        caller = await held.keyring.recognise(sent, exchange.address(), agent)
+    else:
+        caller = await held.keyring.authenticate(credential)
     exchange.caller = caller
     caller.check(exchange.now, exchange.address)
-    if exchange.origin and exchange.origin not in caller.account.frontEndOrigins:
-        raise ApiError("origin_not_allowed")
+    caller.check_origin(exchange.origin)
     exchange.let_page_read()
     allowance = await held.limiter.admit(caller, exchange.now)
     exchange.lines += allowance.lines
     allowance.check()
-    if isinstance(caller, KeyCaller):
+    if caller.active_as is not None:
+        held.activity.see(caller.mode, caller.organisation, *caller.active_as, exchange.now)
+    if isinstance(caller, KeyCaller | PublishableCaller):
         await held.keyring.note_use(caller, exchange.now)
     return caller
 
@@ -334,8 +374,7 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
     """Run the handler once. A 2xx is committed with its effect, a 402 as the record alone."""
     scope = exchange.request.scope
     path = scope["path"]
-    held = exchange.service
-    call = Call(work.caller, store, held.keyring, held.end_users)
+    call = Call(work.caller, store, exchange.service)
     try:
         result = await work.route.handler(call, **work.arguments)
     except ApiError as refusal:
@@ -352,11 +391,13 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
         kept = await show(hidden, work.expansions, store, path)
     await store.commit(200, kept, subject=getattr(result, "id", None))
     if store.tickets:
-        await running.enqueue(held, store.tickets)
+        await running.enqueue(exchange.service, store.tickets)
     if isinstance(result, Page) and work.route.method == "GET":
         link = links(result, exchange.service.settings.url + path, scope["query_string"])
         if link:
             exchange.add([("Link", link)])
+    if work.route.tabular and isinstance(result, Table) and prefers_csv(exchange.accepted):
+        return exchange.reply(200, as_csv(result), f"{CSV}; charset=utf-8")
     return exchange.reply(200, body)
 
 

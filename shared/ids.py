@@ -13,6 +13,8 @@ from functools import lru_cache
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TIME_LENGTH = 9
 TAIL_LENGTH = 13
+LAST_TAIL = ALPHABET[-1] * TAIL_LENGTH
+"""The tail of the last id of a moment."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

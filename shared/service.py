@@ -1,9 +1,13 @@
 """What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
 
+import asyncio
 import secrets
+import signal
 from dataclasses import dataclass
+from types import FrameType
 
 from shared import clock, starting
+from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
@@ -18,6 +22,7 @@ from shared.backends import (
 )
 from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
@@ -37,14 +42,17 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
+    activity: Activity
     metrics: Metrics
     meter: Meter
+    folder: Folder
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
         """Finish what was begun."""
-        await self.queue.close()
+        await self.meter.close()
         await self.metrics.close()
+        await self.queue.close()
         await self.storage.close()
 
 
@@ -77,9 +85,11 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        activity=Activity(storage, keyring.hash),
         log=log,
         metrics=metrics,
         meter=Meter(metrics, log, interval=settings.metering_interval),
+        folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
     )
     starting.end()
     return opened
@@ -107,9 +117,32 @@ async def current() -> Service:
     if _current is None:
         try:
             _current = await open_service(load())
+            _close_before_the_end(_current)
         finally:  # also where the settings are wrong, and every request is told so
             starting.end()
     return _current
+
+
+def _close_before_the_end(opened: Service) -> None:
+    """Let SIGTERM first write what was counted, and only then do what it did before.
+
+    The functions framework tells nobody that its process ends. Until it does, it serves.
+    """
+    earlier = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+    ending: list[asyncio.Task[None]] = []  # the loop alone would not keep the task
+
+    async def close() -> None:
+        try:
+            await opened.meter.close()
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, earlier)  # a second one ends at once
+        loop.call_soon_threadsafe(lambda: ending.append(loop.create_task(close())))
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def use(service: Service | None) -> None:

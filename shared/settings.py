@@ -89,6 +89,12 @@ class Settings:
     """FIRESTORE_EMULATOR_HOST: host and port of a Firestore emulator on this machine."""
     secret_manager: str = ""
     """ALLY_SECRET_MANAGER_HOST: host and port of a stand-in for Secret Manager on this machine."""
+    monitoring: str = ""
+    """ALLY_MONITORING_HOST: host and port of a stand-in for Cloud Monitoring on this machine."""
+    metering_interval: float = 60.0
+    """ALLY_METERING_INTERVAL: seconds that pass at least between two flushes of what an instance
+    counted: what is lost of the metrics when one is killed. At least 10 on the google backend,
+    where one series takes a point in 5 s, and 1 on the local one."""
     queue: str = ""
     """ALLY_QUEUE: the queue of Cloud Tasks that has jobs done, projects/…/locations/…/queues/…."""
     worker_url: str = ""
@@ -97,15 +103,12 @@ class Settings:
     """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
     cloud_tasks: str = ""
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
-    monitoring: str = ""
-    """ALLY_MONITORING_HOST: host and port of a stand-in for Cloud Monitoring on this machine."""
-    metering_interval: float = 60.0
-    """ALLY_METERING_INTERVAL: seconds that pass at least between two flushes of what an instance
-    counted: what is lost of the metrics when one is killed. At least 10 on the google backend,
-    where one series takes a point in 5 s, and 1 on the local one."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
+    log_rate: int = 50
+    """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
+    successes that touched no patient are not copied to where GET /v1/requests looks."""
 
 
 def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = "") -> Settings:
@@ -151,10 +154,6 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         body_timeout=_number(environ, "ALLY_BODY_TIMEOUT", Settings.body_timeout),
         firestore_emulator=_loopback(environ, "FIRESTORE_EMULATOR_HOST"),
         secret_manager=_loopback(environ, "ALLY_SECRET_MANAGER_HOST"),
-        queue=environ.get("ALLY_QUEUE", ""),
-        worker_url=environ.get("ALLY_WORKER_URL", ""),
-        worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
-        cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
         monitoring=_loopback(environ, "ALLY_MONITORING_HOST"),
         metering_interval=_number(
             environ,
@@ -162,7 +161,12 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
             Settings.metering_interval,
             least=10 if backend == "google" else 1,
         ),
+        queue=environ.get("ALLY_QUEUE", ""),
+        worker_url=environ.get("ALLY_WORKER_URL", ""),
+        worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
+        cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
+        log_rate=int(_number(environ, "ALLY_LOG_RATE", Settings.log_rate, least=0)),
     )
     if len(set(settings.places.values())) < len(SPACES):
         raise SettingError("Give each of test, live and account a database or a root of its own.")

@@ -68,6 +68,7 @@ class Replay(Record):
 
     collection: ClassVar[str] = "replays"
     prefix: ClassVar[str] = ""
+    traced: ClassVar[bool] = False
 
     fingerprint: str
     requestId: str
@@ -122,6 +123,7 @@ class Store:
         self._replay_checked = replay is None
         self._read: dict[Key, Document | None] = {}
         self._staged: dict[Key, Write] = {}
+        self._changed: dict[str, None] = {}
         self._marker: Key | None = None
         # A job may be done by two at once, and for a request that left a marker of its own.
         self._commit_id = request_id if job is None else ids.scatter("run")
@@ -130,7 +132,8 @@ class Store:
         self.tickets: list[Ticket] = []
         """What is to be queued once all is committed."""
         self.touched: dict[str, None] = {}
-        """Ids of the objects that were shown or changed, in order: what the audit line names."""
+        """Ids of the objects that were shown or changed, and of the patients whom these concern, in
+        order: what the audit line names."""
 
     @property
     def livemode(self) -> bool:
@@ -175,19 +178,18 @@ class Store:
         self._read.update(zip(wanted, documents, strict=True))
         if self.end_user is not None:
             self._hide(keys, refs)
-        for key in wanted:
-            if (
-                self._read[key] is not None
-                and key.collection != Replay.collection
-                and key.owner != OURS
-            ):
-                self.touched[key.id] = None
         self._consider_replay()
-        found = [None if key is None else self._read[key] for key in keys]
-        return [
-            None if document is None else ref.model.load(document.data)
-            for ref, document in zip(refs, found, strict=True)
-        ]
+        found: list[R | None] = []
+        for key, ref in zip(keys, refs, strict=True):
+            document = None if key is None else self._read[key]
+            if document is None:
+                found.append(None)
+                continue
+            record = ref.model.load(document.data)
+            found.append(record)
+            if document.key.owner != OURS:
+                self.touched |= _traces(record)
+        return found
 
     @staticmethod
     def required(found: R | None, ref: Ref[R]) -> R:
@@ -238,8 +240,10 @@ class Store:
             descending=not query.backwards,
         )
         page = Page.cut(documents, query.limit, backwards=query.backwards)
-        self.touched |= dict.fromkeys(document.key.id for document in page.data)
-        return Page([model.load(document.data) for document in page.data], page.has_more)
+        records = [model.load(document.data) for document in page.data]
+        for record in records:
+            self.touched |= _traces(record)
+        return Page(records, page.has_more)
 
     async def select(
         self,
@@ -275,6 +279,7 @@ class Store:
         if not self._exists(type(record), getattr(record, "endUserId", None)):
             raise RuntimeError("an end user makes what is somebody else's")
         self._staged[key] = Put(key, record.dump(), terms=record.terms())
+        self._changed |= _traces(record)
         self._marker = self._marker or key
         return record
 
@@ -282,12 +287,14 @@ class Store:
         """Stage a record over what was read in its place, be it an older state or nothing."""
         key = self._key(type(record), record.id)
         self._staged[key] = Put(key, record.dump(), self._version(key), terms=record.terms())
+        self._changed |= _traces(record)
         return record
 
     def delete(self, record: Record) -> None:
         """Stage the deletion of a record that was read."""
         key = self._key(type(record), record.id)
         self._staged[key] = Delete(key, self._version(key))
+        self._changed |= _traces(record)
 
     def guard(self, record: Record) -> None:
         """Demand that a record that was read is still the same when the rest is committed."""
@@ -329,6 +336,7 @@ class Store:
     def discard(self) -> None:
         """Forget what was staged, because the request is refused."""
         self._staged.clear()
+        self._changed.clear()
         self.tickets.clear()
         self._marker = None
 
@@ -341,12 +349,6 @@ class Store:
         request there is no answer.
         """
         writes = list(self._staged.values())
-        changed = dict.fromkeys(
-            write.key.id
-            for write in writes
-            if not isinstance(write, Guard)
-            and write.key.collection not in (Replay.collection, Job.collection)
-        )
         if self._replay is not None:
             named = {subject: None} if subject else {}
             record = self._replay.model_copy(
@@ -354,7 +356,7 @@ class Store:
                     "status": status,
                     "code": code,
                     "body": body.decode(),
-                    "objects": list({**named, **self.touched, **changed}),
+                    "objects": list({**named, **self.touched, **self._changed}),
                 }
             )
             key = self._replay_key(record)
@@ -370,7 +372,7 @@ class Store:
             writes.append(made)
             marker = made.key
         await self._storage.commit(writes, marker)
-        self.touched |= changed
+        self.touched |= self._changed
 
     # --- Within ----------------------------------------------------------------------------------
 
@@ -413,6 +415,11 @@ class Store:
     def _version(self, key: Key) -> Any:
         document = self._read.get(key)
         return None if document is None else document.version
+
+
+def _traces(record: Record) -> dict[str, None]:
+    """Return the ids by which a line tells of a record: its own, and those of its patients."""
+    return dict.fromkeys((record.id, *record.concerns())) if record.traced else {}
 
 
 class Forgotten(Model):

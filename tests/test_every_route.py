@@ -63,6 +63,7 @@ def existing_id(noun: str, partner: Partner) -> str:
         "task": partner.task,
         "appointment": lambda: cancelled(partner),
         "api_key": lambda: {"id": partner.with_key({}).api_key.id},
+        "request": partner.logged_request,
     }
     make = makers.get(noun)
     assert make is not None, f"say here how a {noun} is made"

@@ -8,6 +8,7 @@ from functions import discover
 from shared.backends import Put, Query
 from shared.models import Record
 from shared.pages import ListQuery, PageQuery
+from shared.requests import RequestQuery
 from shared.routes import Route
 from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, POSTCODE, Json, Partner
@@ -31,6 +32,11 @@ SOMETHING: Json = {
     "nhsNumber": "9990000018",
     "chi": "0101010028",
     "hsc": "3200000007",
+    "statusClass": "4xx",
+    "code": "key_expired",
+    "method": "GET",
+    "route": "/v1/patients",
+    "principal": "key_" + "0" * 22,
 }
 """A value for each field that a list can be asked for."""
 
@@ -80,7 +86,8 @@ def lists() -> list[Route]:
 
 def questions(asked: type[ListQuery]) -> list[Json]:
     """Return requests that name every field, and every two of them, in every way there is."""
-    fields = [{name: SOMETHING[name]} for name in asked.model_fields if name in SOMETHING]
+    named = {**SOMETHING, **({"status": 402} if asked is RequestQuery else {})}
+    fields = [{name: named[name]} for name in asked.model_fields if name in named]
     terms = {
         "moment": '{}>"2026-01-01"',
         "exact": '{}:"x"',
@@ -89,8 +96,9 @@ def questions(asked: type[ListQuery]) -> list[Json]:
     filters = [
         {"filter": terms[known.kind].format(name)} for name, known in asked.filterable.items()
     ]
-    changed = {"filter": 'updatedAt<"2026-01-01"'}
-    both = [{**one, **two} for one, two in combinations([*fields, changed], 2)]
+    if "updatedAt" in asked.filterable:
+        fields.append({"filter": 'updatedAt<"2026-01-01"'})
+    both = [{**one, **two} for one, two in combinations(fields, 2)]
     return [{}, *fields, *filters, *both]
 
 
