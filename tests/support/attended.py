@@ -1,6 +1,7 @@
 """A server whose jobs are done: in its own process, or by a worker that Cloud Tasks asks."""
 
 import random
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain
@@ -44,6 +45,10 @@ class Attended:
             self.worker = Worker(environment, folder, port=port, serving=f"{NOTES}:worker")
         self.backing = Backing(environment)
         self.server = NoteServer(self.backing, folder)
+        self.serving = threading.Event()
+        """Whether the server may be called: who tries to connect without end to a port on which
+        nobody listens will some time have that port himself, and be connected to himself."""
+        self.serving.set()
 
     def stop(self) -> None:
         self.server.stop()
@@ -64,9 +69,11 @@ class Attended:
             self.worker.process.kill()
             self.worker.start()
         else:
+            self.serving.clear()
             self.server.process.kill()
             self.server.close()
             self.server.start()
+            self.serving.set()
 
     # --- Jobs ------------------------------------------------------------------------------------
 
