@@ -12,10 +12,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import orjson
 import uvicorn
@@ -33,6 +33,8 @@ from shared.service import Service
 from shared.settings import SettingError, Settings, Space, load
 
 SECONDS_TO_FINISH = 5
+
+T = TypeVar("T")
 
 
 class StartError(Exception):
@@ -122,24 +124,27 @@ async def serve(
 
 
 def do_jobs(held: Service, queue: LocalQueue) -> None:
-    """Do jobs in this process from now on, and say of those whose failure could not be noted."""
+    """Do jobs in this process from now on, and write down what hinders that."""
 
-    async def run(space: Space, job: str) -> None:
+    async def told(work: Awaitable[T]) -> T | None:
         try:
-            await running.run(held, space, job)
-        except Exception as error:
-            held.log.crash(held.now(), job, error)
-
-    async def sweep(everything: bool) -> None:
-        try:
-            swept = await running.sweep(held, everything=everything)
+            return await work
         except Exception as error:
             held.log.crash(held.now(), "", error)
-        else:
-            if swept.overdue:
-                running.tell_sweep(held, swept)
+            return None
 
-    queue.start(run, sweep)
+    async def run(space: Space, job: str) -> None:
+        await told(running.run(held, space, job))
+
+    async def resume() -> None:
+        await told(running.resume(held))
+
+    async def sweep() -> None:
+        swept = await told(running.sweep(held))
+        if swept is not None and swept.overdue:
+            running.tell_sweep(held, swept)
+
+    queue.start(run, resume=resume, sweep=sweep)
 
 
 def prepare_folder(state: Path) -> None:

@@ -44,9 +44,10 @@ def attended(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Attende
 class Writers:
     """Callers that make notes until they are told to end, each until it is acknowledged."""
 
-    def __init__(self, partner: Partner) -> None:
+    def __init__(self, attended: Attended, partner: Partner) -> None:
         self.acknowledged: set[str] = set()
         self.problems: list[str] = []
+        self._attended = attended
         self._partner = partner
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._write) for _ in range(CALLERS)]
@@ -79,7 +80,7 @@ class Writers:
             try:
                 answer = client.post("/v1/notes", json={"text": key}, headers=headers)
             except httpx.TransportError:
-                time.sleep(0.05)
+                self._attended.serving.wait(PATIENCE)
                 continue
             if answer.status_code == 200:
                 self.acknowledged.add(answer.json()["id"])
@@ -117,7 +118,7 @@ def test_every_job_of_an_acknowledged_change_takes_effect_once(attended: Attende
     print(f"seed {SEED}")
     for first in range(0, KILLS, KILLS_EACH):
         partner = attended.backing.partner(attended.server)
-        writers = Writers(partner)
+        writers = Writers(attended, partner)
         for _ in range(first, min(first + KILLS_EACH, KILLS)):
             writers.wait_for_more(random.randrange(1, 40))
             attended.kill_and_restart(random.choice(attended.mortals))

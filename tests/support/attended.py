@@ -1,12 +1,11 @@
 """A server whose jobs are done: in its own process, or by a worker that Cloud Tasks asks."""
 
 import random
-import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -17,41 +16,18 @@ from shared.jobs import Job
 from shared.service import Service
 from shared.settings import SPACES
 from tests.support.cloud_tasks import Act, CloudTasks
-from tests.support.processes import Process, free_port, listens
+from tests.support.processes import free_port
 from tests.support.serving import Backing, Json, Server
+from tests.support.worker import Worker
 
 MOST = 10_000
-PROGRAM = "tests.support.notes"
+NOTES = "tests.support.notes"
 
 
 class NoteServer(Server):
     """The whole API and the tests' own function beside it."""
 
-    program = PROGRAM
-
-
-class Worker:
-    """The function `worker` in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-
-    def start(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-        self.restart()
-
-    def restart(self) -> None:
-        self.process = Process(
-            [sys.executable, "-W", "error", "-m", PROGRAM, "worker", str(self.port)],
-            self._folder / "worker.log",
-            self._environment,
-        )
-        self.process.wait_until(lambda: listens(self.port), "The worker")
-
-    def ask(self, path: str, body: Any = None) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", json=body or {}, timeout=30)
+    program = NOTES
 
 
 class Attended:
@@ -64,11 +40,15 @@ class Attended:
         self.worker: Worker | None = None
         if environment["ALLY_BACKEND"] == "google":
             self.tasks = CloudTasks(acts)
-            self.worker = Worker(folder)
-            environment = environment | self.tasks.environment(self.worker.url)
-            self.worker.start(environment)
+            port = free_port()
+            environment = environment | self.tasks.environment(f"http://127.0.0.1:{port}")
+            self.worker = Worker(environment, folder, port=port, serving=f"{NOTES}:worker")
         self.backing = Backing(environment)
         self.server = NoteServer(self.backing, folder)
+        self.serving = threading.Event()
+        """Whether the server may be called: who tries to connect without end to a port on which
+        nobody listens will some time have that port himself, and be connected to himself."""
+        self.serving.set()
 
     def stop(self) -> None:
         self.server.stop()
@@ -87,11 +67,13 @@ class Attended:
         if which == "worker":
             assert self.worker is not None
             self.worker.process.kill()
-            self.worker.restart()
+            self.worker.start()
         else:
+            self.serving.clear()
             self.server.process.kill()
             self.server.close()
             self.server.start()
+            self.serving.set()
 
     # --- Jobs ------------------------------------------------------------------------------------
 
@@ -131,7 +113,7 @@ class Attended:
     def sweep(self) -> Json:
         """Have what is late queued again, as Cloud Scheduler does each minute."""
         assert self.worker is not None
-        answer = self.worker.ask("/worker/sweep")
+        answer = httpx.post(f"{self.worker.url}/worker/sweep", timeout=30)
         assert answer.status_code == 200, answer.text
         swept: Json = answer.json()
         return swept

@@ -1,15 +1,12 @@
 """A function of the tests' own, each POST of which causes jobs that count.
 
-Run as a program it is served beside the product's functions, or does the jobs of a worker:
-`python -m tests.support.notes` takes what `python -m functions` takes, or `worker PORT`.
+`python -m tests.support.notes` serves it beside the product's functions, and takes what
+`python -m functions` takes.
 """
 
 import asyncio
 import random
-import sys
 from typing import ClassVar
-
-import uvicorn
 
 from functions import discover
 from functions.__main__ import main
@@ -74,14 +71,8 @@ async def count_again(store: Store, body: Counted) -> None:
     store.put(found.model_copy(update={"second": found.second + 1}))
 
 
-def work(port: int) -> None:
-    """Serve what no partner reaches, as Cloud Run serves the function `worker`."""
-    apis = [each for each in discover() if each.audience == "internal"]
-    uvicorn.run(application(apis), port=port, lifespan="off", access_log=False, log_level="warning")
-
+worker = application([each for each in discover() if each.audience == "internal"])
+"""What does the jobs of notes too, since it knows of them."""
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["worker"]:
-        work(int(sys.argv[2]))
-    else:
-        main([api])
+    main([api])
