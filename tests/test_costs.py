@@ -65,6 +65,7 @@ class Scene:
             "POST /v1/patients/search": {"name": "love"},
             "POST /v1/api_keys": {"name": "x"},
             "POST /v1/test_helpers/end_user_tokens": {"endUserId": "ada"},
+            "POST /v1/frontend_events": {"event": "step.booked"},
             "POST /v1/organisations/{organisation}": {"displayName": "New Name"},
             "POST /v1/api_keys/{api_key}": {"name": "x"},
         }

@@ -11,6 +11,7 @@ from ally.objects import (
     Deleted,
     EndUser,
     EndUserToken,
+    FrontendEvent,
     Organisation,
     Patient,
     Task,
@@ -27,6 +28,7 @@ from ally.params import (
     CancellationInput,
     CoverageQuery,
     EndUserTokenInput,
+    FrontendEventInput,
     ListOptions,
     Options,
     OrganisationChanges,
@@ -240,6 +242,15 @@ class EndUsers(ResourceOf[S]):
         return ask("POST", "/v1/end_users/{}/revoke", EndUser, given, uid)
 
 
+class FrontendEvents(ResourceOf[S]):
+    """What end users do in your front ends, counted for your usage."""
+
+    @operation
+    def create(self, **given: Unpack[FrontendEventInput]) -> Request[FrontendEvent]:
+        """Count what happened in a front end; sent again after a failure it may count twice."""
+        return ask("POST", "/v1/frontend_events", FrontendEvent, given)
+
+
 class TestHelpers(ResourceOf[S]):
     """What only test mode can do."""
 
@@ -262,5 +273,6 @@ class Resources(Generic[S]):
         self.appointments = Appointments(sender)
         self.cancellation_reasons = CancellationReasons(sender)
         self.end_users = EndUsers(sender)
+        self.frontend_events = FrontendEvents(sender)
         self.api_keys = ApiKeys(sender)
         self.test_helpers = TestHelpers(sender)
