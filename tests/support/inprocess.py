@@ -162,7 +162,8 @@ class InProcess:
                     transport=transport, base_url="https://api.ally.test"
                 ) as client:
                     headers = httpx.Headers(options.pop("headers", {}))
-                    headers.setdefault("Authorization", str(self.key))
+                    if not options.pop("anonymous", False):
+                        headers.setdefault("Authorization", str(self.key))
                     return conforming(
                         await client.request(method, path, headers=headers, **options)
                     )
