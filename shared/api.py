@@ -118,6 +118,7 @@ class Api(Routes):
         except Exception as error:
             return _cannot_open(at, error)
         exchange = Exchange(held, request, held.now())
+        flush = held.meter.enter()
         trouble: Exception | None = None
         try:
             answer = await _answer(self, exchange)
@@ -134,6 +135,7 @@ class Api(Routes):
         except OSError as error:  # no answer leaves without its line
             Log("-").crash(at, exchange.request_id, error)
             answer = exchange.refuse(_unavailable())
+        await held.meter.leave(flush)
         return answer
 
 

@@ -7,26 +7,50 @@ with the next one, from the same start and with what was counted meanwhile, so t
 place of what may have arrived. docs/decisions/0021-metering.md says what is lost, and the price.
 """
 
+import asyncio
+import contextlib
+import math
 import secrets
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from shared import clock
 from shared.audit import Log
+from shared.backends import BackendError
 from shared.backends.metrics import (
     BOUNDS,
+    BYTES_IN,
+    BYTES_OUT,
+    LATENCIES,
+    MOST_POINTS,
     REQUESTS,
+    Distribution,
     Metric,
     Metrics,
+    Point,
 )
 
 MOST_SERIES = 10_000
 """Series that are counted apart. What comes beyond them is counted as an organisation's `other`."""
 OTHER = "other"
+KEYS_OF_A_CALL = MOST_POINTS // 4
+"""What is counted of a request makes four points at most."""
+MOST_CALLS = 4
+"""Calls of one flush that are made at the same time."""
+PATIENCE = 0.05
+"""Seconds for which a request waits for the flush that it began."""
+SPACING = 5.0
+"""Seconds that pass at least between two points of a series: Cloud Monitoring's limit."""
+LONGEST_SPAN = timedelta(seconds=1)
+"""How long the span of a point is at most, before anything goes wrong. It ends when the point is
+written: what reads it spreads it over its span, and that should be no other minute."""
+LONGEST_END = 9.0
+"""Seconds that the last flushes take at most: Cloud Run ends a process 10 s after it said so."""
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Series(NamedTuple):
@@ -67,11 +91,52 @@ _Key = tuple[Metric, tuple[str, ...]]
 
 @dataclass(slots=True)
 class _Unsure:
-    """What was sent as points from `start` under `task`, and may have been kept or not."""
+    """What was sent as points from `start`, and may have been kept or not."""
 
     tally: Tally
     start: datetime
-    task: str
+
+
+class _Ledger:
+    """What is written under the name of one task, and of which of it nobody knows the outcome."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._task = secrets.token_hex(8)
+        self.unsure: dict[_Key, _Unsure] = {}
+        self.tried = -math.inf
+        """When the last write ended."""
+
+    async def write(
+        self, counted: Mapping[_Key, Tally], start: datetime, end: datetime
+    ) -> Exception | None:
+        """Write what was counted, and again what is unsure; return what went wrong, if anything.
+
+        All of it is unsure until it is known to be kept. One write at a time.
+        """
+        for key, tally in counted.items():
+            held = self.unsure.setdefault(key, _Unsure(Tally(), start))
+            held.tally.merge(tally)
+        keys = list(self.unsure)
+        at_once = asyncio.Semaphore(MOST_CALLS)
+        calls = [
+            self._call(keys[first : first + KEYS_OF_A_CALL], end, at_once)
+            for first in range(0, len(keys), KEYS_OF_A_CALL)
+        ]
+        return next(filter(None, await asyncio.gather(*calls)), None)
+
+    async def _call(
+        self, keys: Sequence[_Key], end: datetime, at_once: asyncio.Semaphore
+    ) -> Exception | None:
+        async with at_once:
+            points = [point for key in keys for point in _points(key, self.unsure[key], end)]
+            try:
+                await self._metrics.write(self._task, points)
+            except Exception as error:  # whatever it is, what was counted is not forgotten
+                return error
+        for key in keys:
+            del self.unsure[key]
+        return None
 
 
 class Meter:
@@ -94,11 +159,17 @@ class Meter:
         self._interval = interval
         self._now = now
         self._timer = timer
-        self._task = secrets.token_hex(8)
         self._counted: dict[_Key, Tally] = {}
-        self._unsure: dict[_Key, _Unsure] = {}
-        self._ended = datetime.fromtimestamp(0, UTC)
-        """The end of the points that were made last."""
+        self._ledger = _Ledger(metrics)
+        self._flush: asyncio.Task[None] | None = None
+        self._due = timer() + interval
+        self._written = datetime.fromtimestamp(0, UTC)
+        """The end of the last points that were made."""
+        self._closing = False
+        self._last: list[_Ledger] = []
+        """What was written when the process was about to end."""
+
+    # --- Counting --------------------------------------------------------------------------------
 
     def count(self, series: Series, seconds: float, bytes_in: int, bytes_out: int) -> None:
         """Count one request: how long it took, and the bytes of both bodies."""
@@ -123,7 +194,102 @@ class Meter:
         tally.buckets[bisect_right(BOUNDS, milliseconds)] += 1
 
     def _begin(self, metric: Metric, labels: tuple[str, ...]) -> Tally:
+        """Begin a series. Where there are too many, it is all that an organisation has besides."""
         key: _Key = (metric, labels)
-        if key not in self._unsure and len(self._counted) + len(self._unsure) >= MOST_SERIES:
+        unsure = self._ledger.unsure
+        if key not in unsure and len(self._counted) + len(unsure) >= MOST_SERIES:
             key = (metric, (*labels[:2], *(OTHER for _ in labels[2:])))
         return self._counted.setdefault(key, Tally())
+
+    # --- Writing ---------------------------------------------------------------------------------
+
+    def enter(self) -> "asyncio.Task[None] | None":
+        """Begin a flush beside a request if one is due, and return it."""
+        if self._timer() < self._due or self._closing:
+            return None
+        self._due = math.inf  # until it is done: there is one at a time
+        self._flush = asyncio.create_task(self._write_due())
+        return self._flush
+
+    async def leave(self, flush: "asyncio.Task[None] | None") -> None:
+        """Let a request wait for the flush that it began, for 50 ms at most, before its answer.
+
+        Beyond that the flush goes on while there are requests, and else when the next one comes.
+        When the process is about to end, each request writes what it was counted under itself.
+        """
+        if self._closing:
+            await self._write_last()
+        elif flush is not None:
+            await asyncio.wait((flush,), timeout=PATIENCE)
+
+    async def close(self) -> None:
+        """Write all that was counted, and once more what is unsure, within LONGEST_END.
+
+        What was never sent goes at once, under a task of its own, so that it is no second point of
+        a series too soon. What is unsure goes as it was sent, under the task that sent it, once
+        that may take another point: so it counts once, whether or not it had arrived.
+        """
+        self._closing = True
+        try:
+            async with asyncio.timeout(LONGEST_END):
+                await asyncio.gather(self._write_last(), *filter(None, [self._flush]))
+                for ledger in [self._ledger, *self._last]:
+                    if ledger.unsure:
+                        await asyncio.sleep(ledger.tried + SPACING - self._timer())
+                        await self._write(ledger, {})
+                await self._write_last()
+        except TimeoutError as error:
+            unsure = sum(len(ledger.unsure) for ledger in [self._ledger, *self._last])
+            self._report(error, unsure + len(self._counted))
+
+    async def _write_last(self) -> None:
+        """Write what was counted under a task of its own."""
+        if self._counted:
+            ledger = _Ledger(self._metrics)
+            self._last.append(ledger)
+            await self._write(ledger, self._take())
+
+    async def _write_due(self) -> None:
+        try:
+            await self._write(self._ledger, self._take())
+        finally:
+            self._due = self._timer() + self._interval
+
+    def _take(self) -> dict[_Key, Tally]:
+        counted, self._counted = self._counted, {}
+        return counted
+
+    async def _write(self, ledger: _Ledger, counted: Mapping[_Key, Tally]) -> None:
+        """Write with the next span of time, and tell of what went wrong."""
+        end = max(self._now(), self._written + 2 * _MILLISECOND)
+        start = max(self._written + _MILLISECOND, end - LONGEST_SPAN)
+        self._written = end
+        try:
+            trouble = await ledger.write(counted, start, end)
+        finally:
+            ledger.tried = self._timer()
+        if trouble is not None:
+            self._report(trouble, len(ledger.unsure))
+
+    def _report(self, trouble: Exception, unsure: int) -> None:
+        """Write a line, for an alarm: so many series may not be in the metrics, or not yet."""
+        facts = {"severity": "WARNING", "type": type(trouble).__name__, "unsure": unsure}
+        if isinstance(trouble, BackendError):
+            facts["message"] = str(trouble)
+        with contextlib.suppress(OSError):  # no request is answered then, and each says so
+            self._log.write(self._now(), "metering", facts)
+
+
+def _points(key: _Key, unsure: _Unsure, end: datetime) -> Iterator[Point]:
+    """Yield the points of what was counted of something. Nothing is written of what is zero."""
+    metric, labels = key
+    tally = unsure.tally
+    times = Distribution(tally.count, tally.total, tuple(tally.buckets))
+    values: dict[Metric, int | Distribution] = {
+        metric: times if metric.distribution else tally.count
+    }
+    if metric is REQUESTS:
+        values |= {LATENCIES: times, BYTES_IN: tally.bytes_in, BYTES_OUT: tally.bytes_out}
+    for each, value in values.items():
+        if value:
+            yield Point(each, labels, unsure.start, end, value)

@@ -1,7 +1,10 @@
 """What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
 
+import asyncio
 import secrets
+import signal
 from dataclasses import dataclass
+from types import FrameType
 
 from shared import clock, starting
 from shared.activity import Activity
@@ -42,6 +45,7 @@ class Service:
 
     async def close(self) -> None:
         """Finish what was begun."""
+        await self.meter.close()
         await self.metrics.close()
         await self.storage.close()
 
@@ -105,9 +109,32 @@ async def current() -> Service:
     if _current is None:
         try:
             _current = await open_service(load())
+            _close_before_the_end(_current)
         finally:  # also where the settings are wrong, and every request is told so
             starting.end()
     return _current
+
+
+def _close_before_the_end(opened: Service) -> None:
+    """Let SIGTERM first write what was counted, and only then do what it did before.
+
+    The functions framework tells nobody that its process ends. Until it does, it serves.
+    """
+    earlier = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+    ending: list[asyncio.Task[None]] = []  # the loop alone would not keep the task
+
+    async def close() -> None:
+        try:
+            await opened.meter.close()
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, earlier)  # a second one ends at once
+        loop.call_soon_threadsafe(lambda: ending.append(loop.create_task(close())))
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def use(service: Service | None) -> None:
