@@ -1,6 +1,7 @@
 """The API in the test's own process, where its clock can be set and its storage watched."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write
 from shared.end_users import EndUsers
 from shared.errors import ApiError
 from shared.limits import Limiter
+from shared.metering import Meter
 from shared.origins import Origins
 from shared.service import Service
 from shared.settings import Mode
@@ -126,6 +128,7 @@ class InProcess:
             timer=lambda: self.elapsed,
         )
         self.activity = Activity(self.watched, self.keyring.hash)
+        self.meter = Meter(theirs.metrics, theirs.log, activity=self.activity, interval=math.inf)
         quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
         self._service = replace(
             theirs,
@@ -147,6 +150,7 @@ class InProcess:
                 seconds=chosen.rate_window,
             ),
             activity=self.activity,
+            meter=self.meter,
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:
