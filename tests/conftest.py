@@ -15,6 +15,7 @@ from tests.support import emulator as firestore
 from tests.support import generators, image, leaks, tools
 from tests.support import google_cloud as google
 from tests.support.id_tokens import PROJECTS, signer
+from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 
@@ -165,6 +166,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "GOOGLE_CLOUD_PROJECT": unique_project(),
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
+        "ALLY_MONITORING_HOST": monitoring().address,
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
