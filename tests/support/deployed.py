@@ -46,6 +46,7 @@ class Function:
                 "PATH": str(installed),
                 "PYTHONUNBUFFERED": "TRUE",  # as the buildpack's layer says
                 "CLOUD_RUN_TIMEOUT_SECONDS": "1",  # as Cloud Run says, but for how many they are
+                "K_SERVICE": services.service_name(name),
                 "HOST": "127.0.0.1",
                 "PORT": str(self.port),
             },
