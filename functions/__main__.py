@@ -22,12 +22,15 @@ import uvicorn
 import uvloop
 
 from functions import demo, discover
-from shared import clock, ids, service
+from shared import clock, ids, running, service
 from shared.api import application
 from shared.backends.local import StateError
+from shared.backends.local_queue import LocalQueue
 from shared.errors import ApiError, envelope
 from shared.exchange import VERSION
-from shared.settings import SettingError, Settings, load
+from shared.following import Follower
+from shared.service import Service
+from shared.settings import SettingError, Settings, Space, load
 
 SECONDS_TO_FINISH = 5
 
@@ -78,6 +81,11 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         except OSError as error:
             raise StartError(f"{error.filename} cannot be opened ({error.strerror}).") from error
         service.use(held)
+        if isinstance(held.queue, LocalQueue):
+            do_jobs(held, held.queue)
+        follower = Follower(held.storage, held.folder, held.log, Path(settings.log))
+        if settings.backend == "local":  # on the google backend Pub/Sub brings the lines
+            follower.start()
         certificate = demo.certificate(state)
         if not quiet:
             print(await demo.first_calls(held, f"https://localhost:{port}", certificate))
@@ -101,8 +109,30 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         print(f"Serving https://localhost:{port} - Ctrl-C ends it.", flush=True)
         await server.serve(sockets=[listener])
         refusing.close()
+        await follower.close()
         await held.close()
         print("\nStopped.", flush=True)
+
+
+def do_jobs(held: Service, queue: LocalQueue) -> None:
+    """Do jobs in this process from now on, and say of those whose failure could not be noted."""
+
+    async def run(space: Space, job: str) -> None:
+        try:
+            await running.run(held, space, job)
+        except Exception as error:
+            held.log.crash(held.now(), job, error)
+
+    async def sweep(everything: bool) -> None:
+        try:
+            swept = await running.sweep(held, everything=everything)
+        except Exception as error:
+            held.log.crash(held.now(), "", error)
+        else:
+            if swept.overdue:
+                running.tell_sweep(held, swept)
+
+    queue.start(run, sweep)
 
 
 def prepare_folder(state: Path) -> None:

@@ -28,7 +28,7 @@ from shared.backends import (
     new_marker,
 )
 from shared.backends import Key as Place
-from shared.callers import KeyCaller
+from shared.callers import KeyCaller, PublishableCaller
 from shared.errors import ApiError
 from shared.keys import (
     CHALLENGE,
@@ -38,6 +38,7 @@ from shared.keys import (
     networks,
     new_secret,
     parse,
+    parse_publishable,
 )
 from shared.memory import Budget, Lookups, remember
 from shared.organisations import Organisation
@@ -51,8 +52,15 @@ _NO_HASH = "0" * 64
 _USE_NOTED_EVERY = timedelta(hours=1)
 
 
+_Place = tuple[Mode, str]
+"""Where a key is remembered: its mode and its id."""
+
+
 class _Known(NamedTuple):
-    """A key as it was last looked up, and until when that is believed."""
+    """A key as it was last looked up, and until when that is believed.
+
+    The hash of a publishable one is empty: it is no secret.
+    """
 
     hash: str
     caller: KeyCaller
@@ -83,9 +91,9 @@ class Keyring:
         self._believe = believe
         self._timer = timer
         self._budget = Budget(lookups, timer)
-        self._known: dict[tuple[Mode, str], _Known] = {}
-        self._unknown: dict[tuple[Mode, str], float] = {}
-        self._asked = Lookups[tuple[Mode, str], _Known | None]()
+        self._known: dict[_Place, _Known] = {}
+        self._unknown: dict[_Place, float] = {}
+        self._asked = Lookups[_Place, _Known | None]()
 
     def hash(self, text: str) -> str:
         """Return a keyed hash: BLAKE2b (RFC 7693), 256 bits in hexadecimal."""
@@ -99,57 +107,69 @@ class Keyring:
         Whether that key is still valid is the caller's `check`: nobody but its holder learns it.
         """
         key = parse(header)
-        known = self._known.get((key.mode, key.id))
-        if known is None or known.until < self._timer():
-            known = await self._find(key, known)
+        known = await self._find((key.mode, key.id))
         # The hash is computed and compared for an unknown id too, so that time tells nothing.
-        expected = _NO_HASH if known is None else known.hash
+        expected = _NO_HASH if known is None else known.hash or _NO_HASH
         matches = hmac.compare_digest(self.hash(str(key)), expected)
         if known is None or not matches:
             raise ApiError("key_invalid", headers=CHALLENGE)
         return known.caller
 
-    async def _find(self, key: SecretKey, known: _Known | None) -> _Known | None:
-        """Look a key up, once for all who ask for it at the same time; None where there is none."""
-        place = (key.mode, key.id)
+    async def recognise(self, sent: object, address: str, agent: str) -> PublishableCaller:
+        """Return who shows a publishable key, from an address with a browser, or refuse with 401.
+
+        Whether that key is still valid, and for the page, is the caller's to check.
+        """
+        mode, key_id = parse_publishable(sent)
+        known = await self._find((mode, key_id))
+        if known is None or known.caller.key.type != "publishable":
+            raise ApiError("key_invalid", headers=CHALLENGE)
+        return PublishableCaller(mode, known.caller.account, known.caller.key, address, agent)
+
+    async def _find(self, place: _Place) -> _Known | None:
+        """Return what is known of a key; None where there is none."""
+        known = self._known.get(place)
+        if known is not None and known.until >= self._timer():
+            return known
         if known is None:
-            if key.id[-CHECK_LENGTH:] != self._check(key.mode, key.id[:-CHECK_LENGTH]):
+            mode, key_id = place
+            if key_id[-CHECK_LENGTH:] != self._check(mode, key_id[:-CHECK_LENGTH]):
                 return None
             if self._unknown.get(place, 0) > self._timer():
                 return None
             if place not in self._asked and not self._budget.spend():
                 headers = {"Retry-After": "1", "Ally-Rate-Limited-Reason": REASON}
                 raise ApiError("authentication_busy", headers=headers)
-        return await self._asked.find(place, lambda: self._look_up(key, known))
+        return await self._asked.find(place, lambda: self._look_up(place, known))
 
-    async def _look_up(self, key: SecretKey, known: _Known | None) -> _Known | None:
+    async def _look_up(self, place: _Place, known: _Known | None) -> _Known | None:
         until = self._timer() + self._believe
-        place = (key.mode, key.id)
+        mode, key_id = place
         if known is None:
-            value = await self._secrets.read(_name(key.mode, key.id))
+            value = await self._secrets.read(_name(mode, key_id))
             secret = {} if value is None else orjson.loads(value)
-            # A publishable key has no hash: it is no secret, and nothing here is opened by it.
             hashed, organisation = secret.get("hash", ""), secret.get("organisation", "")
         else:
             hashed, organisation = known.hash, known.caller.organisation
-        found = await self._documents(key, organisation) if hashed else None
+        found = await self._documents(place, organisation) if organisation else None
         if found is None:
             self._known.pop(place, None)
             remember(self._unknown, place, until)
             return None
         document, account = found
         record = ApiKey.load(document.data)
-        caller = KeyCaller(key.mode, account, record, networks(record.allowedCidrs))
+        caller = KeyCaller(mode, account, record, networks(record.allowedCidrs))
         return remember(self._known, place, _Known(hashed, caller, document, until))
 
     async def _documents(
-        self, key: SecretKey, organisation: str
+        self, place: _Place, organisation: str
     ) -> tuple[Document, Organisation] | None:
         """Read the documents of a key and of its organisation; None unless there are both."""
-        object_id = f"{ApiKey.prefix}_{key.id[:-CHECK_LENGTH]}"
+        mode, key_id = place
+        object_id = f"{ApiKey.prefix}_{key_id[:-CHECK_LENGTH]}"
         document, account = await self._storage.get(
             [
-                Place(key.mode, organisation, ApiKey.collection, object_id),
+                Place(mode, organisation, ApiKey.collection, object_id),
                 Place("account", organisation, Organisation.collection, organisation),
             ]
         )
@@ -157,7 +177,7 @@ class Keyring:
             return None
         return document, Organisation.load(account.data)
 
-    async def note_use(self, caller: KeyCaller, now: datetime) -> None:
+    async def note_use(self, caller: KeyCaller | PublishableCaller, now: datetime) -> None:
         """Write into a key's document that it is in use: once an hour, and never over a change.
 
         A note that cannot be written is left to the next look-up: the request is not about it.
@@ -166,7 +186,7 @@ class Keyring:
         if noted is not None and now - noted <= _USE_NOTED_EVERY:
             return
         known = self._known.get((caller.mode, self.key_id(caller.mode, caller.key.id)))
-        if known is None or known.caller is not caller:  # looked up anew by somebody else
+        if known is None or known.caller.key is not caller.key:  # looked up anew by somebody else
             return
         caller.key.lastUsedAt = now
         place = known.document.key

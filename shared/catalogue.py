@@ -163,7 +163,8 @@ _CODES = (
         "key_publishable",
         401,
         "A publishable key opens nothing here.",
-        "Use a secret key, and only from your own servers.",
+        "Use a secret key, from your own servers; a page sends this one as the parameter key of an"
+        " event.",
     ),
     Code(
         "key_expired",
@@ -205,7 +206,8 @@ _CODES = (
         "origin_not_allowed",
         403,
         "Pages of this origin may not call the API for this organisation.",
-        "Add the origin of the page to the organisation's frontEndOrigins.",
+        "Add the origin of the page to the organisation's frontEndOrigins, or to the origins of the"
+        " publishable key.",
     ),
     Code(
         "end_users_not_served",

@@ -39,7 +39,7 @@ _LEVELS = {"none": 0, "read": 1, "write": 2}
 _ALPHANUMERIC = string.digits + string.ascii_letters
 _BEARER = "(?:(?i:bearer) +)?"
 _PRESENTED = re.compile(_BEARER + r"(test|live)_([0-9A-Za-z]{24})\.([0-9A-Za-z]{30})", re.ASCII)
-_PUBLISHABLE = _BEARER + "(test|live)_pub_[0-9A-Za-z]{24}"
+_PUBLISHABLE = re.compile(_BEARER + "(test|live)_pub_([0-9A-Za-z]{24})", re.ASCII)
 
 
 # --- As it is sent -------------------------------------------------------------------------------
@@ -63,13 +63,24 @@ def parse(header: str | None) -> SecretKey:
     if matched is None:
         name = _user_name(text)
         matched = _PRESENTED.fullmatch(name)
-        if re.fullmatch(_PUBLISHABLE, name or text) is not None:
+        if _PUBLISHABLE.fullmatch(name or text) is not None:
             raise ApiError("key_publishable", headers=CHALLENGE)
     if matched is None:
         missing = text.lower() in ("", "bearer", "basic")
         raise ApiError("key_missing" if missing else "key_malformed", headers=CHALLENGE)
     mode, key_id, secret = matched.groups()
     return SecretKey("live" if mode == "live" else "test", key_id, secret)
+
+
+def parse_publishable(sent: object) -> tuple[Mode, str]:
+    """Read a publishable key from a parameter: return its mode and its id."""
+    if not isinstance(sent, str) or not sent.strip():
+        raise ApiError("key_missing", headers=CHALLENGE)
+    matched = _PUBLISHABLE.fullmatch(sent.strip())
+    if matched is None:
+        raise ApiError("key_malformed", headers=CHALLENGE)
+    mode, key_id = matched.groups()
+    return "live" if mode == "live" else "test", key_id
 
 
 def new_secret() -> str:

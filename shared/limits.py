@@ -1,9 +1,11 @@
-"""How many requests a key or an end user may make: a quota for each window of time.
+"""How many requests a key, an end user or a visitor may make: a quota for each window of time.
 
 All instances share it, and no request writes for it. An instance admits a first part of the quota
 (`FREE`) by itself; whoever goes on takes slices of the quota from a document that all instances
 share, one read and one commit for each slice. So an instance alone admits exactly the quota, and n
 instances together at most the quota and their n free parts: docs/decisions/0009-rate-limits.md.
+What a visitor sends, who has only opened a page, never costs a read or a write: each instance
+admits the whole quota by itself.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from typing import NamedTuple
 
 from shared import ids
 from shared.backends import ConflictError, Key, Put, Storage, new_marker
-from shared.callers import Caller
+from shared.callers import Caller, Quota
 from shared.errors import ApiError
 from shared.settings import Mode
 
@@ -79,23 +81,24 @@ class Limiter:
     def __init__(
         self, storage: Storage, keys: Mapping[Mode, int], *, end_user: int, seconds: int
     ) -> None:
-        """Take the quotas of a key of each mode, and of an end user."""
+        """Take the quotas of a key of each mode, and of an end user, which a visitor has too."""
         self._storage = storage
         self._keys = keys
         self._end_user = end_user
         self._seconds = seconds
-        self._uses: dict[str, _Use] = {}
+        self._uses: dict[Quota, dict[str, _Use]] = {"key": {}, "end-user": {}, "visitor": {}}
+        """Apart, so that no flood of one kind makes the others' be forgotten."""
 
     async def admit(self, caller: Caller, now: datetime) -> Allowance:
         """Count one request of a caller, and say whether it is admitted."""
-        whose, quota = "key", self._keys[caller.mode]
-        if caller.end_user is not None:
-            whose, quota = "end-user", self._end_user
+        whose, name = caller.limited_as
+        quota = self._keys[caller.mode] if whose == "key" else self._end_user
         moment = now.timestamp()
         window = int(moment // self._seconds)
-        use = self._uses.get(caller.id)
+        use = self._uses[whose].get(name)
         if use is None or use.window != window:
-            use = self._begin(caller, window, quota)
+            free = quota if whose == "visitor" else math.ceil(quota * FREE)
+            use = self._begin(self._uses[whose], name, _Use(window, free, free, free))
         if use.left <= 0:
             async with use.lock:
                 if use.left <= 0 and use.taken < quota:
@@ -106,12 +109,11 @@ class Limiter:
         remaining = use.left + quota - use.taken
         return Allowance(whose, admitted, quota, self._seconds, remaining, reset)
 
-    def _begin(self, caller: Caller, window: int, quota: int) -> _Use:
-        self._uses.pop(caller.id, None)
-        if len(self._uses) >= MOST_KEYS:
-            del self._uses[next(iter(self._uses))]
-        free = math.ceil(quota * FREE)
-        use = self._uses[caller.id] = _Use(window, left=free, taken=free, own=free)
+    def _begin(self, uses: dict[str, _Use], name: str, use: _Use) -> _Use:
+        uses.pop(name, None)
+        if len(uses) >= MOST_KEYS:
+            del uses[next(iter(uses))]
+        uses[name] = use
         return use
 
     async def _take(self, caller: Caller, use: _Use, quota: int, now: datetime) -> None:

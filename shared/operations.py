@@ -85,7 +85,7 @@ class Operation:
             yield from ("body_is_json", "content_type_unsupported")
         if route.writes:
             yield from ("idempotency_key_invalid", "idempotency_key_reused")
-        if route.permission.endswith(":write"):
+        if route.permission.endswith(":write") and not route.publishable:
             yield "lock_timeout"
         if "metadata" in route.body.model_fields:
             yield "metadata_nested"

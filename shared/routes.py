@@ -25,6 +25,7 @@ from shared.models import Changes, Model, changes_model
 from shared.organisations import EndUserPermission
 from shared.pages import Page
 from shared.settings import Settings
+from shared.tables import Table
 
 Audience = Literal["partner", "browser", "internal", "staff"]
 """Who a function is for. Only the first two are ever reached through the gateway."""
@@ -94,12 +95,15 @@ class Terms(TypedDict, total=False):
     """On what terms a route is served.
 
     `permission` is what a key needs, such as `patients:read`; `end_user` the permission by which an
-    organisation opens it to its end users, without which it is not for them. `refuses` are the
-    codes that its own rules give, beside those that every such route has (shared/operations.py).
+    organisation opens it to its end users, without which it is not for them. `publishable` opens it
+    to pages, by a publishable key in the body, and to every end user: as anybody can ask for it, it
+    keeps nothing of a request, not even the memory of an Idempotency-Key. `refuses` are the codes
+    that its own rules give, beside those that every such route has (shared/operations.py).
     """
 
     permission: Required[str]
     end_user: str
+    publishable: bool
     refuses: Collection[str]
     retiring: Retiring | None
 
@@ -124,17 +128,24 @@ class Route:
     changes: bool
     shows: type[Model]
     listed: bool
+    tabular: bool
+    """Whether what it shows is a table too."""
+    headers: tuple[tuple[str, str], ...]
+    """What all its answers have because of that, and because it is on its way out."""
     takes: frozenset[str]
     retiring: Retiring | None
     end_user: str
     """The permission by which end users may use it; empty, it is not for them."""
+    publishable: bool
+    """Whether a page may use it with a publishable key, and every end user."""
     refuses: tuple[str, ...]
     """The codes that its own rules give."""
 
     @property
     def writes(self) -> bool:
         """Whether it changes something, so that a retry must not do it twice."""
-        return self.method in ("POST", "PATCH") and self.permission.endswith(":write")
+        changing = self.method in ("POST", "PATCH") and self.permission.endswith(":write")
+        return changing and not self.publishable
 
     @property
     def segment(self) -> str:
@@ -267,6 +278,9 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
     result = hints.get("return", Nothing)
 
     listed = get_origin(result) is Page
+    shows = get_args(result)[0] if listed else result
+    tabular = not listed and issubclass(shows, Table)
+    retiring = terms.get("retiring")
     return Route(
         method=method,
         template=template,
@@ -275,10 +289,16 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         body=changes_model(get_args(body)[0]) if changes else body,
         query=hints.get("query", Nothing),
         changes=changes,
-        shows=get_args(result)[0] if listed else result,
+        shows=shows,
         listed=listed,
+        tabular=tabular,
+        headers=(
+            *(retiring.headers if retiring else ()),
+            *([("Vary", "Accept")] if tabular else ()),
+        ),
         takes=frozenset(inspect.signature(handler).parameters),
-        retiring=terms.get("retiring"),
+        retiring=retiring,
         end_user=end_user,
+        publishable=terms.get("publishable", False),
         refuses=refuses,
     )

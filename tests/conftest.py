@@ -15,9 +15,11 @@ from tests.support import emulator as firestore
 from tests.support import generators, image, leaks, tools
 from tests.support import google_cloud as google
 from tests.support.id_tokens import PROJECTS, signer
+from tests.support.log_sink import LogSink
 from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
+from tests.support.worker import Worker
 
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
@@ -150,6 +152,7 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         "ALLY_RATE_LIVE": "1000000",
         "ALLY_RATE_END_USER": "1000000",
         "ALLY_KEY_LOOKUPS": "100000",
+        "ALLY_LOG_RATE": "1000000",
         **{f"ALLY_FIREBASE_{mode.upper()}": name for mode, name in PROJECTS.items()},
     }
     if request.param == "google":
@@ -183,6 +186,19 @@ def server(backing: Backing) -> Iterator[Server]:
     running = Server(backing, Path(backing.environment["ALLY_STATE"]), ALLY_LOCK_TIMEOUT="20")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def log_sink(backing: Backing, server: Server) -> Iterator[LogSink | None]:
+    """What folds the lines that the server writes from now on; None where it does so itself."""
+    if backing.environment["ALLY_BACKEND"] == "local":
+        yield None
+        return
+    worker = Worker(backing.environment, Path(backing.environment["ALLY_STATE"]))
+    running = LogSink(Path(backing.environment["ALLY_LOG"]), worker.url)
+    yield running
+    running.stop()
+    worker.process.stop()
 
 
 @pytest.fixture

@@ -64,9 +64,9 @@ class Operation(NamedTuple):
     """One operation as the reference shows it.
 
     `methods` are the verbs that mean it; the first is shown and tried. `end_user` is the permission
-    that opens it to end users, empty where none does; `repeatable` that it takes an
-    Idempotency-Key. `body` is the example of its body as JSON, empty where it takes none. `errors`
-    are its codes by status, without those that every operation has.
+    that opens it to end users, empty where none does; `publishable` that every page may send it;
+    `repeatable` that it takes an Idempotency-Key. `body` is the example of its body as JSON, empty
+    where it takes none. `errors` are its codes by status, without those that every operation has.
     """
 
     id: str
@@ -76,6 +76,7 @@ class Operation(NamedTuple):
     path: str
     permission: str
     end_user: str
+    publishable: bool
     repeatable: bool
     in_path: Sequence[Field]
     in_query: Sequence[Field]
@@ -199,6 +200,7 @@ class _Reader:
             path=path,
             permission=described[PERMISSION],
             end_user=described.get("x-ally-end-user-permission", ""),
+            publishable=described.get("x-ally-publishable", False),
             repeatable=any(each["name"] == "Idempotency-Key" for each in sent),
             in_path=places["path"],
             in_query=places["query"],

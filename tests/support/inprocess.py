@@ -11,11 +11,13 @@ import httpx
 
 from functions import discover
 from shared import service as held
+from shared.activity import Activity
 from shared.api import application
 from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write, open_tokens
 from shared.end_users import EndUsers
 from shared.errors import ApiError
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.origins import Origins
 from shared.service import Service
@@ -124,6 +126,7 @@ class InProcess:
             believe=chosen.key_cache,
             timer=lambda: self.elapsed,
         )
+        self.activity = Activity(self.watched, self.keyring.hash)
         quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
         self._service = replace(
             theirs,
@@ -144,6 +147,8 @@ class InProcess:
                 end_user=chosen.rate_end_user,
                 seconds=chosen.rate_window,
             ),
+            activity=self.activity,
+            folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:

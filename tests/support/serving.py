@@ -30,6 +30,7 @@ from shared.provision import (
     load_coverage,
     open_store,
 )
+from shared.requests import LoggedRequest, RequestLine
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
@@ -52,6 +53,7 @@ PREFIXES = {
     "appointment": "apt",
     "api_key": "key",
     "window": "win",
+    "request": "req",
 }
 """What ids begin with, by the noun that stands in paths."""
 TEXTS = {"uid": "ada"}
@@ -325,6 +327,16 @@ class Partner:
         task = self.task()
         chosen = window or self.windows(task)[0]
         return self.post("/v1/appointments", self.request(self.create_patient(), task, chosen))
+
+    def logged_request(self) -> Json:
+        """Make a request and return the copy of its line, which is there without waiting for it."""
+        answer = self.send("GET", "/v1/tasks")
+        (line,) = (
+            each for each in self.lines() if each["requestId"] == answer.headers["Request-Id"]
+        )
+        request = LoggedRequest.of(RequestLine.model_validate(line))
+        self.backing.keep(self.mode, self.organisation.id, [request])
+        return request.model_dump(mode="json")
 
     # --- What is stored --------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Generic, Unpack
 from ally.objects import (
     ApiKey,
     Appointment,
+    AuditEvent,
     Cancellation,
     CancellationReason,
     Coverage,
@@ -16,6 +17,7 @@ from ally.objects import (
     Task,
     Window,
 )
+from ally.objects import Request as LoggedRequest
 from ally.operations import ResourceOf, S, listing, operation
 from ally.params import (
     ApiKeyChanges,
@@ -23,6 +25,7 @@ from ally.params import (
     AppointmentChanges,
     AppointmentInput,
     AppointmentQuery,
+    AuditQuery,
     AvailabilityQuery,
     CancellationInput,
     CoverageQuery,
@@ -36,6 +39,7 @@ from ally.params import (
     PatientQuery,
     PatientSearch,
     ReadOptions,
+    RequestQuery,
     Rescheduling,
     RollInput,
     WriteOptions,
@@ -240,6 +244,29 @@ class EndUsers(ResourceOf[S]):
         return ask("POST", "/v1/end_users/{}/revoke", EndUser, given, uid)
 
 
+class Requests(ResourceOf[S]):
+    """What was asked of the API for your organisation, for 30 days."""
+
+    @listing
+    def list(self, **given: Unpack[RequestQuery]) -> Request[LoggedRequest]:
+        """List requests, newest first; one is there within 10 seconds after its answer."""
+        return ask("GET", "/v1/requests", LoggedRequest, given)
+
+    @operation
+    def get(self, request: str, /, **given: Unpack[Options]) -> Request[LoggedRequest]:
+        """Return a request: errors have its id as `request_id`."""
+        return ask("GET", "/v1/requests/{}", LoggedRequest, given, request)
+
+
+class AuditEvents(ResourceOf[S]):
+    """Who saw or changed what belongs to patients, for 30 days."""
+
+    @listing
+    def list(self, **given: Unpack[AuditQuery]) -> Request[AuditEvent]:
+        """List events, newest first; one is there within 10 seconds after the answer."""
+        return ask("GET", "/v1/audit_events", AuditEvent, given)
+
+
 class TestHelpers(ResourceOf[S]):
     """What only test mode can do."""
 
@@ -263,4 +290,6 @@ class Resources(Generic[S]):
         self.cancellation_reasons = CancellationReasons(sender)
         self.end_users = EndUsers(sender)
         self.api_keys = ApiKeys(sender)
+        self.requests = Requests(sender)
+        self.audit_events = AuditEvents(sender)
         self.test_helpers = TestHelpers(sender)
