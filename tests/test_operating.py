@@ -34,6 +34,7 @@ SAMPLES = {
     "REVISION": "ally-patients-0123456789",
     "INDEX": "CICAgOjXh4EK",
     "BACKUP": "0123",
+    "WORKER": "https://ally-worker-100000000001.europe-west2.run.app",
     "ORGANISATION": "org_0",
     "REQUEST_ID": "req_0",
     "LOGS": "projects/ally-staging/locations/europe-west2/buckets/ally/views/_AllLogs",
@@ -47,7 +48,7 @@ def gcloud_commands(lines: list[str]) -> list[str]:
         found.strip()
         for line in lines
         for found in re.findall(r"(?:^|\| )gcloud ([^|]*)", line)
-        + re.findall(r"\$\(gcloud ([^()]*)\)", line)
+        + re.findall(r"\$\(gcloud ((?:[^()]|\([^()]*\))*)\)", line)
     ]
     prose = re.findall(r"`gcloud ([^`]*)`", PAGE)
     return [re.sub(r"\$([A-Z_]+)", lambda name: SAMPLES[name[1]], each) for each in said + prose]

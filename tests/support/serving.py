@@ -16,6 +16,7 @@ import httpx
 from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import OURS, Query
+from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
 from shared.models import Record
@@ -125,6 +126,8 @@ class Backing:
 class Server:
     """The whole API in a process of its own, as `make run` starts it."""
 
+    program = "functions"
+
     def __init__(self, backing: Backing, folder: Path, **environment: str) -> None:
         self.backing = backing
         self.folder = folder
@@ -137,7 +140,7 @@ class Server:
     def start(self) -> None:
         self.process = Process(
             [
-                *(sys.executable, "-W", "error", "-m", "functions", "--quiet"),
+                *(sys.executable, "-W", "error", "-m", self.program, "--quiet"),
                 *("--port", str(self.port), "--http-port", str(self.http_port)),
             ],
             self.folder / "server.log",
@@ -238,6 +241,10 @@ class Partner:
     def change_appointment(self, appointment_id: str, **changes: Any) -> None:
         """Change an appointment as Operations would."""
         self._change(Appointment, appointment_id, changes)
+
+    def forget_patient_of_cancellation(self, cancellation: str) -> None:
+        """Store a cancellation as they were before they kept their patient."""
+        self._change(Cancellation, cancellation, {"patientId": None})
 
     def _change(
         self, model: type[Record], record_id: str, changes: Json, *, account: bool = False
