@@ -12,32 +12,40 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import orjson
 import uvicorn
 import uvloop
 
 from functions import demo, discover
-from shared import clock, ids, service
-from shared.api import application
+from shared import clock, ids, running, service
+from shared.api import Api, application
 from shared.backends.local import StateError
+from shared.backends.local_queue import LocalQueue
 from shared.errors import ApiError, envelope
 from shared.exchange import VERSION
-from shared.settings import SettingError, Settings, load
+from shared.following import Follower
+from shared.service import Service
+from shared.settings import SettingError, Settings, Space, load
 
 SECONDS_TO_FINISH = 5
+
+T = TypeVar("T")
 
 
 class StartError(Exception):
     """The server cannot start; the message is one sentence that says why and what to do."""
 
 
-def main() -> None:
-    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be."""
+def main(beside: Sequence[Api] = ()) -> None:
+    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be.
+
+    `beside` are functions to serve that are in no folder here: those of tests.
+    """
     parser = argparse.ArgumentParser(prog="make run", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--port", type=port_number, default=8443, help="HTTPS port (default: %(default)s)"
@@ -52,7 +60,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load(backend="local", url=f"https://localhost:{arguments.port}")
-        uvloop.run(serve(settings, arguments.port, arguments.http_port, quiet=arguments.quiet))
+        apis = [*(api for api in discover() if api.reachable), *beside]
+        serving = serve(apis, settings, arguments.port, arguments.http_port, quiet=arguments.quiet)
+        uvloop.run(serving)
     except (StartError, StateError, SettingError) as error:
         sys.exit(f"The Ally API cannot start: {error}")
 
@@ -64,8 +74,10 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -> None:
-    """Serve HTTPS on one port and refuse plain HTTP on the other."""
+async def serve(
+    apis: Sequence[Api], settings: Settings, port: int, http_port: int, *, quiet: bool
+) -> None:
+    """Serve functions over HTTPS on one port and refuse plain HTTP on the other."""
     state = Path(settings.state)
     prepare_folder(state)
     if settings.log == "-":
@@ -78,6 +90,11 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         except OSError as error:
             raise StartError(f"{error.filename} cannot be opened ({error.strerror}).") from error
         service.use(held)
+        if isinstance(held.queue, LocalQueue):
+            do_jobs(held, held.queue)
+        follower = Follower(held.storage, held.folder, held.log, Path(settings.log))
+        if settings.backend == "local":  # on the google backend Pub/Sub brings the lines
+            follower.start()
         certificate = demo.certificate(state)
         if not quiet:
             print(await demo.first_calls(held, f"https://localhost:{port}", certificate))
@@ -86,7 +103,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         )
         server = Server(
             uvicorn.Config(
-                application(api for api in discover() if api.reachable),
+                application(apis),
                 ssl_certfile=certificate.chain,
                 ssl_keyfile=certificate.key,
                 lifespan="off",
@@ -101,8 +118,33 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         print(f"Serving https://localhost:{port} - Ctrl-C ends it.", flush=True)
         await server.serve(sockets=[listener])
         refusing.close()
+        await follower.close()
         await held.close()
         print("\nStopped.", flush=True)
+
+
+def do_jobs(held: Service, queue: LocalQueue) -> None:
+    """Do jobs in this process from now on, and write down what hinders that."""
+
+    async def told(work: Awaitable[T]) -> T | None:
+        try:
+            return await work
+        except Exception as error:
+            held.log.crash(held.now(), "", error)
+            return None
+
+    async def run(space: Space, job: str) -> None:
+        await told(running.run(held, space, job))
+
+    async def resume() -> None:
+        await told(running.resume(held))
+
+    async def sweep() -> None:
+        swept = await told(running.sweep(held))
+        if swept is not None and swept.overdue:
+            running.tell_sweep(held, swept)
+
+    queue.start(run, resume=resume, sweep=sweep)
 
 
 def prepare_folder(state: Path) -> None:
@@ -142,6 +184,14 @@ class Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End connections that are idle, whose callers may never answer TLS's goodbye; then all."""
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is None or cycle.response_complete:
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 class Refuser(asyncio.Protocol):

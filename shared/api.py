@@ -5,12 +5,10 @@ In order: find the route, authenticate, check the permission, decode and validat
 handler runs before the first four have passed. This is the only file that knows the web framework.
 """
 
-import asyncio
-import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
@@ -20,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared import clock, forms, ids, origins, service
+from shared import clock, forms, ids, origins, running, service
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import ConflictError, UnavailableError
@@ -44,16 +42,17 @@ from shared.routes import (
     Site,
     claim,
 )
+from shared.service import Service
 from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
-from shared.store import Replay, Replayed, Store
+from shared.store import Replay, Replayed, Store, insist
+from shared.tables import CSV, Table, as_csv, prefers_csv
+from shared.usage import Reader
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
 
 VERSIONS = (VERSION,)
 """The versions of the API that are served; within one, changes only add."""
-LONGEST_PAUSE = 0.5
-"""Seconds between two attempts of a contended change, at most."""
 NOTHING = Nothing()
 
 
@@ -73,13 +72,41 @@ register_url_convertor("path", _Anything())
 
 @dataclass(slots=True, eq=False, repr=False)
 class Call:
-    """What a handler knows of the request: who calls, and the store as they may see it."""
+    """What a handler knows of the request: who calls, and store and usage as they may see them."""
 
     caller: Caller
     store: Store
-    keyring: Keyring
-    end_users: EndUsers
-    meter: Meter
+    _held: Service
+
+    @property
+    def keyring(self) -> Keyring:
+        """What keeps keys."""
+        return self._held.keyring
+
+    @property
+    def end_users(self) -> EndUsers:
+        """Who is signed in to front ends."""
+        return self._held.end_users
+
+    @property
+    def meter(self) -> Meter:
+        """What counts."""
+        return self._held.meter
+
+    @property
+    def usage(self) -> Reader:
+        """What was counted of the caller's organisation in the caller's mode."""
+        held = self._held
+        flushed = timedelta(seconds=held.settings.metering_interval)
+        return Reader(
+            held.metrics,
+            held.storage,
+            held.log,
+            organisation=self.caller.organisation,
+            modes=(self.caller.mode,),
+            now=self.now,
+            behind=flushed + held.metrics.delay,
+        )
 
     @property
     def key_caller(self) -> KeyCaller:
@@ -179,8 +206,8 @@ async def _answer(api: Api, exchange: Exchange) -> Answer:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     route, path_arguments = api.find(method, exchange.sent_path)
     exchange.route = route
-    if route.retiring is not None:
-        exchange.add(route.retiring.headers)
+    if route.headers:
+        exchange.add(route.headers)
     if route.permission in _WITHOUT_CALLER:
         return await _WITHOUT_CALLER[route.permission](exchange, route, path_arguments)
     caller = await _admit(exchange, route)
@@ -311,11 +338,11 @@ def _replay(exchange: Exchange, caller: Caller, key: str, asked_for: str) -> Rep
 
 
 async def _run(exchange: Exchange, work: Work) -> Answer:
-    """Run the handler and commit what it staged; again, with jitter, while others are faster."""
-    deadline = time.monotonic() + exchange.service.settings.lock_timeout
-    attempt = 0
-    while True:
-        store = Store(
+    """Run the handler and commit what it staged; again while others are faster."""
+
+    async def attempt() -> Answer:
+        first = exchange.store is None
+        exchange.store = store = Store(
             exchange.service.storage,
             mode=work.caller.mode,
             organisation=work.caller.organisation,
@@ -325,9 +352,8 @@ async def _run(exchange: Exchange, work: Work) -> Answer:
             account=work.account,
             end_user=work.caller.end_user,
         )
-        exchange.store = store
         try:
-            if attempt:
+            if not first:
                 await store.check_replay()
             return await _attempt(exchange, work, store)
         except Replayed as replayed:
@@ -337,20 +363,18 @@ async def _run(exchange: Exchange, work: Work) -> Answer:
             if earlier.code:
                 return exchange.complain(earlier.status, orjson.loads(earlier.body))
             return exchange.reply(earlier.status, earlier.body.encode())
-        except ConflictError:
-            attempt += 1
-            pause = random.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**attempt))  # noqa: S311 - jitter is no secret
-            if time.monotonic() + pause > deadline:
-                raise ApiError("lock_timeout", headers={"Retry-After": "1"}) from None
-            await asyncio.sleep(pause)
+
+    try:
+        return await insist(attempt, exchange.service.settings.lock_timeout)
+    except ConflictError:
+        raise ApiError("lock_timeout", headers={"Retry-After": "1"}) from None
 
 
 async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
     """Run the handler once. A 2xx is committed with its effect, a 402 as the record alone."""
     scope = exchange.request.scope
     path = scope["path"]
-    held = exchange.service
-    call = Call(work.caller, store, held.keyring, held.end_users, held.meter)
+    call = Call(work.caller, store, exchange.service)
     try:
         result = await work.route.handler(call, **work.arguments)
     except ApiError as refusal:
@@ -366,10 +390,14 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
         hidden = result.model_copy(update=dict.fromkeys(result.once))
         kept = await show(hidden, work.expansions, store, path)
     await store.commit(200, kept, subject=getattr(result, "id", None))
+    if store.tickets:
+        await running.enqueue(exchange.service, store.tickets)
     if isinstance(result, Page) and work.route.method == "GET":
         link = links(result, exchange.service.settings.url + path, scope["query_string"])
         if link:
             exchange.add([("Link", link)])
+    if work.route.tabular and isinstance(result, Table) and prefers_csv(exchange.accepted):
+        return exchange.reply(200, as_csv(result), f"{CSV}; charset=utf-8")
     return exchange.reply(200, body)
 
 

@@ -1,6 +1,6 @@
 """Appointments: a practitioner meets a patient in a window to do a task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -151,6 +151,10 @@ class Appointment(Resource):
     canCancel: bool = False
     """Whether the appointment can still be cancelled."""
     metadata: Metadata = {}
+
+    def concerns(self) -> Sequence[str]:
+        """Return the patient whom the practitioner meets."""
+        return (self.patientId,)
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the appointment with what can be done with it at a moment."""

@@ -33,7 +33,7 @@ class Log:
             self._descriptor = os.open(Path(path), flags, 0o600)
 
     def write(self, at: datetime, kind: str, facts: dict[str, Any]) -> None:
-        """Append one line. `kind` says what it tells of: `request` or `crash`."""
+        """Append one line. `kind` says of what: `request`, `job`, `sweep`, `line` or `crash`."""
         line = {"time": clock.isoformat(at), "kind": kind, **facts}
         rest = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         while rest:
@@ -41,9 +41,12 @@ class Log:
 
     def crash(self, at: datetime, request_id: str, error: BaseException) -> None:
         """Tell of an exception: its type and where, and its message only where that is ours."""
-        frames = traceback.extract_tb(error.__traceback__)
-        where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
-        facts = {"severity": "ERROR", "requestId": request_id, "type": type(error).__name__}
-        if isinstance(error, BackendError):
-            facts["message"] = str(error)
-        self.write(at, "crash", {**facts, "where": where})
+        self.write(at, "crash", {"severity": "ERROR", "requestId": request_id, **trouble(error)})
+
+
+def trouble(error: BaseException) -> dict[str, Any]:
+    """Return what may be told of an exception: its type, its message only if ours, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = {"message": str(error)} if isinstance(error, BackendError) else {}
+    where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return {"type": type(error).__name__, **ours, "where": where}

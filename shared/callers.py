@@ -57,6 +57,11 @@ class Caller(ABC):
         return None
 
     @property
+    def server(self) -> bool:
+        """Whether a partner's server calls: the address of anybody else is a person's."""
+        return False
+
+    @property
     def active_as(self) -> tuple[Kind, str] | None:
         """Whom a request of the caller counts as active, if that is somebody."""
         return None
@@ -111,6 +116,11 @@ class KeyCaller(Caller):
     def principal(self) -> str:
         """All secret keys of an organisation are one."""
         return "secret-keys"
+
+    @property
+    def server(self) -> bool:
+        """A secret key is for servers alone."""
+        return self.key.type == "secret"
 
     @property
     def limited_as(self) -> tuple[Quota, str]:

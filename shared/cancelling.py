@@ -1,6 +1,6 @@
 """Cancelling an appointment: once, with a reason, and with its place given back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -100,6 +100,7 @@ class Cancellation(Resource):
     collection: ClassVar[str] = "cancellations"
     prefix: ClassVar[str] = "can"
     owned: ClassVar[bool] = True
+    private: ClassVar[set[str]] = {"patientId"}
 
     expands: ClassVar[Mapping[str, Expansion]] = {
         "appointment": Expansion("appointmentId", Appointment)
@@ -115,12 +116,26 @@ class Cancellation(Resource):
     note: str | None = None
     chargeable: bool
     """Whether the cancellation is expected to be charged."""
+    patientId: str | None = None
+    """Whose appointment it was; the first cancellations did not keep it."""
+
+    def concerns(self) -> Sequence[str]:
+        """Return the patient whose appointment it was."""
+        return () if self.patientId is None else (self.patientId,)
 
 
 def cancellation_id(appointment_id: str) -> str:
     """Return the id of the cancellation that an appointment has or may have."""
     known = Appointment.accepts(appointment_id)
     return Cancellation.prefix + appointment_id.removeprefix(Appointment.prefix) if known else ""
+
+
+async def find_cancellation(store: Store, appointment_id: str) -> Cancellation:
+    """Return the cancellation of an appointment, or refuse with 404."""
+    found = await store.get(Cancellation, cancellation_id(appointment_id))
+    if found.patientId is None:  # the appointment says whom the reading of it concerns
+        await store.find(Ref(Appointment, appointment_id))
+    return found
 
 
 async def cancel(
@@ -149,6 +164,7 @@ async def cancel(
         id=cancellation_id(appointment_id),
         appointmentId=appointment_id,
         endUserId=appointment.endUserId,
+        patientId=appointment.patientId,
         chargeable=_chargeable(request.reasonCode, appointment.window.startAt - now, account),
         **request.model_dump(),
     )

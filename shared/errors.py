@@ -55,16 +55,21 @@ def invalid(problems: list[ApiError]) -> ApiError:
     return whole
 
 
-def envelope(error: ApiError, request_id: str, support: str, url: str) -> Json:
+def envelope(
+    error: ApiError, request_id: str, support: str, url: str, *, logged: bool = False
+) -> Json:
     """Write a refusal as every answer that is not 2xx carries it.
 
-    `url` is where this deployment is reached; without one there is no `doc_url`.
+    `url` is where this deployment is reached; without one there is no `doc_url`. `logged` says that
+    the request will be in the log of the caller's organisation (GET /v1/requests).
     """
     body = {"type": error.entry.type, **error.describe(support=support, request_id=request_id)}
     if error.errors is not None:
         body["errors"] = error.errors
     if url:
         body["doc_url"] = url + error.entry.page
+        if logged:
+            body["request_log_url"] = f"{url}/v1/requests/{request_id}"
     return {"error": {**body, "request_id": request_id}}
 
 

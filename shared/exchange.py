@@ -25,6 +25,7 @@ VERSION = "2026-11-22"
 
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]{2,45}")
 
 
 class Answer(Response):
@@ -71,6 +72,8 @@ class Exchange:
         self.origin = ""
         """The origin of the page that sent the request, where that is not one of ours."""
         self.code = ""
+        self.replay_key: str | None = None
+        """The Idempotency-Key, where the request has a valid one and the route takes it."""
         self.bytes_in = 0
         self._decoded: tuple[forms.Tree, forms.Tree] | None = None
         self.warnings: list[str] = []
@@ -114,6 +117,7 @@ class Exchange:
             key = key[1:-1]
         if _IDEMPOTENCY_KEY.fullmatch(key) is None:
             raise ApiError("idempotency_key_invalid")
+        self.replay_key = key
         return key
 
     async def decode(self, route: Route) -> tuple[forms.Tree, forms.Tree]:
@@ -218,16 +222,21 @@ class Exchange:
         return self.complain(refusal.status, self.explain(refusal))
 
     def explain(self, refusal: ApiError) -> Json:
-        """Return the envelope of a refusal."""
+        """Return the envelope of a refusal. Whose caller is known is in their request log."""
         settings = self.service.settings
-        return envelope(refusal, self.request_id, settings.support, settings.url)
+        known = self.caller is not None
+        return envelope(refusal, self.request_id, settings.support, settings.url, logged=known)
 
     def complain(self, status: int, written: Json) -> Answer:
         """Make the answer that an envelope is, in the form that the caller reads."""
-        accepted = ",".join(self.request.headers.getlist("accept")).lower()
-        if PROBLEM in accepted:
+        if PROBLEM in self.accepted.lower():
             return self.reply(status, orjson.dumps(problem(written, status)), PROBLEM)
         return self.reply(status, orjson.dumps(written))
+
+    @property
+    def accepted(self) -> str:
+        """What the caller accepts, as the header Accept says it."""
+        return ",".join(self.request.headers.getlist("accept"))
 
     def record(self, answer: Response, seconds: float) -> None:
         """Write the line of this request and count it, before the answer leaves."""
@@ -250,6 +259,8 @@ class Exchange:
                 "status": answer.status_code,
                 "code": self.code,
                 "objects": list(self.store.touched) if self.store else [],
+                "version": VERSION,
+                **self._told(),
                 "milliseconds": round(seconds * 1000, 3),
                 "bytesIn": self.bytes_in,
                 "bytesOut": len(answer.body),
@@ -260,3 +271,20 @@ class Exchange:
             organisation, mode, method, template, status, self.code, counted_as, VERSION
         )
         self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))
+
+    def _told(self) -> Json:
+        """Return what few lines have: the address of a partner's server, the hash of a retry's key.
+
+        The address of an end user, or of who reads a partner's page, is that of a patient.
+        """
+        told = {}
+        if self.caller is not None and self.caller.server:
+            address = self.address()
+            if _ADDRESS.fullmatch(address):  # and no text that somebody wrote in its place
+                told["address"] = address
+        if self.caller is not None and self.replay_key is not None:
+            hashed = self.service.keyring.hash(
+                f"{self.caller.organisation} {self.caller.mode} {self.replay_key}"
+            )
+            told["idempotencyKey"] = hashed[:16]
+        return told

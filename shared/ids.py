@@ -13,6 +13,8 @@ from functools import lru_cache
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TIME_LENGTH = 9
 TAIL_LENGTH = 13
+LAST_TAIL = ALPHABET[-1] * TAIL_LENGTH
+"""The tail of the last id of a moment."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -43,6 +45,16 @@ def mint(prefix: str, at: datetime) -> str:
     """Make a new id whose place in the order is the moment `at`."""
     tail = secrets.token_bytes(TAIL_LENGTH).translate(_LETTERS).decode()
     return place(prefix, at, tail)
+
+
+def scatter(prefix: str) -> str:
+    """Make a new id that has no place in the order: all of it is random (131 bits).
+
+    It is for documents that are made and deleted in great numbers at once: ids of one moment lie
+    next to each other, and so would the load (docs/decisions/0020-jobs.md).
+    """
+    body = secrets.token_bytes(TIME_LENGTH + TAIL_LENGTH).translate(_LETTERS).decode()
+    return f"{prefix}_{body}"
 
 
 def place(prefix: str, at: datetime, tail: str = "") -> str:

@@ -14,6 +14,9 @@ from shared import clock, ids
 from shared.fields import Timestamp, merge_metadata
 from shared.settings import Mode
 
+PATIENT = "p"
+"""What the ids of patients begin with: by it the audit knows them among other ids."""
+
 
 class Model(BaseModel):
     """An object of named fields. Texts lose white space at both ends.
@@ -43,6 +46,8 @@ class Record(Model):
     """Fields that are worked out when they are shown (`seen`) and never stored."""
     once: ClassVar[set[str]] = set()
     """Fields that only the first answer shows: neither stored nor repeated to a retry."""
+    traced: ClassVar[bool] = True
+    """Whether the line of a request that shows or changes one names it."""
 
     id: str
     """The id of the object."""
@@ -62,6 +67,10 @@ class Record(Model):
 
     def terms(self) -> Sequence[str]:
         """Return what the record is found by beside its fields."""
+        return ()
+
+    def concerns(self) -> Sequence[str]:
+        """Return the ids of the patients whose data it is: who sees or changes it, saw them."""
         return ()
 
     @classmethod

@@ -21,6 +21,7 @@ from shared.receiving import EXPAND
 from shared.refusing import HEADERS, JSON, MAYBE, error_schemas, example, headed, refusal
 from shared.routes import SITE, Nothing, Route
 from shared.schemas import Json, Schemas, identity, kind_of, pascal, prose, words
+from shared.tables import CSV
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -58,6 +59,14 @@ _END_USER: Json = {
         " Firebase Authentication. It opens what `x-ally-end-user-permission` names, where the"
         " organisation's `endUserPermissions` have that, and of it what is the end user's own; and"
         " what `x-ally-publishable` opens to every page.",
+    }
+}
+_AS_TABLE: Json = {
+    CSV: {
+        "schema": {
+            "type": "string",
+            "description": "The same as a table, with a first row of names (RFC 4180).",
+        }
     }
 }
 
@@ -271,11 +280,12 @@ class _Document:
         headers += ["Link"] if route.listed and route.method == "GET" else []
         headers += ["Idempotent-Replayed"] if route.writes else []
         headers += ["Deprecation", "Sunset", "Link"] if route.retiring is not None else []
+        headers += ["Vary"] if route.tabular else []
         links = dict(self._links(each))
         return {
             "description": described,
             "headers": headed(headers),
-            "content": {JSON: {"schema": schema}},
+            "content": {JSON: {"schema": schema}, **(_AS_TABLE if route.tabular else {})},
             **({"links": links} if links else {}),
         }
 

@@ -28,7 +28,7 @@ from shared.fields import (
 )
 from shared.filters import Filterable
 from shared.forms import wrong
-from shared.models import Model, Resource
+from shared.models import PATIENT, Model, Resource
 from shared.pages import ListQuery
 from shared.store import Store
 from shared.words import LONGEST, beginnings, normalise
@@ -169,7 +169,7 @@ class Patient(Resource):
     """A person who receives care."""
 
     collection: ClassVar[str] = "patients"
-    prefix: ClassVar[str] = "p"
+    prefix: ClassVar[str] = PATIENT
     owned: ClassVar[bool] = True
     private: ClassVar[set[str]] = {"bookings"}
 
@@ -206,6 +206,10 @@ class Patient(Resource):
     def terms(self) -> Sequence[str]:
         """Return everything that the name is found by."""
         return beginnings(f"{self.firstName} {self.lastName}")
+
+    def concerns(self) -> Sequence[str]:
+        """Return the patient's own id."""
+        return (self.id,)
 
     def book(self, appointment_id: str, start: datetime, end: datetime, now: datetime) -> "Patient":
         """Return the patient with an appointment at a time, or refuse because another takes it."""

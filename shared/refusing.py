@@ -49,6 +49,7 @@ HEADERS: Mapping[str, tuple[str, Json]] = {
             "examples": ["key-rate", "end-user-rate", "visitor-rate", "key-lookups"],
         },
     ),
+    "Vary": ("Says that the answer depends on what is accepted.", {"type": "string"}),
     "Deprecation": ("Since when the operation is deprecated (RFC 9745).", {"type": "string"}),
     "Sunset": ("When the operation ends (RFC 8594).", {"type": "string"}),
 }
@@ -92,6 +93,16 @@ _FACTS: Mapping[str, Mapping[str, Any]] = {
 _LISTED = frozenset({"parameter_missing", "parameter_invalid", "parameter_unknown"})
 """The codes of one wrong parameter, of which an answer lists all."""
 
+_NOBODYS = frozenset(
+    {
+        *("https_required", "route_unknown", "method_not_allowed", "authentication_busy"),
+        *("key_missing", "key_malformed", "key_invalid", "key_publishable"),
+        *("token_invalid", "token_expired", "tenant_unknown"),
+        *("request_unreadable", "gateway_failed", "gateway_timeout"),
+    }
+)
+"""The codes that are said before it is known who calls: such a request is in nobody's log."""
+
 
 def headed(names: Iterable[str]) -> Json:
     """Return the headers of an answer, by their names."""
@@ -122,7 +133,8 @@ def example(name: str) -> Json:
     """Return an example of the refusal that a code is."""
     refused = ApiError(name, **_FACTS.get(name, {}))
     refused.errors = [refused.describe()] if name in _LISTED else None
-    value = envelope(refused, example_id("req"), SITE.support, SITE.url)
+    logged = name not in _NOBODYS
+    value = envelope(refused, example_id("req"), SITE.support, SITE.url, logged=logged)
     return {"summary": value["error"]["message"], "value": value}
 
 
@@ -152,7 +164,12 @@ def error_schemas() -> Json:
             "description": "All wrong parameters of the request, the first of them first.",
             "items": {"$ref": "#/components/schemas/WrongParameter"},
         },
-        "request_log_url": {**text, "description": "Where the dashboard shows the request."},
+        "request_log_url": {
+            **text,
+            "description": "The request in your log, within 10 seconds: GET it with a key that may"
+            " read requests. Missing where the request had no valid key.",
+            "examples": [f"{SITE.url}/v1/requests/{example_id('req')}"],
+        },
         "request_id": {**text, "description": "Names the request in our logs."},
     }
     required = ["code", "fix", "request_id"]

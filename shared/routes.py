@@ -25,6 +25,7 @@ from shared.models import Changes, Model, changes_model
 from shared.organisations import EndUserPermission
 from shared.pages import Page
 from shared.settings import Settings
+from shared.tables import Table
 
 Audience = Literal["partner", "browser", "internal", "staff"]
 """Who a function is for. Only the first two are ever reached through the gateway."""
@@ -127,6 +128,10 @@ class Route:
     changes: bool
     shows: type[Model]
     listed: bool
+    tabular: bool
+    """Whether what it shows is a table too."""
+    headers: tuple[tuple[str, str], ...]
+    """What all its answers have because of that, and because it is on its way out."""
     takes: frozenset[str]
     retiring: Retiring | None
     end_user: str
@@ -273,6 +278,9 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
     result = hints.get("return", Nothing)
 
     listed = get_origin(result) is Page
+    shows = get_args(result)[0] if listed else result
+    tabular = not listed and issubclass(shows, Table)
+    retiring = terms.get("retiring")
     return Route(
         method=method,
         template=template,
@@ -281,10 +289,15 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         body=changes_model(get_args(body)[0]) if changes else body,
         query=hints.get("query", Nothing),
         changes=changes,
-        shows=get_args(result)[0] if listed else result,
+        shows=shows,
         listed=listed,
+        tabular=tabular,
+        headers=(
+            *(retiring.headers if retiring else ()),
+            *([("Vary", "Accept")] if tabular else ()),
+        ),
         takes=frozenset(inspect.signature(handler).parameters),
-        retiring=terms.get("retiring"),
+        retiring=retiring,
         end_user=end_user,
         publishable=terms.get("publishable", False),
         refuses=refuses,

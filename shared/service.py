@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, keys, log and counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
 
 import asyncio
 import secrets
@@ -11,15 +11,18 @@ from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
+    Queue,
     Secrets,
     Storage,
     open_metrics,
+    open_queue,
     open_secrets,
     open_storage,
     open_tokens,
 )
 from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
@@ -32,6 +35,7 @@ class Service:
 
     settings: Settings
     storage: Storage
+    queue: Queue
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
@@ -41,12 +45,14 @@ class Service:
     activity: Activity
     metrics: Metrics
     meter: Meter
+    folder: Folder
     now: clock.Clock = clock.now
 
     async def close(self) -> None:
         """Finish what was begun."""
         await self.meter.close()
         await self.metrics.close()
+        await self.queue.close()
         await self.storage.close()
 
 
@@ -63,6 +69,7 @@ async def open_service(settings: Settings) -> Service:
     opened = Service(
         settings=settings,
         storage=storage,
+        queue=open_queue(settings),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(
@@ -83,6 +90,7 @@ async def open_service(settings: Settings) -> Service:
         log=log,
         metrics=metrics,
         meter=Meter(metrics, log, activity=activity, interval=settings.metering_interval),
+        folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
     )
     starting.end()
     return opened

@@ -95,9 +95,20 @@ class Settings:
     """ALLY_METERING_INTERVAL: seconds that pass at least between two flushes of what an instance
     counted: what is lost of the metrics when one is killed. At least 10 on the google backend,
     where one series takes a point in 5 s, and 1 on the local one."""
+    queue: str = ""
+    """ALLY_QUEUE: the queue of Cloud Tasks that has jobs done, projects/…/locations/…/queues/…."""
+    worker_url: str = ""
+    """ALLY_WORKER_URL: where the function `worker` does them, https://…."""
+    worker_account: str = ""
+    """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
+    cloud_tasks: str = ""
+    """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
+    log_rate: int = 50
+    """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
+    successes that touched no patient are not copied to where GET /v1/requests looks."""
 
 
 def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = "") -> Settings:
@@ -150,7 +161,12 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
             Settings.metering_interval,
             least=10 if backend == "google" else 1,
         ),
+        queue=environ.get("ALLY_QUEUE", ""),
+        worker_url=environ.get("ALLY_WORKER_URL", ""),
+        worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
+        cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
+        log_rate=int(_number(environ, "ALLY_LOG_RATE", Settings.log_rate, least=0)),
     )
     if len(set(settings.places.values())) < len(SPACES):
         raise SettingError("Give each of test, live and account a database or a root of its own.")

@@ -6,14 +6,19 @@ memory of it are one commit, a handler can be run again when others were faster,
 changes nothing. The organisation, the mode and the moment are bound in: no method takes them.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
+from shared import ids
 from shared.backends import (
     OURS,
     TERMS,
     Condition,
+    ConflictError,
     Delete,
     Document,
     Guard,
@@ -21,18 +26,24 @@ from shared.backends import (
     Put,
     Query,
     Storage,
+    Ticket,
     Write,
     new_marker,
 )
 from shared.errors import ApiError
-from shared.models import Record, Resource
+from shared.jobs import Job, Kind, kind
+from shared.models import Model, Record, Resource
 from shared.pages import ListQuery, Page, bound, narrowed
 from shared.settings import Mode, Space
 
 REPLAY_LIFE = timedelta(hours=24)
 MOST_FORGOTTEN = 400
-"""Replay records that one commit can take away; what is beyond them expires by itself."""
+"""Replay records that one commit can take away; a job takes away what is beyond them."""
+LONGEST_PAUSE = 0.5
+"""Seconds between two attempts of a contended change, at most."""
 
+T = TypeVar("T")
+P = TypeVar("P", bound=Model)
 R = TypeVar("R", bound=Record)
 A = TypeVar("A", bound=Record)
 B = TypeVar("B", bound=Record)
@@ -57,6 +68,7 @@ class Replay(Record):
 
     collection: ClassVar[str] = "replays"
     prefix: ClassVar[str] = ""
+    traced: ClassVar[bool] = False
 
     fingerprint: str
     requestId: str
@@ -92,11 +104,13 @@ class Store:
         replay: Replay | None = None,
         account: bool = False,
         end_user: str | None = None,
+        job: Document | None = None,
     ) -> None:
         """Bind a store. `account` says that what is changed belongs to no mode.
 
         A commit stays within one space, and the replay record lies where the effect does. Where an
-        `end_user` is named, of records that belong to end users only theirs exist.
+        `end_user` is named, of records that belong to end users only theirs exist. Where it is a
+        `job` that is done, the commit deletes it.
         """
         self._storage = storage
         self.mode: Mode = mode
@@ -109,9 +123,17 @@ class Store:
         self._replay_checked = replay is None
         self._read: dict[Key, Document | None] = {}
         self._staged: dict[Key, Write] = {}
+        self._changed: dict[str, None] = {}
         self._marker: Key | None = None
+        # A job may be done by two at once, and for a request that left a marker of its own.
+        self._commit_id = request_id if job is None else ids.scatter("run")
+        if job is not None:
+            self._staged[job.key] = Delete(job.key, job.version)
+        self.tickets: list[Ticket] = []
+        """What is to be queued once all is committed."""
         self.touched: dict[str, None] = {}
-        """Ids of the objects that were shown or changed, in order: what the audit line names."""
+        """Ids of the objects that were shown or changed, and of the patients whom these concern, in
+        order: what the audit line names."""
 
     @property
     def livemode(self) -> bool:
@@ -156,19 +178,18 @@ class Store:
         self._read.update(zip(wanted, documents, strict=True))
         if self.end_user is not None:
             self._hide(keys, refs)
-        for key in wanted:
-            if (
-                self._read[key] is not None
-                and key.collection != Replay.collection
-                and key.owner != OURS
-            ):
-                self.touched[key.id] = None
         self._consider_replay()
-        found = [None if key is None else self._read[key] for key in keys]
-        return [
-            None if document is None else ref.model.load(document.data)
-            for ref, document in zip(refs, found, strict=True)
-        ]
+        found: list[R | None] = []
+        for key, ref in zip(keys, refs, strict=True):
+            document = None if key is None else self._read[key]
+            if document is None:
+                found.append(None)
+                continue
+            record = ref.model.load(document.data)
+            found.append(record)
+            if document.key.owner != OURS:
+                self.touched |= _traces(record)
+        return found
 
     @staticmethod
     def required(found: R | None, ref: Ref[R]) -> R:
@@ -219,8 +240,10 @@ class Store:
             descending=not query.backwards,
         )
         page = Page.cut(documents, query.limit, backwards=query.backwards)
-        self.touched |= dict.fromkeys(document.key.id for document in page.data)
-        return Page([model.load(document.data) for document in page.data], page.has_more)
+        records = [model.load(document.data) for document in page.data]
+        for record in records:
+            self.touched |= _traces(record)
+        return Page(records, page.has_more)
 
     async def select(
         self,
@@ -256,6 +279,7 @@ class Store:
         if not self._exists(type(record), getattr(record, "endUserId", None)):
             raise RuntimeError("an end user makes what is somebody else's")
         self._staged[key] = Put(key, record.dump(), terms=record.terms())
+        self._changed |= _traces(record)
         self._marker = self._marker or key
         return record
 
@@ -263,24 +287,44 @@ class Store:
         """Stage a record over what was read in its place, be it an older state or nothing."""
         key = self._key(type(record), record.id)
         self._staged[key] = Put(key, record.dump(), self._version(key), terms=record.terms())
+        self._changed |= _traces(record)
         return record
 
     def delete(self, record: Record) -> None:
         """Stage the deletion of a record that was read."""
         key = self._key(type(record), record.id)
         self._staged[key] = Delete(key, self._version(key))
+        self._changed |= _traces(record)
 
     def guard(self, record: Record) -> None:
         """Demand that a record that was read is still the same when the rest is committed."""
         key = self._key(type(record), record.id)
         self._staged.setdefault(key, Guard(key, self._version(key)))
 
+    def later(self, what: Kind[P], payload: P, *, after: timedelta = timedelta()) -> None:
+        """Stage a job, to be done when `after` has passed; of its payload only ids and codes."""
+        job = Job.new(
+            at=self.now,
+            after=after,
+            kind=what.name,
+            organisation=self.organisation,
+            mode=self.mode,
+            payload=payload.model_dump(mode="json"),
+            requestId=self._request_id,
+        )
+        key = Key(self._ground, OURS, Job.collection, job.id)
+        self._staged[key] = Put(key, job.dump())
+        self.tickets.append(job.ticket(self._ground))
+
     async def forget(self, record_id: str) -> None:
-        """Stage the deletion of every replay record that names an object."""
+        """Stage the deletion of every replay record that names an object, be they ever so many."""
         where: tuple[Condition, ...] = ((TERMS, "contains", record_id),)
-        query = Query(self._ground, self.organisation, Replay.collection, MOST_FORGOTTEN, where)
-        for document in await self._storage.query(query):
+        query = Query(self._ground, self.organisation, Replay.collection, MOST_FORGOTTEN + 1, where)
+        found = await self._storage.query(query)
+        for document in found[:MOST_FORGOTTEN]:
             self._staged[document.key] = Delete(document.key, document.version)
+        if len(found) > MOST_FORGOTTEN:
+            self.later(forget_more, Forgotten(id=record_id))
 
     # --- For the door ----------------------------------------------------------------------------
 
@@ -292,6 +336,8 @@ class Store:
     def discard(self) -> None:
         """Forget what was staged, because the request is refused."""
         self._staged.clear()
+        self._changed.clear()
+        self.tickets.clear()
         self._marker = None
 
     async def commit(
@@ -303,11 +349,6 @@ class Store:
         request there is no answer.
         """
         writes = list(self._staged.values())
-        changed = dict.fromkeys(
-            write.key.id
-            for write in writes
-            if not isinstance(write, Guard) and write.key.collection != Replay.collection
-        )
         if self._replay is not None:
             named = {subject: None} if subject else {}
             record = self._replay.model_copy(
@@ -315,7 +356,7 @@ class Store:
                     "status": status,
                     "code": code,
                     "body": body.decode(),
-                    "objects": list({**named, **self.touched, **changed}),
+                    "objects": list({**named, **self.touched, **self._changed}),
                 }
             )
             key = self._replay_key(record)
@@ -327,11 +368,11 @@ class Store:
             raise RuntimeError("a commit stays within one space: declare the Api's `account`")
         marker = self._marker
         if marker is None:
-            made = new_marker(self._ground, self.organisation, self._request_id, self.now)
+            made = new_marker(self._ground, self.organisation, self._commit_id, self.now)
             writes.append(made)
             marker = made.key
         await self._storage.commit(writes, marker)
-        self.touched |= changed
+        self.touched |= self._changed
 
     # --- Within ----------------------------------------------------------------------------------
 
@@ -374,3 +415,38 @@ class Store:
     def _version(self, key: Key) -> Any:
         document = self._read.get(key)
         return None if document is None else document.version
+
+
+def _traces(record: Record) -> dict[str, None]:
+    """Return the ids by which a line tells of a record: its own, and those of its patients."""
+    return dict.fromkeys((record.id, *record.concerns())) if record.traced else {}
+
+
+class Forgotten(Model):
+    """An object that was erased."""
+
+    id: str
+
+
+@kind("forget")
+async def forget_more(store: Store, body: Forgotten) -> None:
+    """Take away replay records that name an erased object and were too many for one commit."""
+    await store.forget(body.id)
+
+
+async def insist(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Make an attempt; again, with jitter, while others are faster, for so many seconds.
+
+    Then its ConflictError is raised.
+    """
+    deadline = time.monotonic() + seconds
+    number = 0
+    while True:
+        try:
+            return await attempt()
+        except ConflictError:
+            number += 1
+            pause = random.uniform(0, min(LONGEST_PAUSE, 0.005 * 2**number))  # noqa: S311 - jitter is no secret
+            if time.monotonic() + pause > deadline:
+                raise
+            await asyncio.sleep(pause)

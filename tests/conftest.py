@@ -14,9 +14,13 @@ from tests.support import browser as chromium
 from tests.support import emulator as firestore
 from tests.support import generators, image, leaks, tools
 from tests.support import google_cloud as google
+from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, signer
+from tests.support.log_sink import LogSink
+from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
+from tests.support.worker import Worker
 
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
@@ -65,6 +69,33 @@ def google_cloud(tmp_path: Path) -> Iterator[google.GoogleCloud]:
     yield running
     running.stop()
     assert running.unknown == []
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A project that was empty, deployed: to be looked at."""
+    needed(google.find_gcloud(), google.MISSING)
+    folder = tmp_path_factory.mktemp("deploy")
+    running = google.GoogleCloud(folder, google.PROJECTS)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        files = folder / "files"
+        files.mkdir()
+        deployment = Deployment(running, files)
+        deployment.bring_about()
+    yield deployment
+    running.stop()
+    assert running.unknown == []
+
+
+@pytest.fixture
+def deployment(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """The same, as it was right after its deployment: to be deployed again."""
+    for name, value in made.google.environment.items():
+        monkeypatch.setenv(name, value)
+    with made.as_it_was(made.remember()):
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +180,7 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         "ALLY_RATE_LIVE": "1000000",
         "ALLY_RATE_END_USER": "1000000",
         "ALLY_KEY_LOOKUPS": "100000",
+        "ALLY_LOG_RATE": "1000000",
         **{f"ALLY_FIREBASE_{mode.upper()}": name for mode, name in PROJECTS.items()},
     }
     if request.param == "google":
@@ -165,6 +197,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "GOOGLE_CLOUD_PROJECT": unique_project(),
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
+        "ALLY_MONITORING_HOST": monitoring().address,
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
@@ -181,6 +214,19 @@ def server(backing: Backing) -> Iterator[Server]:
     running = Server(backing, Path(backing.environment["ALLY_STATE"]), ALLY_LOCK_TIMEOUT="20")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def log_sink(backing: Backing, server: Server) -> Iterator[LogSink | None]:
+    """What folds the lines that the server writes from now on; None where it does so itself."""
+    if backing.environment["ALLY_BACKEND"] == "local":
+        yield None
+        return
+    worker = Worker(backing.environment, Path(backing.environment["ALLY_STATE"]))
+    running = LogSink(Path(backing.environment["ALLY_LOG"]), worker.url)
+    yield running
+    running.stop()
+    worker.process.stop()
 
 
 @pytest.fixture

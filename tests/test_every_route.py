@@ -9,11 +9,14 @@ import pytest
 from functions import discover
 from shared.api import Api
 from shared.keys import Access
-from shared.routes import PUBLIC, Route
+from shared.routes import INTERNAL, PUBLIC, Route
 from tests.support.serving import PREFIXES, REASON, TEXTS, Json, Partner
 
 APIS = discover()
-ROUTES = [(api, route) for api in APIS for route in api.routes if route.permission != PUBLIC]
+WITHOUT_A_KEY = (PUBLIC, INTERNAL)
+ROUTES = [
+    (api, route) for api in APIS for route in api.routes if route.permission not in WITHOUT_A_KEY
+]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -60,6 +63,7 @@ def existing_id(noun: str, partner: Partner) -> str:
         "task": partner.task,
         "appointment": lambda: cancelled(partner),
         "api_key": lambda: {"id": partner.with_key({}).api_key.id},
+        "request": partner.logged_request,
     }
     make = makers.get(noun)
     assert make is not None, f"say here how a {noun} is made"

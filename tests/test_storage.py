@@ -271,6 +271,23 @@ def test_a_query_compares_fields(shelf: Shelf) -> None:
     assert shelf.query(("area", "==", "north"), ("id", ">", "a")) == ["c"]
 
 
+def test_a_query_may_be_in_the_order_of_a_field_and_of_ids_where_that_is_equal(
+    shelf: Shelf,
+) -> None:
+    for name, due in (("a", "12:01"), ("b", "12:00"), ("c", "12:01"), ("d", "11:59")):
+        shelf.put(name, due=due, shard=int(name == "b"))
+
+    def ordered(*where: tuple[str, Operator, Any], **how: Any) -> list[str]:
+        query = Query("test", shelf.owner, "things", **{"limit": 9, **how}, where=where, by="due")
+        return [document.key.id for document in shelf.run(lambda storage: storage.query(query))]
+
+    assert ordered(descending=False) == ["d", "b", "a", "c"]
+    assert ordered() == ["c", "a", "b", "d"]
+    assert ordered(("due", "<=", "12:00"), descending=False) == ["d", "b"]
+    assert ordered(("shard", "==", 0), ("due", ">", "11:59"), descending=False) == ["a", "c"]
+    assert ordered(descending=False, limit=3) == ["d", "b", "a"]
+
+
 def test_a_query_sees_one_owner_of_one_space(shelf: Shelf, backing: Backing) -> None:
     shelf.put("a")
     stranger = Shelf(backing)

@@ -19,7 +19,7 @@ from shared.cancelling import (
     CancellationIn,
     CancellationReason,
     cancel,
-    cancellation_id,
+    find_cancellation,
     reasons,
 )
 from shared.pages import page_of
@@ -127,7 +127,7 @@ async def cancel_appointment(call: Call, appointment: str, body: CancellationIn)
 )
 async def get_cancellation(call: Call, appointment: str) -> Cancellation:
     """Return the cancellation of an appointment."""
-    return await call.store.get(Cancellation, cancellation_id(appointment))
+    return await find_cancellation(call.store, appointment)
 
 
 @api.get("/v1/cancellation_reasons", permission="appointments:read", end_user="appointments:read")

@@ -144,7 +144,10 @@ def load() -> Everything:
     plain = operations["routes"]
     keyed = operations["with_a_key"]
     served = {
-        f"{route.method} {route.template}": api.name for api in discover() for route in api.routes
+        f"{route.method} {route.template}": api.name
+        for api in discover()
+        if api.reachable
+        for route in api.routes
     }
     return Everything.model_validate(
         {

@@ -1,4 +1,4 @@
-"""The ports: what storage, secrets and tokens must do, wherever the service runs.
+"""The ports: what storage, queue, secrets and tokens must do, wherever the service runs.
 
 Storage has three verbs: `get` (many at once), `query` and `commit`. Documents are JSON objects at a
 key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says why no more.
@@ -93,10 +93,10 @@ Condition = tuple[str, Operator, Any]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Documents of one collection of one owner, in the order of their ids.
+    """Documents of one collection of one owner, in the order of the field `by`, then of their ids.
 
-    `where` compares top-level fields. The order is always that of the ids, so a range on another
-    field reads past what does not match.
+    `where` compares top-level fields. A range on another field than the first of the order reads
+    past what does not match.
     """
 
     space: Space
@@ -108,6 +108,8 @@ class Query:
     then: str = ""
     """A field of every document, by which the order goes on. No two documents share an id, so what
     is found stays the same; but the index of a range on this field serves all other queries too."""
+    by: str = "id"
+    """The field, which every document has, that the order begins with."""
 
 
 class BackendError(Exception):
@@ -137,7 +139,7 @@ class Storage(Protocol):
         """Read documents, in the order of the keys; None where there is none."""
 
     async def query(self, query: Query) -> list[Document]:
-        """Read at most `limit` documents that match."""
+        """Read at most `limit` documents that match, in the query's order."""
 
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
         """Do all the writes, or none and raise ConflictError.
@@ -148,6 +150,25 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Finish what was begun and let go of files and connections."""
+
+
+class Ticket(NamedTuple):
+    """What a queue holds of a job: its space and id, how often it failed, when to do it."""
+
+    space: Space
+    job: str
+    attempts: int
+    at: datetime
+
+
+class Queue(Protocol):
+    """What has jobs done at their times, at least once. What it loses, a sweep finds."""
+
+    async def enqueue(self, ticket: Ticket) -> None:
+        """Have a job done; the same ticket again changes nothing. Raises BackendError."""
+
+    async def close(self) -> None:
+        """Finish what was begun."""
 
 
 class Secrets(Protocol):
@@ -183,6 +204,22 @@ def open_storage(settings: Settings) -> Storage:
         settings.places,
         call_timeout=settings.storage_timeout,
         emulator=settings.firestore_emulator,
+    )
+
+
+def open_queue(settings: Settings) -> Queue:
+    """Open the queue that the settings name."""
+    if settings.backend == "local":
+        from shared.backends.local_queue import LocalQueue
+
+        return LocalQueue()
+    from shared.backends.google.tasks import CloudTasks
+
+    return CloudTasks(
+        settings.queue,
+        worker=settings.worker_url,
+        account=settings.worker_account,
+        address=settings.cloud_tasks,
     )
 
 

@@ -103,7 +103,7 @@ class LocalStorage:
         return documents
 
     async def query(self, query: Query) -> list[Document]:
-        """Read at most `limit` documents that match, in the order of their ids."""
+        """Read at most `limit` documents that match, in the query's order."""
         statement, values = _select(query)
         try:
             rows = self._reader.execute(statement, values).fetchall()
@@ -228,7 +228,9 @@ def _select(query: Query) -> tuple[str, list[Any]]:
     order = "DESC" if query.descending else "ASC"
     where = " AND ".join(conditions)
     statement = f"SELECT id, version, expires, data FROM {source} WHERE {where}"  # noqa: S608 - ours
-    return f"{statement} ORDER BY id {order} LIMIT ?", [*values, query.limit]
+    fields = dict.fromkeys((query.by, "id"))
+    ordered = ", ".join(f"{_column(field)} {order}" for field in fields)
+    return f"{statement} ORDER BY {ordered} LIMIT ?", [*values, query.limit]
 
 
 def _write_group(
@@ -312,7 +314,11 @@ def _condition(field: str, operator: Operator, value: Any) -> str:
         return f"instr({TERMS}, ?) > 0"
     if operator == "in":
         return f"{_extract(field)} IN ({', '.join('?' * len(value))})"
-    return f"{'id' if field == 'id' else _extract(field)} {operator} ?"
+    return f"{_column(field)} {operator} ?"
+
+
+def _column(field: str) -> str:
+    return "id" if field == "id" else _extract(field)
 
 
 def _extract(field: str) -> str:

@@ -57,6 +57,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class LocalMetrics:
     """Points in `metrics.sqlite` of the state folder. Those of 90 days ago are let go of."""
 
+    delay = timedelta()
+
     def __init__(self, state: str) -> None:
         self._path = Path(state, "metrics.sqlite")
         try:
@@ -95,6 +97,16 @@ class LocalMetrics:
         statement, values = _select(reading)
         rows = await self._do(lambda connection: connection.execute(statement, values).fetchall())
         return _measured(reading, rows)
+
+    async def organisations(self, start: datetime, end: datetime) -> list[str]:
+        """Return of whom anything was counted in a range of time."""
+        statement = (
+            "SELECT DISTINCT organisation FROM series JOIN points ON points.series = series.id"
+            " WHERE ended > ? AND ended <= ? ORDER BY organisation"
+        )
+        values = (_microseconds(start), _microseconds(end))
+        rows = await self._do(lambda connection: connection.execute(statement, values).fetchall())
+        return [organisation for (organisation,) in rows]
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -149,12 +161,12 @@ def _select(reading: Reading) -> tuple[str, list[Any]]:
         conditions.append(f"json_extract(labels, '$[{names.index(label)}]') IN ({among})")
         values += allowed
     start, step = _microseconds(reading.start), reading.step // _MICROSECOND
-    shown = ", ".join([*grouped, f"(ended - {start}) / {step}", "bucket"])
+    shown = ", ".join([*grouped, f"(ended - 1 - {start}) / {step}", "bucket"])
     places = ", ".join(str(place) for place in range(1, len(grouped) + 3))
     statement = (
         f"SELECT {shown}, SUM(count), SUM(total)"  # noqa: S608 - numbers and texts of ours
         " FROM series JOIN points ON points.series = series.id"
-        f" WHERE {' AND '.join(conditions)} AND ended >= ? AND ended < ?"
+        f" WHERE {' AND '.join(conditions)} AND ended > ? AND ended <= ?"
         f" GROUP BY {places}"
     )
     return statement, [*values, start, _microseconds(reading.end)]

@@ -9,6 +9,8 @@ whether or not the first arrived. (Cloud Monitoring calls such points CUMULATIVE
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
+from math import ceil
 from typing import NamedTuple, Protocol
 
 from shared.settings import Mode
@@ -61,6 +63,28 @@ class Distribution:
     buckets: tuple[int, ...]
     """How many were less than the first of BOUNDS, less than the second, …, and the rest."""
 
+    def __add__(self, other: "Distribution") -> "Distribution":
+        buckets = tuple(one + two for one, two in zip(self.buckets, other.buckets, strict=True))
+        return Distribution(self.count + other.count, self.total + other.total, buckets)
+
+    def percentile(self, percent: int) -> float | None:
+        """Return the milliseconds that at least so many in a hundred did not exceed.
+
+        It is the middle of the bucket that the one of that rank is in: right to within an eighth
+        from 1 ms to 70 s, and to within half a millisecond below. Above, it is the 70 s.
+        """
+        if not self.count:
+            return None
+        rank = ceil(self.count * percent / 100)
+        at = next(n for n, seen in enumerate(accumulate(self.buckets)) if seen >= rank)
+        low = BOUNDS[at - 1] if at else 0.0
+        high = BOUNDS[at] if at < len(BOUNDS) else low
+        return (low + high) / 2
+
+
+NOTHING = Distribution(0, 0.0, (0,) * (BUCKETS + 2))
+"""That of what never happened."""
+
 
 class Point(NamedTuple):
     """What was counted under some labels, which are in the order of the metric's."""
@@ -77,7 +101,7 @@ class Reading:
     """Counts of one organisation, in steps of time, the first of which begins at `start`.
 
     `by` are the labels that they are grouped by, and `where` says of some labels what they must be
-    one of. A point belongs to the step in which it ends.
+    one of. A point belongs to the step in which it ends, also where that is at its very end.
     """
 
     metric: Metric
@@ -108,6 +132,9 @@ class Measured(NamedTuple):
 class Metrics(Protocol):
     """Where counts are kept."""
 
+    delay: timedelta
+    """How long it takes, at most, until what was written can be read."""
+
     async def write(self, task: str, points: Sequence[Point]) -> None:
         """Keep at most MOST_POINTS points, no two of the same metric and labels.
 
@@ -117,6 +144,9 @@ class Metrics(Protocol):
 
     async def read(self, reading: Reading) -> list[Measured]:
         """Read counts; steps in which there is nothing are left out. Raises UnavailableError."""
+
+    async def organisations(self, start: datetime, end: datetime) -> list[str]:
+        """Return of whom anything was counted in a range of time. Raises UnavailableError."""
 
     async def close(self) -> None:
         """Finish what was begun and let go of files and connections."""

@@ -177,7 +177,7 @@ def compare_output(kind: Any, schema: Json) -> None:
         compare_field(hints[name], described, where)
 
 
-PLAIN = {"string": str, "boolean": bool, "integer": int}
+PLAIN = {"string": str, "boolean": bool, "integer": int, "number": float}
 FORMATS = {"date-time": datetime, "date": date}
 
 

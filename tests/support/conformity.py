@@ -13,6 +13,7 @@ import requests
 from shared.catalogue import CATALOGUE
 from shared.errors import PROBLEM
 from shared.refusing import JSON, refusal
+from shared.tables import CSV
 from tests.support import leaks
 from tests.support.document import DOCUMENT, Json, resolve
 
@@ -83,7 +84,7 @@ def check(method: str, path: str, answer: Answer) -> None:
     responses = _find(method, path)["responses"]
     assert str(answer.status) in responses, f"a status that is not described: {told}"
     response = resolve(DOCUMENT, responses[str(answer.status)])
-    kind = answer.headers.get("content-type", "")
+    kind = answer.headers.get("content-type", "").partition(";")[0]
     assert kind in response["content"], f"a content type that is not described: {kind}: {told}"
     missing = [
         name
@@ -91,7 +92,7 @@ def check(method: str, path: str, answer: Answer) -> None:
         if resolve(DOCUMENT, header)["required"] and name.lower() not in answer.headers
     ]
     assert not missing, f"without the headers {missing}: {told}"
-    sent = json.loads(answer.body)
+    sent: Any = answer.body.decode() if kind == CSV else json.loads(answer.body)
     try:
         validator(response["content"][kind]["schema"]).validate(sent)
     except jsonschema_rs.ValidationError as error:

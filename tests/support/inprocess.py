@@ -18,6 +18,7 @@ from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write, open_tokens
 from shared.end_users import EndUsers
 from shared.errors import ApiError
+from shared.folding import Folder
 from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
@@ -150,6 +151,7 @@ class InProcess:
                 seconds=chosen.rate_window,
             ),
             activity=self.activity,
+            folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
             meter=self.meter,
         )
 
@@ -158,13 +160,21 @@ class InProcess:
         self.call("GET", "/v1/tasks", 200)  # the key is known from here on
         self.watched.failing = {} if error is None else {verb: error}
 
+    def push(self, messages: Iterable[Json]) -> list[int]:
+        """Push messages to the worker, all at once, and return what each is answered with."""
+
+        async def act(_: Service) -> list[int]:
+            with self._served():
+                async with _client() as client:
+                    posts = (client.post("/worker/lines", json=each) for each in messages)
+                    return [answer.status_code for answer in await asyncio.gather(*posts)]
+
+        return self._backing.run(act)
+
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def act(_: Service) -> httpx.Response:
             with self._served():
-                transport = httpx.ASGITransport(APPLICATION)
-                async with httpx.AsyncClient(
-                    transport=transport, base_url="https://api.ally.test"
-                ) as client:
+                async with _client() as client:
                     headers = httpx.Headers(options.pop("headers", {}))
                     if not options.pop("anonymous", False):
                         headers.setdefault("Authorization", str(self.key))
@@ -212,3 +222,8 @@ class InProcess:
             yield
         finally:
             held.use(None)
+
+
+def _client() -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(APPLICATION)
+    return httpx.AsyncClient(transport=transport, base_url="https://api.ally.test")

@@ -16,6 +16,7 @@ import httpx
 from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import OURS, Query
+from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
 from shared.models import Record
@@ -30,6 +31,7 @@ from shared.provision import (
     load_coverage,
     open_store,
 )
+from shared.requests import LoggedRequest, RequestLine
 from shared.scheduling import Window
 from shared.service import Service, open_service
 from shared.settings import Mode, load
@@ -52,6 +54,7 @@ PREFIXES = {
     "appointment": "apt",
     "api_key": "key",
     "window": "win",
+    "request": "req",
 }
 """What ids begin with, by the noun that stands in paths."""
 TEXTS = {"uid": "ada"}
@@ -123,6 +126,8 @@ class Backing:
 class Server:
     """The whole API in a process of its own, as `make run` starts it."""
 
+    program = "functions"
+
     def __init__(self, backing: Backing, folder: Path, **environment: str) -> None:
         self.backing = backing
         self.folder = folder
@@ -135,7 +140,7 @@ class Server:
     def start(self) -> None:
         self.process = Process(
             [
-                *(sys.executable, "-W", "error", "-m", "functions", "--quiet"),
+                *(sys.executable, "-W", "error", "-m", self.program, "--quiet"),
                 *("--port", str(self.port), "--http-port", str(self.http_port)),
             ],
             self.folder / "server.log",
@@ -237,6 +242,10 @@ class Partner:
         """Change an appointment as Operations would."""
         self._change(Appointment, appointment_id, changes)
 
+    def forget_patient_of_cancellation(self, cancellation: str) -> None:
+        """Store a cancellation as they were before they kept their patient."""
+        self._change(Cancellation, cancellation, {"patientId": None})
+
     def _change(
         self, model: type[Record], record_id: str, changes: Json, *, account: bool = False
     ) -> None:
@@ -325,6 +334,16 @@ class Partner:
         task = self.task()
         chosen = window or self.windows(task)[0]
         return self.post("/v1/appointments", self.request(self.create_patient(), task, chosen))
+
+    def logged_request(self) -> Json:
+        """Make a request and return the copy of its line, which is there without waiting for it."""
+        answer = self.send("GET", "/v1/tasks")
+        (line,) = (
+            each for each in self.lines() if each["requestId"] == answer.headers["Request-Id"]
+        )
+        request = LoggedRequest.of(RequestLine.model_validate(line))
+        self.backing.keep(self.mode, self.organisation.id, [request])
+        return request.model_dump(mode="json")
 
     # --- What is stored --------------------------------------------------------------------------
 

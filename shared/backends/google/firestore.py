@@ -161,12 +161,12 @@ class FirestoreStorage:
         return [found.get(name) for name in map(self._name, keys)]
 
     async def query(self, query: Query) -> list[Document]:
-        """Read at most `limit` documents that match, in the order of their ids."""
+        """Read at most `limit` documents that match, in the query's order."""
         request = _RunQuery(parent=self._roots[query.space] + query.owner)
         structured = request.structured_query
         structured.from_.add().collection_id = query.collection
         structured.limit.value = query.limit
-        for field in filter(None, ("id", query.then)):
+        for field in filter(None, dict.fromkeys((query.by, "id", query.then))):
             order = structured.order_by.add()
             order.field.field_path = field
             order.direction = _DESCENDING if query.descending else _ASCENDING

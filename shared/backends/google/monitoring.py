@@ -7,8 +7,8 @@ package is imported, and the channel opened, by the first call, for a start need
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
-from datetime import UTC
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import grpc
@@ -21,6 +21,7 @@ from shared.backends.google import credentials
 from shared.backends.metrics import (
     BUCKETS,
     GROWTH,
+    METRICS,
     Distribution,
     Measured,
     Metric,
@@ -32,6 +33,10 @@ SERVICE = "/google.monitoring.v3.MetricService/"
 PREFIX = "custom.googleapis.com/ally/"
 LOCATION = "europe-west2"
 NAMESPACE = "ally"
+WRITE_TIMEOUT = 2.5
+"""Seconds that a write may take: an instance that is told to end has ten for all that it does."""
+OPTIONS = (("grpc.max_receive_message_length", -1),)
+"""A page of distributions is longer than the 4 MiB that gRPC takes by itself."""
 WRONG = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -54,8 +59,11 @@ class _Client(NamedTuple):
 class CloudMetrics:
     """Points of one project. `job` names the service that writes them.
 
-    `address` names a loopback server instead of Google's, for tests.
+    `call_timeout` is how many seconds a call that reads may take. `address` names a loopback server
+    instead of Google's, for tests.
     """
+
+    delay = timedelta(minutes=1)
 
     def __init__(self, project: str, job: str, *, call_timeout: float, address: str = "") -> None:
         self._name = f"projects/{project}"
@@ -89,7 +97,7 @@ class CloudMetrics:
             held.interval.end_time.FromDatetime(point.end)
             _encode(point.value, held.value)
         try:
-            await client.create(request, timeout=self._timeout)
+            await client.create(request, timeout=WRITE_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise _told(error) from None
 
@@ -99,25 +107,48 @@ class CloudMetrics:
         Its steps go backwards from the end of the interval that it is asked for, so that is made a
         whole number of them.
         """
-        client = await self._open()
         steps = -((reading.start - reading.end) // reading.step)
-        request = client.types.ListTimeSeriesRequest.pb()(name=self._name, filter=_filter(reading))
-        request.interval.start_time.FromDatetime(reading.start)
-        request.interval.end_time.FromDatetime(reading.start + steps * reading.step)
-        request.aggregation.alignment_period.FromTimedelta(reading.step)
+        end = reading.start + steps * reading.step
+        found: list[Measured] = []
+        async for series in self._sums(
+            _filter(reading), reading.start, end, step=reading.step, by=reading.by
+        ):
+            found += _measured(reading, series)
+        return sorted(found, key=lambda each: (each.at, each.group))
+
+    async def organisations(self, start: datetime, end: datetime) -> list[str]:
+        """Return of whom anything was counted in a range of time."""
+        found = set()
+        for metric in METRICS:
+            if not metric.distribution:
+                chosen = f"metric.type = {_quote(PREFIX + metric.name)}"
+                sums = self._sums(chosen, start, end, step=end - start, by=("organisation",))
+                found |= {series.metric.labels["organisation"] async for series in sums}
+        return sorted(found)
+
+    async def _sums(
+        self, chosen: str, start: datetime, end: datetime, *, step: timedelta, by: Sequence[str]
+    ) -> AsyncIterator[Any]:
+        """Yield what the series that a filter chooses add up to, a series for each group."""
+        client = await self._open()
+        request = client.types.ListTimeSeriesRequest.pb()(name=self._name, filter=chosen)
+        request.interval.start_time.FromDatetime(start)
+        request.interval.end_time.FromDatetime(end)
+        request.aggregation.alignment_period.FromTimedelta(step)
         request.aggregation.per_series_aligner = client.types.Aggregation.Aligner.ALIGN_DELTA
         request.aggregation.cross_series_reducer = client.types.Aggregation.Reducer.REDUCE_SUM
-        request.aggregation.group_by_fields.extend(f"metric.labels.{name}" for name in reading.by)
-        found: list[Measured] = []
+        request.aggregation.group_by_fields.extend(f"metric.labels.{name}" for name in by)
         while True:
             try:
                 answer = await client.list(request, timeout=self._timeout)
             except grpc.aio.AioRpcError as error:
+                if error.code() == grpc.StatusCode.NOT_FOUND:  # nothing of it was ever counted
+                    return
                 raise _told(error) from None
             for series in answer.time_series:
-                found += _measured(reading, series)
+                yield series
             if not answer.next_page_token:
-                return sorted(found, key=lambda each: (each.at, each.group))
+                return
             request.page_token = answer.next_page_token
 
     async def close(self) -> None:
@@ -132,9 +163,11 @@ class CloudMetrics:
                 load = _load_package if self._address else _load_package_and_key
                 types, transport, key = await asyncio.to_thread(load)
                 channel = (
-                    grpc.aio.insecure_channel(self._address)
+                    grpc.aio.insecure_channel(self._address, options=OPTIONS)
                     if self._address
-                    else transport.create_channel(transport.DEFAULT_HOST, credentials=key)
+                    else transport.create_channel(
+                        transport.DEFAULT_HOST, credentials=key, options=OPTIONS
+                    )
                 )
                 self._client = _client(types, channel)
             return self._client

@@ -273,6 +273,61 @@ class ApiKey(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Request(Resource):
+    """A request of yours, or of an end user, and what became of it."""
+
+    method: str | None = None
+    route: str | None = None
+    status: int
+    code: str | None = None
+    key: str | None = None
+    endUser: str | None = None
+    address: str | None = None
+    version: str
+    idempotencyKey: str | None = None
+    milliseconds: float
+    bytesIn: int
+    bytesOut: int
+    objects: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Principal(Plain):
+    """Who did it: a key (`key`), or an end user (`end_user`)."""
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Operation(Plain):
+    """A route, and how it was called."""
+
+    method: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Result(Plain):
+    """How a request was answered."""
+
+    status: int
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AuditEvent(Resource):
+    """A request that showed or changed what belongs to patients."""
+
+    principal: Principal
+    operation: Operation
+    patients: list[str]
+    objects: list[str]
+    result: Result
+    requestId: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EventData(Plain):
     """What an event tells of: the object as far as it is told, and what it was before.
 

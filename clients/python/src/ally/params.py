@@ -281,3 +281,24 @@ class RollInput(WriteOptions, total=False):
     """How long the old key stays valid beside the new one, 24 hours unless told."""
 
     overlap: Literal["0", "1h", "24h", "7d"]
+
+
+# --- What was asked ------------------------------------------------------------------------------
+
+
+class RequestQuery(ListOptions, total=False):
+    """What requests can be listed by: `route` as the reference names it, `principal` a key's id."""
+
+    status: int
+    statusClass: Literal["4xx", "5xx"]
+    code: str
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    route: str
+    principal: str
+
+
+class AuditQuery(ListOptions, total=False):
+    """What audit events can be listed by. `principal` is the id of a key or of an end user."""
+
+    patientId: str
+    principal: str

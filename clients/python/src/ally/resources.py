@@ -5,6 +5,7 @@ from typing import Generic, Unpack
 from ally.objects import (
     ApiKey,
     Appointment,
+    AuditEvent,
     Cancellation,
     CancellationReason,
     Coverage,
@@ -17,6 +18,7 @@ from ally.objects import (
     Task,
     Window,
 )
+from ally.objects import Request as LoggedRequest
 from ally.operations import ResourceOf, S, listing, operation
 from ally.params import (
     ApiKeyChanges,
@@ -24,6 +26,7 @@ from ally.params import (
     AppointmentChanges,
     AppointmentInput,
     AppointmentQuery,
+    AuditQuery,
     AvailabilityQuery,
     CancellationInput,
     CoverageQuery,
@@ -38,6 +41,7 @@ from ally.params import (
     PatientQuery,
     PatientSearch,
     ReadOptions,
+    RequestQuery,
     Rescheduling,
     RollInput,
     WriteOptions,
@@ -242,6 +246,29 @@ class EndUsers(ResourceOf[S]):
         return ask("POST", "/v1/end_users/{}/revoke", EndUser, given, uid)
 
 
+class Requests(ResourceOf[S]):
+    """What was asked of the API for your organisation, for 30 days."""
+
+    @listing
+    def list(self, **given: Unpack[RequestQuery]) -> Request[LoggedRequest]:
+        """List requests, newest first; one is there within 10 seconds after its answer."""
+        return ask("GET", "/v1/requests", LoggedRequest, given)
+
+    @operation
+    def get(self, request: str, /, **given: Unpack[Options]) -> Request[LoggedRequest]:
+        """Return a request: errors have its id as `request_id`."""
+        return ask("GET", "/v1/requests/{}", LoggedRequest, given, request)
+
+
+class AuditEvents(ResourceOf[S]):
+    """Who saw or changed what belongs to patients, for 30 days."""
+
+    @listing
+    def list(self, **given: Unpack[AuditQuery]) -> Request[AuditEvent]:
+        """List events, newest first; one is there within 10 seconds after the answer."""
+        return ask("GET", "/v1/audit_events", AuditEvent, given)
+
+
 class FrontendEvents(ResourceOf[S]):
     """What end users do in your front ends, counted for your usage."""
 
@@ -275,4 +302,6 @@ class Resources(Generic[S]):
         self.end_users = EndUsers(sender)
         self.frontend_events = FrontendEvents(sender)
         self.api_keys = ApiKeys(sender)
+        self.requests = Requests(sender)
+        self.audit_events = AuditEvents(sender)
         self.test_helpers = TestHelpers(sender)

@@ -1,0 +1,290 @@
+"""Requests as their partner sees them afterwards: what was asked, and what became of it.
+
+The line in the log is the record (shared/audit.py). What is kept here is a copy of it that can be
+queried, for 30 days; shared/folding.py makes it. The audit is another view of the same copies: of
+those that showed or changed what belongs to a patient. docs/decisions/0022.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from shared import ids
+from shared.backends import TERMS, Condition
+from shared.errors import invalid
+from shared.fields import Line, Shape, Timestamp, Whole, known
+from shared.filters import Filterable
+from shared.forms import wrong
+from shared.models import PATIENT, Model, Resource
+from shared.pages import ListQuery, Page
+from shared.settings import Mode
+from shared.store import Ref, Store
+
+KEPT = timedelta(days=30)
+"""How long a request can be found; the line in the log is kept for longer."""
+AUDITED = "patients"
+"""What every request is found by that touched a patient, beside the patient's id."""
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+StatusClass = Literal["4xx", "5xx"]
+
+
+def is_patient(object_id: str) -> bool:
+    """Tell whether an id is that of a patient."""
+    return object_id.startswith(f"{PATIENT}_")
+
+
+class LoggedRequest(Resource):
+    """A request that was made with a key of yours, or by an end user, and what became of it.
+
+    Nothing of its body, its query or its answer is kept but the ids of objects.
+    """
+
+    collection: ClassVar[str] = "requests"
+    prefix: ClassVar[str] = "req"
+    traced: ClassVar[bool] = False
+
+    object: str = "request"
+    method: Annotated[str, known(Method)] | None = None
+    """How the route was called; null where there was no such route."""
+    route: Annotated[str, Shape(examples=["/v1/patients/{patient}"])] | None = None
+    """The path as the reference names it; null where there was no such route."""
+    status: Annotated[int, Shape(examples=[402])]
+    """The status of the answer."""
+    code: Annotated[str, Shape(examples=["window_unavailable"])] | None = None
+    """The code of the error, if it was one."""
+    key: str | None = None
+    """The id of the key that called; null where an end user called."""
+    endUser: Annotated[str, Shape(examples=["eu_0f1e2d3c4b5a69788796a5b4"])] | None = None
+    """The id of the end user who called; null where a key did."""
+    address: Annotated[str, Shape(examples=["203.0.113.7"])] | None = None
+    """The IP address of your server; null where an end user or a page of yours called."""
+    version: Annotated[str, Shape(examples=["2026-11-22"])]
+    """The version of the API that answered."""
+    idempotencyKey: Annotated[str, Shape(examples=["9f86d081884c7d65"])] | None = None
+    """A hash of the Idempotency-Key, the same for the same key; null where none was sent."""
+    milliseconds: Annotated[float, Shape(examples=[12.5])]
+    """How long we took to answer."""
+    bytesIn: Annotated[int, Shape(examples=[180])]
+    """The size of the body that was sent, in bytes."""
+    bytesOut: Annotated[int, Shape(examples=[400])]
+    """The size of the body of the answer, in bytes."""
+    objects: Annotated[list[str], Shape(examples=[["p_1gCqyaC2m0Qb3dE5gH7jK9"]])] = []
+    """The ids of the objects that were shown or changed, and of their patients."""
+
+    @classmethod
+    def of(cls, line: "RequestLine") -> Self:
+        """Make the copy of a line."""
+        told = {name: None if value in ("", "-") else value for name, value in line}
+        return cls.model_validate(
+            {
+                **told,
+                "id": line.requestId,
+                "livemode": line.mode == "live",
+                "createdAt": line.time,
+                "updatedAt": line.time,
+                _whose(line.principal): line.principal,
+            }
+        )
+
+    @property
+    def patients(self) -> list[str]:
+        """The patients whose data was shown or changed."""
+        return [each for each in self.objects if is_patient(each)]
+
+    @property
+    def expires(self) -> datetime:
+        """The moment from which on the request is not found any more."""
+        return ids.split(self.id)[0] + KEPT
+
+    def terms(self) -> Sequence[str]:
+        """Return what few requests have: being an error, and having touched patients."""
+        failed = [f"{self.status // 100}xx"] if self.status >= 400 else []
+        patients = self.patients
+        return [*failed, *([AUDITED] if patients else []), *patients]
+
+
+class RequestLine(Model):
+    """The line of a request whose caller is known, as the door writes it (shared/exchange.py)."""
+
+    kind: Literal["request"]
+    time: Timestamp
+    requestId: Annotated[str, Field(pattern=r"^req_[0-9A-Za-z]{22}$")]
+    organisation: Annotated[str, Field(pattern=r"^org_[0-9A-Za-z]{22}$")]
+    mode: Mode
+    principal: Annotated[str, Field(pattern=r"^(key|eu)_[0-9A-Za-z]+$")]
+    method: str
+    route: str
+    status: int
+    code: str
+    objects: list[str]
+    version: str
+    address: str | None = None
+    idempotencyKey: str | None = None
+    milliseconds: float
+    bytesIn: int
+    bytesOut: int
+
+
+class RequestQuery(ListQuery):
+    """Requests of one kind, of one caller, or that ended in one way."""
+
+    status: Annotated[Whole, Shape(examples=[402])] | None = None
+    """Only those that were answered with this status."""
+    statusClass: StatusClass | None = None
+    """Only those that were refused (`4xx`), or that failed (`5xx`)."""
+    code: Line | None = None
+    """Only those that were refused with this code."""
+    method: Method | None = None
+    """Only those with this method."""
+    route: Annotated[Line, Shape(examples=["/v1/patients/{patient}"])] | None = None
+    """Only those to this route, such as `/v1/patients/{patient}`."""
+    principal: Line | None = None
+    """Only those with this key, or of this end user: its id."""
+
+    filterable: ClassVar[Mapping[str, Filterable]] = {
+        "createdAt": ListQuery.filterable["createdAt"],
+        **{
+            name: Filterable(name, "exact")
+            for name in ("code", "method", "route", "key", "endUser")
+        },
+    }
+
+    def equalities(self) -> list[Condition]:
+        """Return what the fields ask for; classes of statuses are terms."""
+        found = {field: value for field, _, value in super().equalities()}
+        asked = _by(found.pop("principal", None))
+        if "statusClass" in found:
+            asked.append((TERMS, "contains", found.pop("statusClass")))
+        return [*asked, *((field, "==", value) for field, value in found.items())]
+
+
+class Principal(Model):
+    """Somebody with a key, or an end user of your front end."""
+
+    id: Annotated[str, Shape(examples=["key_8DnxlVlj6aB3dE5gH7jK9m"])]
+    """The id of the key, or of the end user."""
+    kind: Annotated[str, known(Literal["key", "end_user"])]
+    """What the principal is."""
+
+
+class Operation(Model):
+    """A route, and how it was called."""
+
+    method: Annotated[str, known(Method)]
+    """How the route was called."""
+    route: Annotated[str, Shape(examples=["/v1/patients/{patient}"])]
+    """The path as the reference names it."""
+
+
+class Result(Model):
+    """How the request was answered."""
+
+    status: Annotated[int, Shape(examples=[200])]
+    """The status of the answer."""
+    code: Annotated[str, Shape(examples=["appointment_overlaps"])] | None
+    """The code of the error, if it was one."""
+
+
+class AuditEvent(Resource):
+    """A request that showed or changed what belongs to patients: who did what to whom, and when."""
+
+    prefix: ClassVar[str] = "aud"
+    traced: ClassVar[bool] = False
+
+    object: str = "audit_event"
+    principal: Principal
+    """Who did it."""
+    operation: Operation
+    """What was done."""
+    patients: Annotated[list[str], Shape(examples=[["p_1gCqyaC2m0Qb3dE5gH7jK9"]])]
+    """The patients whose data was shown or changed."""
+    objects: Annotated[list[str], Shape(examples=[["apt_1gCqyaC2m0Qb3dE5gH7jK9"]])]
+    """The ids of all objects that were shown or changed."""
+    result: Result
+    """What became of it."""
+    requestId: Annotated[str, Shape(examples=["req_1gCqyaC2m0Qb3dE5gH7jK9"])]
+    """The request, as GET /v1/requests/{request} shows it."""
+
+    @classmethod
+    def of(cls, request: LoggedRequest) -> Self:
+        """Make the event that a request is."""
+        kind, principal = ("key", request.key) if request.key else ("end_user", request.endUser)
+        return cls.model_validate(
+            {
+                "id": _renamed(request.id, cls.prefix),
+                "livemode": request.livemode,
+                "createdAt": request.createdAt,
+                "updatedAt": request.updatedAt,
+                "principal": {"id": principal, "kind": kind},
+                "operation": {"method": request.method, "route": request.route},
+                "patients": request.patients,
+                "objects": request.objects,
+                "result": {"status": request.status, "code": request.code},
+                "requestId": request.id,
+            }
+        )
+
+
+class AuditQuery(ListQuery):
+    """Events of one patient, or of one who did it."""
+
+    patientId: Line | None = None
+    """Only those that concern this patient, who may have been deleted since."""
+    principal: Line | None = None
+    """Only what was done with this key, or by this end user: its id."""
+
+    filterable: ClassVar[Mapping[str, Filterable]] = {
+        "createdAt": ListQuery.filterable["createdAt"]
+    }
+
+    def equalities(self) -> list[Condition]:
+        """Return what an event must be: its request touched the patient, or any."""
+        return [(TERMS, "contains", self._patient()), *_by(self.principal)]
+
+    def _patient(self) -> str:
+        if self.patientId is None:
+            return AUDITED
+        if not is_patient(self.patientId):
+            raise invalid([wrong("patientId", f"must be the id of a patient, such as {PATIENT}_…")])
+        return self.patientId
+
+
+async def find_request(store: Store, request_id: str) -> LoggedRequest:
+    """Return a request, or refuse with 404: after its time there is none."""
+    wanted = Ref(LoggedRequest, request_id)
+    (found,) = await store.find(wanted)
+    return store.required(None if found is None or found.expires <= store.now else found, wanted)
+
+
+async def list_requests(store: Store, query: ListQuery) -> Page[LoggedRequest]:
+    """Return a page of requests, none of which is past its time."""
+    oldest = ids.place(LoggedRequest.prefix, store.now - KEPT, ids.LAST_TAIL)
+    where = query.conditions(LoggedRequest.prefix, livemode=store.livemode)
+    return await store.page(LoggedRequest, query, [*where, ("id", ">", oldest)])
+
+
+async def list_audit_events(store: Store, query: AuditQuery) -> Page[AuditEvent]:
+    """Return a page of events; their ids are those of requests with another prefix."""
+    cursor = query.cursor(AuditEvent.prefix)
+    request = None if cursor is None else _renamed(cursor, LoggedRequest.prefix)
+    name = "ending_before" if query.backwards else "starting_after"
+    page = await list_requests(store, query.model_copy(update={name: request}))
+    return Page([AuditEvent.of(each) for each in page.data], page.has_more)
+
+
+def _whose(principal: str) -> str:
+    """Return the member of a request that names a principal."""
+    return "key" if principal.startswith("key_") else "endUser"
+
+
+def _by(principal: str | None) -> list[Condition]:
+    """Return what a request must be to be a principal's."""
+    return [] if principal is None else [(_whose(principal), "==", principal)]
+
+
+def _renamed(object_id: str, prefix: str) -> str:
+    """Return an id with another prefix."""
+    return f"{prefix}_{object_id.partition('_')[2]}"

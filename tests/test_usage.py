@@ -1,0 +1,396 @@
+"""`GET /v1/usage`: the numbers are those that were counted, by step and group, on both backends."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import pytest
+
+from shared import spans, usage
+from shared.activity import Activity
+from shared.backends.metrics import FRONT_END_EVENTS, FRONT_END_TIMINGS, Distribution, Metric
+from shared.catalogue import CATALOGUE
+from shared.service import Service
+from tests.support.counted import (
+    KEYS,
+    NOW,
+    Counted,
+    count,
+    distribution,
+    point_of,
+    put,
+    some,
+    totals,
+    within,
+)
+from tests.support.inprocess import InProcess
+from tests.support.serving import Json, Partner, problems
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PATH = "/v1/usage"
+
+
+def caller(partner: Partner, now: datetime = NOW, **settings: Any) -> InProcess:
+    """Return a caller for whom it is a certain moment."""
+    api = InProcess(partner.backing, partner.key, **settings)
+    api.at = now
+    return api
+
+
+def read(partner: Partner, at: datetime = NOW, /, **params: Any) -> Json:
+    return caller(partner, at).call("GET", PATH, params=params)
+
+
+@pytest.mark.parametrize("by", [None, "route", "status", "key", "version"])
+def test_the_numbers_are_those_that_were_counted(partner: Partner, by: str | None) -> None:
+    made = some(1)
+    count(partner, made)
+    asked: Json = {} if by is None else {"by": by}
+    shown = read(partner, period="24h", **asked)
+    expected: Counter[str | None] = Counter()
+    for each in within(made, shown):
+        expected[each.group(by)] += each.number
+    assert totals(shown) == expected
+    steps: Counter[tuple[str | None, datetime]] = Counter()
+    for each in within(made, shown):
+        since = each.at - datetime.fromisoformat(shown["startAt"])
+        step = ceil(since / timedelta(minutes=15)) - 1
+        steps[each.group(by), NOW.replace(minute=15, second=0) - DAY + step * HOUR / 4] += (
+            each.number
+        )
+    found = {
+        (series["group"], datetime.fromisoformat(point["at"])): point["value"]
+        for series in shown["series"]
+        for point in series["points"]
+        if point["value"]
+    }
+    assert found == steps
+    ranked = [(-series["total"], series["group"] or "") for series in shown["series"]]
+    assert ranked == sorted(ranked)
+
+
+def test_each_metric_counts_its_part(partner: Partner) -> None:
+    made = some(2)
+    count(partner, made)
+    whole = read(partner, period="24h")
+    mine = within(made, whole)
+    refused = [each for each in mine if each.code]
+    codes: Counter[str | None] = Counter()
+    for each in refused:
+        codes[each.code] += each.number
+    assert totals(read(partner, metric="errors")) == codes
+    assert totals(read(partner, metric="errors", by="status")) == Counter(
+        {str(CATALOGUE[str(code)].status): number for code, number in codes.items()}
+    )
+    limited = {None: codes["rate_limited"]}
+    assert totals(read(partner, metric="rate_limited")) == limited
+    bytes_in = sum(each.number * each.bytes_each for each in mine)
+    assert totals(read(partner, metric="bytes_in")) == {None: bytes_in}
+    assert totals(read(partner, metric="bytes_out")) == {None: bytes_in * 2}
+    units = {name: read(partner, metric=name)["unit"] for name in usage.MEASURES}
+    assert units["bytes_in"] == units["bytes_out"] == "bytes"
+    assert units["latency"] == "ms"
+    assert units["requests"] == units["errors"] == units["rate_limited"] == "requests"
+
+
+def test_filters_take_a_part(partner: Partner) -> None:
+    made = some(3)
+    count(partner, made)
+    mine = within(made, read(partner))
+    for asked, meant in (
+        ({"route": "POST /v1/patients"}, lambda each: each.route == "POST /v1/patients"),
+        ({"status": 429}, lambda each: each.status == 429),
+        ({"keyId": KEYS[1]}, lambda each: each.key == KEYS[1]),
+        ({"keyId": "end-users"}, lambda each: each.key == "end-users"),
+        (
+            {"keyId": KEYS[0], "route": "GET /v1/tasks"},
+            lambda each: (each.key, each.route) == (KEYS[0], "GET /v1/tasks"),
+        ),
+    ):
+        expected = sum(each.number for each in mine if meant(each))
+        assert totals(read(partner, **asked)) == {None: expected}
+    assert totals(read(partner, metric="errors", status=200)) == {}
+
+
+def test_percentiles_are_right_to_within_an_eighth(partner: Partner) -> None:
+    made = some(4)
+    count(partner, made)
+    shown = read(partner, metric="latency", by="route", period="24h", resolution="1h")
+    assert shown["series"]
+    for series in shown["series"]:
+        mine = [each for each in within(made, shown) if each.route == series["group"]]
+        check(series, [time for each in mine for time in each.took])
+        for point in series["points"]:
+            start = datetime.fromisoformat(point["at"])
+            of_step = [each for each in mine if start < each.at <= start + HOUR]
+            check(point, [time for each in of_step for time in each.took])
+
+
+def check(shown: Json, times: list[float]) -> None:
+    """Hold percentiles against those of all the times, sorted."""
+    assert shown.get("value", shown.get("total")) == len(times)
+    if not times:
+        assert shown["percentiles"] is None
+        return
+    for percent in (50, 95, 99):
+        exact = sorted(times)[ceil(len(times) * percent / 100) - 1]
+        found = shown["percentiles"][f"p{percent}"]
+        # What is shown has one decimal.
+        assert abs(found - exact) <= max(exact / 8, 0.5) + 0.05
+
+
+@pytest.mark.parametrize("took", [0.0, 0.4, 1.0, 1.25, 9.99, 70_000.0])
+def test_percentiles_at_the_edges_of_buckets(took: float) -> None:
+    found = distribution([took]).percentile(99)
+    assert found is not None
+    assert abs(found - took) <= max(took / 8, 0.5)
+
+
+def test_what_took_longer_than_the_last_bucket_shows_as_its_beginning() -> None:
+    assert distribution([3_600_000.0]).percentile(50) == pytest.approx(70_064.9, rel=1e-5)
+    nothing: Distribution = distribution([])
+    assert nothing.percentile(50) is None
+
+
+def test_a_key_sees_its_own_mode_alone(partner: Partner) -> None:
+    made = some(5)
+    live = partner.live()
+    count(partner, made)
+    for seer in (partner, live):
+        shown = read(seer, by="mode")
+        expected = sum(each.number for each in within(made, shown, seer.mode))
+        assert totals(shown) == {seer.mode: expected}
+        assert shown["livemode"] == (seer.mode == "live")
+
+
+def test_nothing_counted_is_zero_in_every_step_and_no_group(partner: Partner) -> None:
+    shown = read(partner, period="1h")
+    (series,) = shown["series"]
+    assert (series["group"], series["total"], series["percentiles"]) == (None, 0, None)
+    assert [point["value"] for point in series["points"]] == [0] * 60
+    assert read(partner, by="route")["series"] == []
+    (timed,) = read(partner, metric="latency", period="1h")["series"]
+    assert {str(point["percentiles"]) for point in timed["points"]} == {"None"}
+
+
+def test_groups_beyond_fifty_are_one_and_no_count_is_lost(partner: Partner) -> None:
+    made = [
+        Counted(NOW - HOUR, took=(1,) * (number % 60 + 1), route=f"GET /v1/things{number:03}")
+        for number in range(70)
+    ]
+    count(partner, made)
+    shown = read(partner, by="route")
+    assert len(shown["series"]) == usage.MOST_GROUPS + 1
+    assert shown["series"][-1]["group"] == usage.OTHER
+    assert sum(totals(shown).values()) == sum(each.number for each in made)
+    largest = sorted(made, key=lambda each: (-each.number, each.route))[: usage.MOST_GROUPS]
+    assert [series["group"] for series in shown["series"][:-1]] == [each.route for each in largest]
+
+
+def test_what_an_instance_could_not_count_apart_is_other(partner: Partner) -> None:
+    other = Counted(NOW - HOUR, route="other other", code="other", key="other")
+    count(partner, [other._replace(status=200), Counted(NOW - HOUR)])
+    assert totals(read(partner, by="route")) == {"GET /v1/patients": 1, "other": 1}
+
+
+# --- Front ends ---------------------------------------------------------------------------------
+
+
+def test_what_happens_in_front_ends_is_told_by_its_name(partner: Partner) -> None:
+    whose = (partner.organisation.id, "test")
+    happened: list[tuple[Metric, tuple[str, ...], int | Distribution]] = [
+        (FRONT_END_EVENTS, (*whose, "view", "home"), 7),
+        (FRONT_END_EVENTS, (*whose, "view", "other"), 9),
+        (FRONT_END_EVENTS, (*whose, "step", "window_chosen"), 3),
+        (FRONT_END_EVENTS, (*whose, "step", "booked"), 2),
+        (FRONT_END_EVENTS, (*whose, "error", "network"), 1),
+        (FRONT_END_EVENTS, (whose[0], "live", "view", "home"), 50),
+        (FRONT_END_TIMINGS, (*whose, "timing", "booking"), distribution([100, 200, 300])),
+    ]
+    at = NOW - HOUR
+    put(
+        partner.backing, [point_of(metric, labels, at, value) for metric, labels, value in happened]
+    )
+    views = read(partner, metric="front_end_views")
+    assert (views["by"], views["unit"]) == ("name", "events")
+    assert totals(views) == {"home": 7, "other": 9}
+    assert totals(read(partner, metric="front_end_views", by="mode")) == {"test": 16}
+    assert totals(read(partner, metric="booking_funnel")) == {"window_chosen": 3, "booked": 2}
+    assert totals(read(partner, metric="front_end_errors")) == {"network": 1}
+    (timed,) = read(partner, metric="front_end_timings")["series"]
+    assert (timed["group"], timed["total"]) == ("booking", 3)
+    assert abs(timed["percentiles"]["p50"] - 200) <= 200 / 8
+
+
+def test_who_was_active_is_counted_by_the_day_and_over_all_days_once(partner: Partner) -> None:
+    hashed = InProcess(partner.backing, partner.key).keyring.hash
+    seen = [(0, "ada"), (0, "ada"), (0, "joan"), (1, "ada"), (6, "mary"), (8, "anne")]
+
+    async def see(service: Service) -> None:
+        activity = Activity(service.storage, hashed)
+        for days, who in seen:
+            at = NOW - days * DAY
+            activity.see("test", partner.organisation.id, "end_user", who, at)
+            activity.see("test", partner.organisation.id, "visitor", who, at)
+        activity.see("live", partner.organisation.id, "end_user", "grace", NOW)
+        await activity.flush(NOW)
+
+    partner.backing.run(see)
+    shown = read(partner, metric="active_end_users", period="7d")
+    assert (shown["resolution"], shown["unit"], shown["by"]) == ("1d", "people", None)
+    (series,) = shown["series"]
+    assert [point["value"] for point in series["points"]] == [1, 0, 0, 0, 0, 1, 2]
+    assert series["total"] == 3
+    (visitors,) = read(partner, metric="active_visitors", period="7d")["series"]
+    assert visitors["total"] == 4  # who comes again on another day is another
+    (today,) = read(partner, metric="active_end_users")["series"]
+    assert today["total"] == 2
+
+
+# --- Time ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("period", "resolution", "start", "end"),
+    [
+        ("1h", "1m", "2026-11-22T09:08", "2026-11-22T10:08"),
+        ("6h", "5m", "2026-11-22T04:10", "2026-11-22T10:10"),
+        ("24h", "15m", "2026-11-21T10:15", "2026-11-22T10:15"),
+        ("7d", "1h", "2026-11-15T11:00", "2026-11-22T11:00"),
+        ("30d", "1d", "2026-10-24T00:00", "2026-11-23T00:00"),
+        ("90d", "1d", "2026-08-25T00:00", "2026-11-23T00:00"),
+    ],
+)
+def test_a_period_ends_with_the_step_that_it_is(
+    partner: Partner, period: str, resolution: spans.Resolution, start: str, end: str
+) -> None:
+    shown = read(partner, period=period)
+    moments = (f"{start}:00.000Z", f"{end}:00.000Z")
+    assert (shown["resolution"], shown["startAt"], shown["endAt"]) == (resolution, *moments)
+    (series,) = shown["series"]
+    assert series["points"][0]["at"] == shown["startAt"]
+    gaps = {
+        datetime.fromisoformat(after["at"]) - datetime.fromisoformat(before["at"])
+        for before, after in pairwise(series["points"])
+    }
+    assert gaps == {spans.STEPS[resolution]}
+    last = datetime.fromisoformat(series["points"][-1]["at"])
+    assert last + spans.STEPS[resolution] == datetime.fromisoformat(shown["endAt"])
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC),  # London's clocks go forward
+        datetime(2026, 3, 29, 1, 0, tzinfo=UTC),
+        datetime(2026, 10, 25, 0, 30, tzinfo=UTC),  # and back
+        datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+        datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2027, 1, 1, tzinfo=UTC),
+        datetime(2028, 2, 29, 0, 0, 0, 1, tzinfo=UTC),
+    ],
+)
+def test_every_period_has_its_steps_on_any_day(partner: Partner, now: datetime) -> None:
+    for period, length in spans.PERIODS.items():
+        shown = read(partner, now, period=period)
+        start, end = (datetime.fromisoformat(shown[name]) for name in ("startAt", "endAt"))
+        step = spans.STEPS[shown["resolution"]]
+        assert end - start == length
+        assert end - step < now <= end
+        assert (start - start.replace(hour=0, minute=0)) % step == timedelta()
+        assert len(shown["series"][0]["points"]) == length // step
+
+
+def test_a_step_ends_with_the_moment_of_its_end(partner: Partner) -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    instant = timedelta(milliseconds=1)
+    count(partner, [Counted(noon, took=(1,)), Counted(noon + instant, took=(1, 2))])
+    (series,) = read(partner, noon + HOUR, period="6h", resolution="1h")["series"]
+    told = {point["at"]: point["value"] for point in series["points"] if point["value"]}
+    assert told == {"2026-11-22T11:00:00.000Z": 1, "2026-11-22T12:00:00.000Z": 2}
+
+
+def test_a_range_is_made_of_the_whole_steps_that_it_touches(partner: Partner) -> None:
+    shown = read(
+        partner, startAt="2026-11-20T22:59:59Z", endAt="2026-11-21T01:00:01+01:00", resolution="1h"
+    )
+    assert (shown["startAt"], shown["endAt"]) == (
+        "2026-11-20T22:00:00.000Z",
+        "2026-11-21T01:00:00.000Z",
+    )
+    days = read(partner, startAt="2026-11-01", endAt="2026-11-20", resolution="1d")
+    assert len(days["series"][0]["points"]) == 19
+
+
+def test_a_range_ends_now_at_the_latest(partner: Partner) -> None:
+    endings: list[Json] = [{}, {"endAt": "2099-01-01"}]
+    for asked in endings:
+        shown = read(partner, startAt="2026-11-22T10:00:00Z", **asked)
+        assert (shown["resolution"], shown["endAt"]) == ("1m", "2026-11-22T10:08:00.000Z")
+
+
+def test_the_oldest_range_is_that_of_ninety_days(partner: Partner) -> None:
+    oldest = NOW - 90 * DAY
+    shown = read(partner, startAt=oldest.isoformat())
+    assert shown["startAt"] == "2026-08-24T00:00:00.000Z"
+    assert shown["resolution"] == "1d"
+    fine = read(partner, startAt=(NOW - 40 * DAY).isoformat(), endAt=(NOW - 39 * DAY).isoformat())
+    assert fine["resolution"] == "15m"
+    coarse = read(
+        partner, startAt=(NOW - 41 * DAY).isoformat(), endAt=(NOW - 41 * DAY + HOUR).isoformat()
+    )
+    assert coarse["resolution"] == "1d"
+
+
+def test_as_of_admits_what_is_not_flushed_yet(partner: Partner) -> None:
+    api = caller(partner, metering_interval=45)
+    shown = api.call("GET", PATH)
+    delay = api._service.metrics.delay
+    assert datetime.fromisoformat(shown["asOf"]) == NOW - timedelta(seconds=45) - delay
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "fix"),
+    [
+        ({"metric": "patients"}, "metric", "requests"),
+        ({"by": "patient"}, "by", "route"),
+        ({"by": "code"}, "by", "route or status or key or mode or version"),
+        ({"period": "2h"}, "period", "24h"),
+        ({"resolution": "2m"}, "resolution", "15m"),
+        ({"period": "24h", "resolution": "1m"}, "resolution", "ask for 5m"),
+        ({"period": "90d", "resolution": "1h"}, "resolution", "ask for 1d"),
+        ({"period": "1h", "resolution": "1d"}, "resolution", "ask for 1m"),
+        ({"startAt": "2026-10-12T10:00:00Z", "resolution": "1h"}, "resolution", "ask for 1d"),
+        ({"startAt": "2026-11-20T10:00:00Z", "resolution": "1m"}, "resolution", "ask for 5m"),
+        ({"period": "1h", "startAt": "2026-11-20"}, "period", "startAt"),
+        ({"endAt": "2026-11-20"}, "endAt", "startAt"),
+        ({"startAt": "2026-11-20", "endAt": "2026-11-20"}, "endAt", "after startAt"),
+        ({"startAt": "2026-08-24T10:07:29Z"}, "startAt", "90 days"),
+        ({"startAt": "2026-11-22T10:07:30Z"}, "startAt", "past"),
+        ({"startAt": "yesterday"}, "startAt", "2026-11-22T09:30:00Z"),
+        ({"route": "/v1/patients"}, "route", "GET /v1/patients"),
+        ({"status": "4xx"}, "status", "whole number"),
+        ({"status": 99}, "status", "100"),
+        ({"keyId": "p_0000000000000000000000"}, "keyId", "id of a key"),
+        ({"metric": "active_end_users", "period": "6h"}, "period", "24h"),
+        ({"metric": "active_end_users", "resolution": "1h"}, "resolution", "ask for 1d"),
+        ({"metric": "active_end_users", "by": "mode"}, "by", "is not possible"),
+        ({"metric": "front_end_views", "by": "route"}, "by", "name or mode"),
+        ({"metric": "front_end_views", "route": "GET /v1/tasks"}, "route", "not possible"),
+        ({"metric": "booking_funnel", "status": 200}, "status", "not possible"),
+        ({"organisation": "org_0000000000000000000000"}, "organisation", ""),
+    ],
+)
+def test_what_cannot_be_asked_is_told_with_a_way_out(
+    partner: Partner, asked: Json, param: str, fix: str
+) -> None:
+    error = caller(partner).call("GET", PATH, 400, params=asked)["error"]
+    assert list(problems(error)) == [param]
+    assert fix in error["message"]
+
+
+def test_end_users_do_not_see_usage(partner: Partner) -> None:
+    error = partner.end_user("ada").get(PATH, 403)["error"]
+    assert error["code"] == "end_users_not_served"
