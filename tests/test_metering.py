@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared import metering
 from shared.activity import Activity
 from shared.audit import Log
+from shared.backends import Storage
 from shared.backends.google.monitoring import WRITE_TIMEOUT, CloudMetrics, _Client
 from shared.backends.metrics import (
     BOUNDS,
@@ -107,9 +108,9 @@ class Metered:
     def __init__(self) -> None:
         self.wire = Wire()
         self.log = Lines()
-        unseen = Activity(None, str)  # type: ignore[arg-type]  # nobody comes, so nothing is kept
+        nobody = Activity(cast("Storage", None), str)  # nobody is active here, so nothing is stored
         self.meter = Meter(
-            self.wire, self.log, activity=unseen, interval=INTERVAL, now=now, timer=timer
+            self.wire, self.log, activity=nobody, interval=INTERVAL, now=now, timer=timer
         )
         self.counted: Counter[tuple[str, ...]] = Counter()
 
