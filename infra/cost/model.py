@@ -9,6 +9,7 @@ from functools import cached_property
 from infra.cost.declared import Everything, Limit, Operations, Size
 from shared.limits import SLICE
 from shared.memory import BURST_SECONDS, MOST
+from shared.rollups import MODES
 from shared.settings import Settings
 
 SECONDS = 365.25 / 12 * 86_400
@@ -68,6 +69,7 @@ class Month:
         self.count = {name: requests * part / sum(mix.values()) for name, part in mix.items()}
         callers = declared.traffic.callers
         organisations = max(1.0, requests / callers["requests_of_an_organisation"])
+        self.organisations = organisations
         self.keys = organisations * callers["keys"]
         self.peak = declared.traffic.time["peak"]
 
@@ -169,12 +171,15 @@ class Month:
         used["writes"] += each.writes * times
         used["deletes"] += each.expiring * times
         used["secret_accesses"] += each.secrets * times
+        used["series_read"] += each.series * times
 
     def _standing(self) -> defaultdict[str, float]:
         used = defaultdict[str, float](float)
         used["balancer_rules"] = HOURS
         used["image"] = self.declared.traffic.bytes["image"] / GIB
         used["secret_versions"] = 1  # the pepper
+        rolled_up = self.organisations * len(MODES) * HOURS / 24
+        self._add(used, self.declared.callers["rolled up"], rolled_up)
         for load in self.loads.values():
             used["run_idle_cpu"] += load.waiting_instances * load.size.cpu * SECONDS
             used["run_idle_memory"] += load.waiting_instances * load.size.memory * SECONDS
