@@ -7,8 +7,6 @@ from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
-import httpx
-
 from shared import ids
 from shared.backends import OURS, ConflictError, Document, Put, Query, new_marker
 from shared.clock import isoformat
@@ -113,7 +111,7 @@ class Attended:
     def sweep(self) -> Json:
         """Have what is late queued again, as Cloud Scheduler does each minute."""
         assert self.worker is not None
-        answer = httpx.post(f"{self.worker.url}/worker/sweep", timeout=30)
+        answer = self.worker.ask("/worker/sweep")
         assert answer.status_code == 200, answer.text
         swept: Json = answer.json()
         return swept
