@@ -1,6 +1,7 @@
 """The API in the test's own process, where its clock can be set and its storage watched."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from shared.end_users import EndUsers
 from shared.errors import ApiError
 from shared.folding import Folder
 from shared.limits import Limiter
+from shared.metering import Meter
 from shared.origins import Origins
 from shared.service import Service
 from shared.settings import Mode
@@ -127,6 +129,7 @@ class InProcess:
             timer=lambda: self.elapsed,
         )
         self.activity = Activity(self.watched, self.keyring.hash)
+        self.meter = Meter(theirs.metrics, theirs.log, activity=self.activity, interval=math.inf)
         quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
         self._service = replace(
             theirs,
@@ -149,6 +152,7 @@ class InProcess:
             ),
             activity=self.activity,
             folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
+            meter=self.meter,
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:
@@ -156,15 +160,24 @@ class InProcess:
         self.call("GET", "/v1/tasks", 200)  # the key is known from here on
         self.watched.failing = {} if error is None else {verb: error}
 
+    def push(self, messages: Iterable[Json]) -> list[int]:
+        """Push messages to the worker, all at once, and return what each is answered with."""
+
+        async def act(_: Service) -> list[int]:
+            with self._served():
+                async with _client() as client:
+                    posts = (client.post("/worker/lines", json=each) for each in messages)
+                    return [answer.status_code for answer in await asyncio.gather(*posts)]
+
+        return self._backing.run(act)
+
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def act(_: Service) -> httpx.Response:
             with self._served():
-                transport = httpx.ASGITransport(APPLICATION)
-                async with httpx.AsyncClient(
-                    transport=transport, base_url="https://api.ally.test"
-                ) as client:
+                async with _client() as client:
                     headers = httpx.Headers(options.pop("headers", {}))
-                    headers.setdefault("Authorization", str(self.key))
+                    if not options.pop("anonymous", False):
+                        headers.setdefault("Authorization", str(self.key))
                     return conforming(
                         await client.request(method, path, headers=headers, **options)
                     )
@@ -209,3 +222,8 @@ class InProcess:
             yield
         finally:
             held.use(None)
+
+
+def _client() -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(APPLICATION)
+    return httpx.AsyncClient(transport=transport, base_url="https://api.ally.test")

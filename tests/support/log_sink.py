@@ -78,7 +78,7 @@ class LogSink:
         self._log = log
         self._offset = log.stat().st_size if log.exists() else 0
         self._url = f"{worker}/worker/lines"
-        self._chance = chance
+        self.chance = chance
         self._numbers = itertools.count(1)
         self._waiting: list[Delivery] = []
         self._pushing = 0
@@ -127,7 +127,7 @@ class LogSink:
             self._wait(line, LONGEST_DELAY if act == "drop" else 0)
 
     def _wait(self, line: Json, least: float = 0) -> None:
-        late = self._chance.uniform(0, LONGEST_DELAY) if self._chance else 0
+        late = self.chance.uniform(0, LONGEST_DELAY) if self.chance else 0
         at = time.monotonic() + least + late
         heapq.heappush(self._waiting, Delivery(at, next(self._numbers), line))
 
@@ -144,7 +144,7 @@ class LogSink:
                 self._wait(delivery.line, 0.1)
 
     def _act(self, acts: tuple[Act, ...], weights: tuple[int, ...]) -> Act:
-        return self._chance.choices(acts, weights)[0] if self._chance else "push"
+        return self.chance.choices(acts, weights)[0] if self.chance else "push"
 
 
 def until(ready: Callable[[], bool], what: str, seconds: float = 60) -> None:

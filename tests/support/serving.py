@@ -16,6 +16,7 @@ import httpx
 from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import OURS, Query
+from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
 from shared.models import Record
@@ -240,6 +241,10 @@ class Partner:
     def change_appointment(self, appointment_id: str, **changes: Any) -> None:
         """Change an appointment as Operations would."""
         self._change(Appointment, appointment_id, changes)
+
+    def forget_patient_of_cancellation(self, cancellation: str) -> None:
+        """Store a cancellation as they were before they kept their patient."""
+        self._change(Cancellation, cancellation, {"patientId": None})
 
     def _change(
         self, model: type[Record], record_id: str, changes: Json, *, account: bool = False
