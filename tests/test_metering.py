@@ -157,6 +157,8 @@ HANGING = Fault(delay=3600)
 LOST = Fault(done=1)
 """A call that took effect, and failed for all that its sender knows."""
 FAILED = Fault()
+FROZEN = Fault(done=1, delay=3600)
+"""A call whose process has no CPU before its time is over: it arrives, and its answer does not."""
 
 
 def test_what_is_counted_is_written_when_a_request_finds_the_interval_elapsed() -> None:
@@ -193,7 +195,7 @@ def test_a_request_waits_for_its_flush_for_50_ms_at_most_and_no_other_request_wa
     run(act())
 
 
-@pytest.mark.parametrize("fault", [FAILED, LOST, HANGING, Fault(done=0.5)])
+@pytest.mark.parametrize("fault", [FAILED, LOST, HANGING, FROZEN, Fault(done=0.5)])
 def test_what_failed_is_written_again_once(fault: Fault) -> None:
     async def act() -> None:
         metered = Metered()

@@ -93,7 +93,7 @@ def test_the_code_of_the_readme_runs(
     (tmp_path / ".ally" / "test-key").write_text(f"{partner.key}\n")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (PACKAGE / "README.md").read_text(), re.S | re.M)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict[str, Any] = {"__name__": "readme"}
     for block in blocks:
         code = block.replace("https://localhost:8443", partner.server.url)

@@ -316,7 +316,8 @@ class Partner:
     def lines(self) -> list[Json]:
         """Return what the log has of requests, on any server of the backing."""
         text = Path(self.backing.environment["ALLY_LOG"]).read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if line["kind"] == "request"]
 
     def request(self, patient: Json, task: Json, window: Json, **fields: Any) -> Json:
         """Return the body that requests an appointment."""

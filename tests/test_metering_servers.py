@@ -1,12 +1,13 @@
-"""What a local server counted is in its metrics when it ends, and nearly all when it is killed."""
+"""Servers and their metrics: all is there when one ends, and nearly all when one is killed."""
 
 import asyncio
 import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pytest
 
 from shared import clock
 from shared.backends.local_metrics import LocalMetrics
-from shared.backends.metrics import LATENCIES, REQUESTS, Distribution, Metric, Reading
+from shared.backends.metrics import LATENCIES, REQUESTS, Distribution, Metric, Point, Reading
+from shared.metering import Meter
+from tests.support.inprocess import InProcess
 from tests.support.serving import Backing, Partner, Server
 
 LABELS = ("mode", "method", "route", "status", "key")
@@ -102,3 +105,25 @@ def kinds(server: Server, partner: Partner | None = None) -> Counter[str]:
     lines = map(json.loads, (server.folder / "requests.jsonl").read_text().splitlines())
     whose = partner and partner.organisation.id
     return Counter(line["kind"] for line in lines if whose in (None, line.get("organisation")))
+
+
+class Hanging(LocalMetrics):
+    """Metrics that take what they are given and never answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def write(self, task: str, points: Sequence[Point]) -> None:
+        self.asked += 1
+        await asyncio.Event().wait()
+
+
+def test_requests_are_answered_while_the_metrics_hang(server: Server) -> None:
+    partner = server.backing.partner(server)
+    api = InProcess(partner.backing, partner.key)
+    held, hanging = api._service, Hanging()
+    meter = Meter(hanging, held.log, activity=held.activity, interval=0)
+    api._service = replace(held, metrics=hanging, meter=meter)
+    for _ in range(5):
+        api.call("GET", "/v1/tasks", 200)
+    assert hanging.asked == 1  # and no request began another flush while that went on
