@@ -358,6 +358,15 @@ class Partner:
 
         return self.backing.run(read)
 
+    def stored(self, model: type[Record]) -> dict[str, Json]:
+        """Return what the organisation has of a kind in its mode, by id."""
+
+        async def read(service: Service) -> dict[str, Json]:
+            query = Query(self.mode, self.organisation.id, model.collection, limit=10_000)
+            return {each.key.id: each.data for each in await service.storage.query(query)}
+
+        return self.backing.run(read)
+
     def documents(self) -> set[tuple[str, str]]:
         """Return what the organisation has stored in its mode: each collection and id."""
 
