@@ -16,10 +16,11 @@ from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import Guard, Put
 from shared.exchange import VERSION
+from shared.folding import Folder, keep
 from shared.limits import SLICE
 from shared.metering import Series
 from shared.patients import Patient
-from shared.requests import LoggedRequest, RequestLine
+from shared.requests import KEPT, LoggedRequest, RequestLine
 from shared.scheduling import Window
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
@@ -31,7 +32,8 @@ ROUTES: dict[str, dict[str, Any]] = DECLARED["routes"]
 WITH_A_KEY: dict[str, dict[str, Any]] = DECLARED["with_a_key"]
 LIVE: dict[str, dict[str, Any]] = DECLARED["live"]
 CALLERS: dict[str, dict[str, Any]] = DECLARED["callers"]
-BYTES = ("answer", "line", "kept", "indexed")
+LINES: dict[str, dict[str, Any]] = DECLARED["lines"]
+BYTES = ("answer", "line", "kept", "indexed", "passing")
 """What is declared to within a quarter; all else is exact."""
 PREFLIGHT = "OPTIONS /v1/patients"
 ORIGIN = "https://app.partner.example"
@@ -142,8 +144,8 @@ class Scene:
         return counted(self.api) | moved
 
 
-def line_of(partner: Partner, patient: str, at: datetime) -> RequestLine:
-    """Return the line of a request that reads a patient."""
+def line_of(partner: Partner, patient: str | None, at: datetime) -> RequestLine:
+    """Return the line of a request that reads a patient, or touches none."""
     line = {
         "kind": "request",
         "time": clock.isoformat(at),
@@ -155,7 +157,7 @@ def line_of(partner: Partner, patient: str, at: datetime) -> RequestLine:
         "route": "/v1/patients/{patient}",
         "status": 200,
         "code": "",
-        "objects": [patient],
+        "objects": [] if patient is None else [patient],
         "version": VERSION,
         "address": "203.0.113.7",
         "milliseconds": 12.345,
@@ -263,6 +265,30 @@ def test_a_slice_of_a_quota_is_one_read_and_one_commit(partner: Partner) -> None
         api.call("GET", "/v1/tasks")
     api.watched.queries.clear()
     assert counted(api) == CALLERS["slice"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "patient"),
+    [
+        ("line", 1, None),
+        ("line of a patient", 1, f"p_{'0' * 22}"),
+        ("ten lines", 10, f"p_{'0' * 22}"),
+    ],
+)
+def test_a_line_is_kept_as_one_document_for_thirty_days(
+    partner: Partner, name: str, number: int, patient: str | None
+) -> None:
+    api = InProcess(partner.backing, partner.key)
+    folder = Folder(api.watched, rate=number, patience=1)
+    at = clock.now()
+    made = (folder.copy(line_of(partner, patient, at)) for _ in range(number))
+    copies = [copy for copy in made if copy is not None]
+    partner.backing.run(lambda _: keep(api.watched, copies, "test"))
+    cost = counted(api)
+    passing = sum(sum(stored_bytes(copy)) for copy in copies)
+    assert operations(cost) == operations(LINES[name])
+    assert passing == pytest.approx(LINES[name]["passing"], rel=0.25)
+    assert {copy.expires for copy in copies} == {at + KEPT}
 
 
 def test_a_page_costs_the_same_wherever_it_is(partner: Partner) -> None:

@@ -75,6 +75,7 @@ class Operations(Declared):
     answer: int = 0
     line: int = 0
     secrets: int = 0
+    passing: int = 0
 
     @property
     def calls(self) -> int:
@@ -122,6 +123,7 @@ class Everything(Declared):
     routes: dict[str, Operations]
     with_a_key: dict[str, Operations]
     callers: dict[str, Operations]
+    lines: dict[str, Operations]
     traffic: Traffic
     functions: dict[str, str]
     """The function that serves each route."""
@@ -155,6 +157,7 @@ def load() -> Everything:
             "routes": {name: plain[name] | operations["live"].get(name, {}) for name in plain},
             "with_a_key": {name: plain[name] | keyed[name] for name in keyed},
             "callers": operations["callers"],
+            "lines": operations["lines"],
             "traffic": _file("traffic.yaml"),
             "functions": {**served, PREFLIGHT: "patients"},
             "sizes": {name: _size(name) for name in sorted(set(served.values()))},
