@@ -12,10 +12,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import orjson
 import uvicorn
@@ -23,7 +23,7 @@ import uvloop
 
 from functions import demo, discover
 from shared import clock, ids, running, service
-from shared.api import application
+from shared.api import Api, application
 from shared.backends.local import StateError
 from shared.backends.local_queue import LocalQueue
 from shared.errors import ApiError, envelope
@@ -34,13 +34,18 @@ from shared.settings import SettingError, Settings, Space, load
 
 SECONDS_TO_FINISH = 5
 
+T = TypeVar("T")
+
 
 class StartError(Exception):
     """The server cannot start; the message is one sentence that says why and what to do."""
 
 
-def main() -> None:
-    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be."""
+def main(beside: Sequence[Api] = ()) -> None:
+    """Read the arguments, serve until Ctrl-C, and end with a clear sentence if that cannot be.
+
+    `beside` are functions to serve that are in no folder here: those of tests.
+    """
     parser = argparse.ArgumentParser(prog="make run", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--port", type=port_number, default=8443, help="HTTPS port (default: %(default)s)"
@@ -55,7 +60,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load(backend="local", url=f"https://localhost:{arguments.port}")
-        uvloop.run(serve(settings, arguments.port, arguments.http_port, quiet=arguments.quiet))
+        apis = [*(api for api in discover() if api.reachable), *beside]
+        serving = serve(apis, settings, arguments.port, arguments.http_port, quiet=arguments.quiet)
+        uvloop.run(serving)
     except (StartError, StateError, SettingError) as error:
         sys.exit(f"The Ally API cannot start: {error}")
 
@@ -67,8 +74,10 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -> None:
-    """Serve HTTPS on one port and refuse plain HTTP on the other."""
+async def serve(
+    apis: Sequence[Api], settings: Settings, port: int, http_port: int, *, quiet: bool
+) -> None:
+    """Serve functions over HTTPS on one port and refuse plain HTTP on the other."""
     state = Path(settings.state)
     prepare_folder(state)
     if settings.log == "-":
@@ -94,7 +103,7 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
         )
         server = Server(
             uvicorn.Config(
-                application(api for api in discover() if api.reachable),
+                application(apis),
                 ssl_certfile=certificate.chain,
                 ssl_keyfile=certificate.key,
                 lifespan="off",
@@ -115,24 +124,27 @@ async def serve(settings: Settings, port: int, http_port: int, *, quiet: bool) -
 
 
 def do_jobs(held: Service, queue: LocalQueue) -> None:
-    """Do jobs in this process from now on, and say of those whose failure could not be noted."""
+    """Do jobs in this process from now on, and write down what hinders that."""
 
-    async def run(space: Space, job: str) -> None:
+    async def told(work: Awaitable[T]) -> T | None:
         try:
-            await running.run(held, space, job)
-        except Exception as error:
-            held.log.crash(held.now(), job, error)
-
-    async def sweep(everything: bool) -> None:
-        try:
-            swept = await running.sweep(held, everything=everything)
+            return await work
         except Exception as error:
             held.log.crash(held.now(), "", error)
-        else:
-            if swept.overdue:
-                running.tell_sweep(held, swept)
+            return None
 
-    queue.start(run, sweep)
+    async def run(space: Space, job: str) -> None:
+        await told(running.run(held, space, job))
+
+    async def resume() -> None:
+        await told(running.resume(held))
+
+    async def sweep() -> None:
+        swept = await told(running.sweep(held))
+        if swept is not None and swept.overdue:
+            running.tell_sweep(held, swept)
+
+    queue.start(run, resume=resume, sweep=sweep)
 
 
 def prepare_folder(state: Path) -> None:
@@ -172,6 +184,14 @@ class Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End connections that are idle, whose callers may never answer TLS's goodbye; then all."""
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is None or cycle.response_complete:
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 class Refuser(asyncio.Protocol):

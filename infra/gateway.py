@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from functions import discover
-from infra.services import service_name
+from infra.services import address
 from shared.api import Api
 from shared.exchange import VERSION
 
@@ -55,10 +55,10 @@ def document(apis: Iterable[Api], *, number: str, region: str) -> Json:
 
 def _backend(function: str, number: str, region: str) -> Json:
     """Return where a function is. The gateway shows it a token that was made for that address."""
-    address = f"https://{service_name(function)}-{number}.{region}.run.app"
+    where = address(function, number, region)
     return {
-        "address": address,
-        "jwtAudience": address,
+        "address": where,
+        "jwtAudience": where,
         "pathTranslation": "APPEND_PATH_TO_ADDRESS",
         "deadline": DEADLINE,
     }

@@ -22,6 +22,11 @@ def service_name(function: str) -> str:
     return f"ally-{function.replace('_', '-')}"
 
 
+def address(function: str, number: str, region: str) -> str:
+    """Return where a function is, in a project that has this number."""
+    return f"https://{service_name(function)}-{number}.{region}.run.app"
+
+
 def environment(function: str, values: Values) -> dict[str, str]:
     """Return the environment variables of a function. No secret is among them."""
     return {
@@ -41,7 +46,17 @@ def environment(function: str, values: Values) -> dict[str, str]:
         "ALLY_SUPPORT": values["support"],
         "ALLY_FIREBASE_TEST": values["firebase_test"],
         "ALLY_FIREBASE_LIVE": values["firebase_live"],
+        "ALLY_QUEUE": values["queue"],
+        "ALLY_WORKER_URL": values["worker"],
+        "ALLY_WORKER_ACCOUNT": values["caller"],
     }
+
+
+def _caller(api: Api, values: Values) -> str:
+    """Return the account that may call a function; none where nobody calls it yet."""
+    if api.reachable:
+        return str(values["gateway"])
+    return str(values["caller"]) if api.audience == "internal" else ""
 
 
 def describe(api: Api, values: Values) -> dict[str, Any]:
@@ -59,6 +74,7 @@ def describe(api: Api, values: Values) -> dict[str, Any]:
         "audience": api.audience,
         "service": name,
         "account": f"{name}@{values['project']}.iam.gserviceaccount.com",
+        "called_by": _caller(api, values),
         # A service whose label is this was made of just that, so the same again is left alone.
         "fingerprint": hashlib.sha256(made_of.encode()).hexdigest()[:16],
         "variables": "^;^" + ";".join(f"{key}={value}" for key, value in variables.items()),

@@ -53,6 +53,7 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
     """
     declared = yaml.safe_load((HERE / "environments" / f"{environment}.yaml").read_text())
     project = declared["project"]
+    number = number or project_number(project)
     found: dict[str, Any] = {
         **declared,
         "host": declared["hosts"]["api"],
@@ -61,16 +62,24 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
         "certificate_links": [f"*/ally-{label}" for label in declared["hosts"]],
         "environment": environment,
         "region": REGION,
-        "number": number or project_number(project),
+        "number": number,
         "commit": commit,
         "image": f"{REGION}-docker.pkg.dev/{project}/ally/api:{commit}",
         "pipeline": f"ally-pipeline@{project}.iam.gserviceaccount.com",
         "gateway": f"ally-gateway@{project}.iam.gserviceaccount.com",
+        "caller": f"ally-caller@{project}.iam.gserviceaccount.com",
+        "queue": f"projects/{project}/locations/{REGION}/queues/ally",
+        "worker": services.address("worker", number, REGION),
+        "worker_host": services.address("worker", number, REGION).removeprefix("https://"),
+        # Google's own accounts in the project: who pushes messages, who writes what sinks choose.
+        "pusher": f"service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com",
+        "logger": f"service-{number}@gcp-sa-logging.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
     apis = list(apis) or discover()
     found["functions"] = [services.describe(api, found) for api in apis]
     found["publics"] = [services.describe(api, found) for api in apis if api.reachable]
+    found["called"] = [each for each in found["functions"] if each["called_by"]]
     routing = gateway.document(apis, number=found["number"], region=REGION)
     document = json.dumps(routing, indent=1)
     found["gateway_document"] = document
@@ -78,7 +87,11 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
     found["signers"] = [
         {"who": who} for who in (f"serviceAccount:{found['pipeline']}", found["deployers"])
     ]
-    found["accounts"], found["grants"] = _accounts(found)
+    found["accounts"], grants = _accounts(found)
+    # What runs as these is deployed by the pipeline; in the name of the caller tasks are sent.
+    found["deployed"] = [each for each in found["accounts"] if each["account"] != found["caller"]]
+    found["grants"] = [each for each in grants if each["of"] == "project"]
+    found["enqueuers"] = [each for each in grants if each["of"] == "queue"]
     found["error_pages"] = errors.pages(found)
     found |= watching(found)
     databases = [found["database_test"], found["database_live"]]
@@ -110,12 +123,12 @@ def _accounts(found: Values) -> tuple[list[Values], list[Values]]:
 
 
 def _grant(right: dict[str, str], name: str, found: Values) -> Values:
-    role = fill(right["role"], found)
+    granted = {"role": fill(right["role"], found), "of": right.get("of", "project")}
     if "if" not in right:
-        return {"role": role, "condition": None, "condition_flag": "None"}
+        return {**granted, "condition": None, "condition_flag": "None"}
     condition = {"title": f"ally {name}", "expression": fill(right["if"], found)}
     flag = "^;^" + ";".join(f"{member}={text}" for member, text in condition.items())
-    return {"role": role, "condition": condition, "condition_flag": shlex.quote(flag)}
+    return {**granted, "condition": condition, "condition_flag": shlex.quote(flag)}
 
 
 def _firestore(databases: Iterable[str]) -> dict[str, list[Values]]:

@@ -29,6 +29,8 @@ def watching(values: Values) -> dict[str, Any]:
     return {
         "log_buckets": logs["log_buckets"],
         "log_sinks": sinks,
+        "lines": logs["lines"],
+        "lines_flag": shlex.quote(logs["lines"]),
         "counts": [{"count": path.stem, "text": path.read_text()} for path in _files("counts")],
         "policies": [_policy(path, known) for path in _files("alerts")],
         **amount.groupdict(),

@@ -89,6 +89,11 @@ class Call:
         return self._held.end_users
 
     @property
+    def meter(self) -> Meter:
+        """What counts."""
+        return self._held.meter
+
+    @property
     def usage(self) -> Reader:
         """What was counted of the caller's organisation in the caller's mode."""
         held = self._held
@@ -102,11 +107,6 @@ class Call:
             now=self.now,
             behind=flushed + held.metrics.delay,
         )
-
-    @property
-    def meter(self) -> Meter:
-        """What counts."""
-        return self._held.meter
 
     @property
     def key_caller(self) -> KeyCaller:

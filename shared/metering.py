@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from shared import clock
+from shared.activity import Activity
 from shared.audit import Log
 from shared.backends import BackendError
 from shared.backends.metrics import (
@@ -43,8 +44,8 @@ MOST_CALLS = 4
 """Calls of one flush that are made at the same time."""
 PATIENCE = 0.05
 """Seconds for which a request waits for the flush that it began."""
-SPACING = 5.0
-"""Seconds that pass at least between two points of a series: Cloud Monitoring's limit."""
+SPACING = 5.2
+"""Seconds between two points of a series at the end: Cloud Monitoring's limit, and a bit more."""
 LONGEST_SPAN = timedelta(seconds=1)
 """How long the span of a point is at most, before anything goes wrong. It ends when the point is
 written: what reads it spreads it over its span, and that should be no other minute."""
@@ -142,7 +143,8 @@ class _Ledger:
 class Meter:
     """Counts, and writes what it counted.
 
-    `interval` is how many seconds at least pass from the end of a flush to the next one.
+    `interval` is how many seconds at least pass from the end of a flush to the next one. `activity`
+    is flushed with it.
     """
 
     def __init__(
@@ -150,24 +152,26 @@ class Meter:
         metrics: Metrics,
         log: Log,
         *,
+        activity: Activity,
         interval: float,
         now: clock.Clock = clock.now,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._log = log
+        self._activity = activity
         self._interval = interval
         self._now = now
         self._timer = timer
         self._counted: dict[_Key, Tally] = {}
         self._ledger = _Ledger(metrics)
+        self._ledgers = [self._ledger]
+        """Its ledger, and those of its last flushes once they have ended."""
         self._flush: asyncio.Task[None] | None = None
         self._due = timer() + interval
         self._written = datetime.fromtimestamp(0, UTC)
         """The end of the last points that were made."""
         self._closing = False
-        self._last: list[_Ledger] = []
-        """What was written when the process was about to end."""
 
     # --- Counting --------------------------------------------------------------------------------
 
@@ -233,25 +237,31 @@ class Meter:
         try:
             async with asyncio.timeout(LONGEST_END):
                 await asyncio.gather(self._write_last(), *filter(None, [self._flush]))
-                for ledger in [self._ledger, *self._last]:
+                for ledger in self._ledgers:  # requests that end meanwhile may add to them
                     if ledger.unsure:
                         await asyncio.sleep(ledger.tried + SPACING - self._timer())
                         await self._write(ledger, {})
                 await self._write_last()
         except TimeoutError as error:
-            unsure = sum(len(ledger.unsure) for ledger in [self._ledger, *self._last])
+            unsure = sum(len(ledger.unsure) for ledger in self._ledgers)
             self._report(error, unsure + len(self._counted))
 
     async def _write_last(self) -> None:
+        """Write what was counted, and who was active, when the process is about to end."""
+        await asyncio.gather(self._write_apart(), self._flush_activity())
+
+    async def _write_apart(self) -> None:
         """Write what was counted under a task of its own."""
         if self._counted:
             ledger = _Ledger(self._metrics)
-            self._last.append(ledger)
-            await self._write(ledger, self._take())
+            try:
+                await self._write(ledger, self._take())
+            finally:
+                self._ledgers.append(ledger)
 
     async def _write_due(self) -> None:
         try:
-            await self._write(self._ledger, self._take())
+            await asyncio.gather(self._write(self._ledger, self._take()), self._flush_activity())
         finally:
             self._due = self._timer() + self._interval
 
@@ -270,6 +280,12 @@ class Meter:
             ledger.tried = self._timer()
         if trouble is not None:
             self._report(trouble, len(ledger.unsure))
+
+    async def _flush_activity(self) -> None:
+        try:
+            await self._activity.flush(self._now())
+        except Exception as error:  # what was counted is kept by the next flush
+            self._report(error, 0)
 
     def _report(self, trouble: Exception, unsure: int) -> None:
         """Write a line, for an alarm: so many series may not be in the metrics, or not yet."""

@@ -25,10 +25,12 @@ from shared.backends.metrics import (
     Metrics,
     Reading,
 )
+from shared.errors import invalid
+from shared.forms import wrong
 from shared.models import Record
 from shared.settings import Mode
+from shared.spans import DAY
 
-DAY = timedelta(days=1)
 LIFE = timedelta(days=400)
 """How long a roll-up is kept."""
 CAUGHT_UP = 30
@@ -96,11 +98,10 @@ async def read(storage: Storage, reading: Reading, now: datetime) -> Rolled:
     ]
     others = await storage.get([key for _, key in rest]) if rest else []
     texts = [(place, first.counts) for place, first in kept.items()]
-    texts += [
-        (place, UsageDay.load(other.data).counts)
-        for (place, _), other in zip(rest, others, strict=True)
-        if other is not None
-    ]
+    for (place, key), other in zip(rest, others, strict=True):
+        if other is None:
+            raise RuntimeError(f"{key.id} is missing, though its first part is there")
+        texts.append((place, UsageDay.load(other.data).counts))
     began = min(set().union(*listed), default="")
     gaps = [
         day for day in days if day + 2 * DAY <= now and _name(day) > began and day not in rolled
@@ -129,7 +130,10 @@ def _summed(reading: Reading, texts: Iterable[tuple[tuple[Mode, datetime], str]]
 class RollUp:
     """Rolls up days that are over, of every organisation, at one moment."""
 
-    def __init__(self, metrics: Metrics, storage: Storage, now: datetime) -> None:
+    def __init__(
+        self, metrics: Metrics, storage: Storage, now: datetime, *, largest: int = LARGEST
+    ) -> None:
+        self._largest = largest
         self._metrics = metrics
         self._storage = storage
         self._now = now
@@ -145,12 +149,12 @@ class RollUp:
     async def run(self, day: date) -> None:
         """Roll up a day. What was rolled up before is written again, the same.
 
-        Raises UnavailableError, and ConflictError where somebody else does the same: it is to be
-        done again then.
+        Refuses one that is not over. Raises UnavailableError, and ConflictError where somebody else
+        does the same: it is to be done again then.
         """
         start = datetime.combine(day, time(), UTC)
         if start >= self._today:
-            raise ValueError("a day can be rolled up when it is over")
+            raise invalid([wrong("day", "must be over")])
         organisations = await self._metrics.organisations(start, start + DAY)
         for first in range(0, len(organisations), AT_ONCE):
             some = organisations[first : first + AT_ONCE]
@@ -169,7 +173,7 @@ class RollUp:
             rows = [
                 [*each.group[1:], _packed(each.value)] for each in found if each.group[0] == mode
             ]
-            parts = list(_parts(sorted(rows)))
+            parts = list(_parts(sorted(rows), self._largest))
             if not parts:
                 continue
             keys = [_key(mode, organisation, day, metric, part) for part in range(len(parts))]
@@ -203,14 +207,14 @@ class RollUp:
 # --- How it is written ---------------------------------------------------------------------------
 
 
-def _parts(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    """Yield JSON arrays of all rows, none much longer than LARGEST."""
+def _parts(rows: Iterable[Sequence[Any]], largest: int) -> Iterator[str]:
+    """Yield JSON arrays of all rows, none much longer than so many bytes."""
     written: list[bytes] = []
     size = 0
     for row in rows:
         written.append(orjson.dumps(row))
         size += len(written[-1])
-        if size >= LARGEST:
+        if size >= largest:
             yield _array(written)
             written, size = [], 0
     if written:

@@ -14,6 +14,7 @@ from shared import ids
 from shared.audit import trouble
 from shared.backends import (
     OURS,
+    Condition,
     ConflictError,
     Delete,
     Document,
@@ -36,6 +37,8 @@ LONGEST_RUN = 30.0
 """Seconds after which a run has failed: less than GRACE, and than the worker's own limit."""
 MOST_SWEPT = 100
 """Jobs of one shard that one sweep takes up."""
+MOST_RESUMED = 10_000
+"""Jobs of one shard that a process that begins takes up at once."""
 SWEPT_AT_ONCE = 16
 
 LOST = "Lost"
@@ -85,40 +88,26 @@ async def run(held: Service, space: Space, job_id: str) -> Outcome:
     return Outcome(outcome="done")
 
 
-async def sweep(held: Service, *, everything: bool = False) -> Swept:
-    """Queue again what should have been done by now; all jobs there are, if `everything` is asked.
-
-    That is for a process whose queue was in its memory: it knows of none.
-    """
+async def sweep(held: Service) -> Swept:
+    """Queue again what should have been done by now."""
     now = held.now()
-    late: list[Any] = [] if everything else [("due", "<=", isoformat(now))]
-    queries = [
-        Query(
-            space,
-            OURS,
-            Job.collection,
-            MOST_SWEPT,
-            (("shard", "==", shard), *late),
-            descending=False,
-            by="due",
-        )
-        for space in SPACES
-        for shard in range(SHARDS)
-    ]
-    found = list(chain(*await asyncio.gather(*map(held.storage.query, queries))))
+    found = await _find(held, MOST_SWEPT, ("due", "<=", isoformat(now)))
     places = asyncio.Semaphore(SWEPT_AT_ONCE)
 
     async def take_up(document: Document) -> bool:
         async with places:
             return await _take_up(held, document)
 
-    outcomes = await asyncio.gather(*map(take_up, found))
-    overdue = [job.due for job in map(_load, found) if job.due <= now]
-    return Swept(
-        overdue=len(overdue),
-        oldestSeconds=int((now - min(overdue, default=now)).total_seconds()),
-        failed=sum(outcomes),
-    )
+    given_up = await asyncio.gather(*map(take_up, found))
+    oldest = min((_load(document).due for document in found), default=now)
+    seconds = int((now - oldest).total_seconds())
+    return Swept(overdue=len(found), oldestSeconds=seconds, failed=sum(given_up))
+
+
+async def resume(held: Service) -> None:
+    """Queue all jobs that there are, for a process whose queue was in its memory."""
+    found = await _find(held, MOST_RESUMED)
+    await enqueue(held, [_load(document).ticket(document.key.space) for document in found])
 
 
 def tell_sweep(held: Service, swept: Swept) -> None:
@@ -138,6 +127,24 @@ async def revive(held: Service, space: Space, job_id: str) -> Outcome:
     await held.storage.commit([Put(key, job.dump()), Delete(failed, document.version)], key)
     await enqueue(held, [job.ticket(space)])
     return Outcome(outcome="queued")
+
+
+async def _find(held: Service, limit: int, *late: Condition) -> list[Document]:
+    """Return jobs of all spaces, of each shard those that are due first."""
+    queries = [
+        Query(
+            space,
+            OURS,
+            Job.collection,
+            limit,
+            (("shard", "==", shard), *late),
+            descending=False,
+            by="due",
+        )
+        for space in SPACES
+        for shard in range(SHARDS)
+    ]
+    return list(chain(*await asyncio.gather(*map(held.storage.query, queries))))
 
 
 async def _attempt(held: Service, key: Key) -> list[Ticket] | None:
@@ -174,10 +181,6 @@ async def _note_failure(held: Service, key: Key, error: Exception) -> Outcome:
 
 async def _take_up(held: Service, document: Document) -> bool:
     """Queue a job whose ticket may be lost; return whether it has failed for good instead."""
-    job = _load(document)
-    if job.runAt > held.now():  # only asked for when everything is
-        await enqueue(held, [job.ticket(document.key.space)])
-        return False
     try:
         return not await _try_again(held, document, {"type": LOST}, waiting=False)
     except ConflictError:  # somebody does it, or swept it, at this moment

@@ -6,20 +6,23 @@ names either, so none can ask for another's. Steps lie on the clock in UTC, days
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
 from shared import rollups
+from shared.activity import Kind, active
 from shared.audit import Log
 from shared.backends import Storage
 from shared.backends.metrics import (
     BYTES_IN,
     BYTES_OUT,
+    FRONT_END_EVENTS,
+    FRONT_END_TIMINGS,
     LATENCIES,
     NOTHING,
     REQUESTS,
@@ -31,90 +34,98 @@ from shared.backends.metrics import (
 )
 from shared.catalogue import TYPES
 from shared.errors import invalid
-from shared.fields import Line, Moment, Shape, Timestamp, When, Whole, known
+from shared.fields import Line, Moment, Shape, Timestamp, Whole, known
 from shared.forms import wrong
 from shared.keys import ApiKey
 from shared.models import Model
-from shared.rollups import DAY
 from shared.settings import Mode
+from shared.sketches import Sketch
+from shared.spans import DAY, RESOLUTIONS, Resolution, SpanQuery
 from shared.tables import Cell
 
-STEPS: Mapping[str, timedelta] = {
-    "1m": timedelta(minutes=1),
-    "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15),
-    "1h": timedelta(hours=1),
-    "1d": DAY,
-}
-"""How long a step of each resolution is."""
-FEW_STEPS, MOST_STEPS = 200, 750
-"""Steps of a range whose resolution is left to us, and of any, at most."""
-REACH, FINE_REACH = timedelta(days=90), timedelta(days=40)
-"""How far back one can ask, and for steps of less than a day: Cloud Monitoring keeps each point for
-six weeks, and after that one for ten minutes."""
 MOST_GROUPS = 50
 END_USERS = "end-users"
 """What stands for the key where end users called."""
 OTHER = "other"
 """The group of all that are not among the first MOST_GROUPS."""
 
-PERIODS: Mapping[str, timedelta] = {
-    "1h": timedelta(hours=1),
-    "6h": timedelta(hours=6),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-    "90d": timedelta(days=90),
-}
-Period = Literal["1h", "6h", "24h", "7d", "30d", "90d"]
-Resolution = Literal["1m", "5m", "15m", "1h", "1d"]
-Grouping = Literal["route", "status", "code", "key", "mode", "version"]
+Grouping = Literal["route", "status", "code", "key", "mode", "version", "name"]
 LABELS: Mapping[str, tuple[str, ...]] = {"route": ("method", "route")}
 """The labels that make a group, where it is not one of the same name."""
+Filter = Literal["route", "status", "keyId"]
 
 
 class Measure(NamedTuple):
-    """What usage can be asked for: a metric, or a part of one that `where` takes out of it."""
+    """What usage can be asked for: a part of a metric, or who was active."""
 
-    metric: Metric
+    counted: Metric | Kind
     unit: str
-    by: tuple[Grouping, ...]
+    by: tuple[Grouping, ...] = ()
     """What it can be grouped by."""
-    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
     first: Grouping | None = None
     """What it is grouped by unless the caller says."""
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What labels must be for it to be of this measure."""
+    filters: tuple[Filter, ...] = ()
+    """By what it can be narrowed down."""
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """The resolutions that there are of it: who was active is known by the day."""
+        return RESOLUTIONS if isinstance(self.counted, Metric) else ("1d",)
 
 
-_REQUEST: tuple[Grouping, ...] = ("route", "status", "key", "mode", "version")
-_REFUSAL: tuple[Grouping, ...] = ("code", *_REQUEST)
-_ERRORS = tuple(str(status) for status in TYPES)
-MEASURES: Mapping[str, Measure] = {
-    "requests": Measure(REQUESTS, "requests", _REQUEST),
-    "errors": Measure(REQUESTS, "requests", _REFUSAL, (("status", _ERRORS),), "code"),
-    "latency": Measure(LATENCIES, "ms", _REQUEST),
-    "rate_limited": Measure(REQUESTS, "requests", _REFUSAL, (("status", ("429",)),)),
-    "bytes_in": Measure(BYTES_IN, "bytes", _REQUEST),
-    "bytes_out": Measure(BYTES_OUT, "bytes", _REQUEST),
+def _requests(
+    metric: Metric, unit: str, *statuses: int, by: tuple[Grouping, ...] = (), first: Any = None
+) -> Measure:
+    """Return a measure of requests, or of those that were answered with some statuses."""
+    grouped: tuple[Grouping, ...] = (*by, "route", "status", "key", "mode", "version")
+    where = (("status", tuple(map(str, statuses))),) if statuses else ()
+    return Measure(metric, unit, grouped, first, where, get_args(Filter))
+
+
+def _events(metric: Metric, unit: str, kind: str) -> Measure:
+    """Return a measure of what happened in front ends, by its name."""
+    return Measure(metric, unit, ("name", "mode"), "name", (("kind", (kind,)),))
+
+
+MetricName = Literal[
+    "requests",
+    "errors",
+    "latency",
+    "rate_limited",
+    "bytes_in",
+    "bytes_out",
+    "active_end_users",
+    "active_visitors",
+    "front_end_views",
+    "front_end_errors",
+    "front_end_timings",
+    "booking_funnel",
+]
+MEASURES: Mapping[MetricName, Measure] = {
+    "requests": _requests(REQUESTS, "requests"),
+    "errors": _requests(REQUESTS, "requests", *TYPES, by=("code",), first="code"),
+    "latency": _requests(LATENCIES, "ms"),
+    "rate_limited": _requests(REQUESTS, "requests", 429, by=("code",)),
+    "bytes_in": _requests(BYTES_IN, "bytes"),
+    "bytes_out": _requests(BYTES_OUT, "bytes"),
+    "active_end_users": Measure("end_user", "people"),
+    "active_visitors": Measure("visitor", "people"),
+    "front_end_views": _events(FRONT_END_EVENTS, "events", "view"),
+    "front_end_errors": _events(FRONT_END_EVENTS, "events", "error"),
+    "front_end_timings": _events(FRONT_END_TIMINGS, "ms", "timing"),
+    "booking_funnel": _events(FRONT_END_EVENTS, "events", "step"),
 }
-MetricName = Literal["requests", "errors", "latency", "rate_limited", "bytes_in", "bytes_out"]
 
 
-class UsageQuery(Model):
+class UsageQuery(SpanQuery):
     """What to count, over which time, and how finely."""
 
     metric: MetricName = "requests"
     """What is counted."""
     by: Grouping | None = None
     """What makes a series of its own; all is one if left out, but errors are told by their code."""
-    period: Period | None = None
-    """The time until now. Not together with `startAt`; 24 hours if both are left out."""
-    startAt: When | None = None
-    """The beginning of the time, within the last 90 days; the step that it is in counts in full."""
-    endAt: When | None = None
-    """The end of the time, now if left out; the step that it is in counts in full."""
-    resolution: Resolution | None = None
-    """How long a step is; what fits the time if left out. There are at most 750 steps, and those of
-    less than a day reach back 40 days."""
     route: Annotated[Line, Shape(examples=["GET /v1/patients/{patient}"])] | None = None
     """Only requests of a route: its method and template."""
     status: Annotated[Whole, Field(ge=100, le=599)] | None = None
@@ -199,7 +210,7 @@ class Usage(Model):
 
     def rows(self) -> Iterator[Sequence[Cell]]:
         """Return the columns and rows of the table: one for each step of each series."""
-        timed = self.metric == "latency"
+        timed = self.unit == "ms"
         names = list(Percentiles.model_fields) if timed else []
         yield ["at", *([self.by] if self.by else []), "value", *names]
         for series in self.series:
@@ -207,79 +218,6 @@ class Usage(Model):
                 at = point.model_dump(include={"at"})["at"]
                 told = [getattr(point.percentiles, name, None) for name in names]
                 yield [at, *([series.group] if self.by else []), point.value, *told]
-
-
-class Span(NamedTuple):
-    """A range of time on the clock: whole steps."""
-
-    start: datetime
-    end: datetime
-    resolution: Resolution
-
-    @property
-    def step(self) -> timedelta:
-        """How long a step is."""
-        return STEPS[self.resolution]
-
-    @property
-    def steps(self) -> int:
-        """How many steps there are."""
-        return (self.end - self.start) // self.step
-
-    def moments(self) -> list[datetime]:
-        """Return the beginning of each step."""
-        return [self.start + number * self.step for number in range(self.steps)]
-
-
-def span_of(query: UsageQuery, now: datetime) -> Span:
-    """Return the steps that a query asks for, or refuse with what is wrong with it."""
-    if query.startAt is None:
-        if query.endAt is not None:
-            raise invalid([wrong("endAt", "needs startAt as well")])
-        return _fitted(query, None, now, now)
-    problems = []
-    if query.period is not None:
-        problems.append(wrong("period", "cannot be sent together with startAt"))
-    if query.startAt < now - REACH:
-        problems.append(wrong("startAt", f"must be within the last {REACH.days} days"))
-    if query.startAt >= now:
-        problems.append(wrong("startAt", "must be in the past"))
-    if query.endAt is not None and query.endAt <= query.startAt:
-        problems.append(wrong("endAt", "must be after startAt"))
-    if problems:
-        raise invalid(problems)
-    return _fitted(query, query.startAt, min(query.endAt or now, now), now)
-
-
-def _fitted(query: UsageQuery, start: datetime | None, end: datetime, now: datetime) -> Span:
-    """Return the steps of a range, or of a period that ends with the step of `end`."""
-    spans = []
-    for resolution in get_args(Resolution):
-        step = STEPS[resolution]
-        last = _floor(end, step) + (step if _floor(end, step) < end else timedelta())
-        first = last - PERIODS[query.period or "24h"] if start is None else _floor(start, step)
-        fine = step < DAY and (start or first) < now - FINE_REACH
-        spans.append((Span(first, last, resolution), fine))
-    if query.resolution is None:
-        return next(span for span, fine in spans if not fine and span.steps <= FEW_STEPS)
-    span, fine = next(each for each in spans if each[0].resolution == query.resolution)
-    if fine:
-        reason = f"reaches back {FINE_REACH.days} days if it is less than 1d: ask for 1d"
-        raise invalid([wrong("resolution", reason)])
-    if span.steps > MOST_STEPS:
-        best = next(each.resolution for each, fine in spans if each.steps <= MOST_STEPS)
-        reason = f"makes more than {MOST_STEPS} steps of this time: ask for {best}, or less time"
-        raise invalid([wrong("resolution", reason)])
-    if not span.steps:
-        reason = f"is longer than the time: ask for {spans[0][0].resolution}"
-        raise invalid([wrong("resolution", reason)])
-    return span
-
-
-def _floor(moment: datetime, step: timedelta) -> datetime:
-    """Return the beginning of the step that a moment is in, by the clock in UTC."""
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight + (moment - midnight) // step * step
 
 
 class _Group:
@@ -349,28 +287,34 @@ class Reader:
 
     async def read(self, query: UsageQuery) -> Usage:
         """Return what a query asks for, or refuse it. Raises UnavailableError."""
-        span = span_of(query, self._now)
         measure = MEASURES[query.metric]
+        span = query.span(measure.resolutions, self._now)
         by = query.by or measure.first
-        if by is not None and by not in measure.by:
-            reason = f"must be {' or '.join(measure.by)} for {query.metric}"
-            raise invalid([wrong("by", reason)])
-        reading = Reading(
-            metric=measure.metric,
-            organisation=self._organisation,
-            modes=self._modes,
-            start=span.start,
-            end=span.end,
-            step=span.step,
-            by=() if by is None else LABELS.get(by, (by,)),
-            where=(*measure.where, *_filters(query)),
-        )
-        groups: defaultdict[str | None, _Group] = defaultdict(_Group)
-        if by is None:
-            groups[None] = _Group()
-        for group, at, value in await self._measure(reading):
-            groups[_name(group) if by else None].add(at, value)
+        problems = [
+            wrong(name, f"is not possible for {query.metric}")
+            for name in get_args(Filter)
+            if getattr(query, name) is not None and name not in measure.filters
+        ]
+        if query.by is not None and query.by not in measure.by:
+            can = f"must be {' or '.join(measure.by)}" if measure.by else "is not possible"
+            problems.append(wrong("by", f"{can} for {query.metric}"))
+        if problems:
+            raise invalid(problems)
         moments = span.moments()
+        if isinstance(measure.counted, Metric):
+            reading = Reading(
+                metric=measure.counted,
+                organisation=self._organisation,
+                modes=self._modes,
+                start=span.start,
+                end=span.end,
+                step=span.step,
+                by=() if by is None else LABELS.get(by, (by,)),
+                where=(*measure.where, *_filters(query)),
+            )
+            series = _series(await self._measure(reading), moments, grouped=by is not None)
+        else:
+            series = [await self._active(measure.counted, moments)]
         return Usage(
             id=f"usage_{query.metric}",
             livemode="live" in self._modes,
@@ -381,8 +325,22 @@ class Reader:
             endAt=span.end,
             resolution=span.resolution,
             asOf=self._now - self._behind,
-            series=[group.series(name, moments) for name, group in _largest(groups)],
+            series=series,
         )
+
+    async def _active(self, kind: Kind, days: Sequence[datetime]) -> UsageSeries:
+        """Tell how many were active on each day, and on any of them: each counts once."""
+        found = await active(
+            self._storage, self._organisation, self._modes, [day.date() for day in days]
+        )
+        sketches = {day: each[kind] for day, each in found.items()}
+        points = [
+            UsagePoint(at=day, value=each.count() if each else 0, percentiles=None)
+            for day in days
+            for each in [sketches.get(day.date())]
+        ]
+        total = Sketch().merge(sketches.values()).count()
+        return UsageSeries(group=None, total=total, percentiles=None, points=points)
 
     async def _measure(self, reading: Reading) -> list[Measured]:
         """Read what was counted: days that are rolled up from there, all else from the metrics."""
@@ -395,6 +353,24 @@ class Reader:
         rest = [replace(reading, start=a, end=b) for a, b in _between(reading, rolled.days)]
         read = await asyncio.gather(*map(self._metrics.read, rest))
         return [*rolled.measured, *chain.from_iterable(read)]
+
+
+def _series(
+    found: Iterable[Measured], moments: Sequence[datetime], *, grouped: bool
+) -> list[UsageSeries]:
+    """Return what was found, the largest group first; what is beyond MOST_GROUPS is one."""
+    groups: defaultdict[str | None, _Group] = defaultdict(_Group)
+    for labels, at, value in found:
+        groups[_name(labels) if grouped else None].add(at, value)
+    if not grouped:
+        return [groups[None].series(None, moments)]
+    ranked = sorted(groups.items(), key=lambda each: (-each[1].total, each[0] or ""))
+    named = [each for each in ranked if each[0] != OTHER]
+    rest = _Group()
+    for _, beyond in [*named[MOST_GROUPS:], *(each for each in ranked if each[0] == OTHER)]:
+        rest.merge(beyond)
+    shown = [*named[:MOST_GROUPS], *([(OTHER, rest)] if rest.counts else [])]
+    return [group.series(name, moments) for name, group in shown]
 
 
 def _between(reading: Reading, rolled: Set[datetime]) -> Iterator[tuple[datetime, datetime]]:
@@ -430,13 +406,3 @@ def _filters(query: UsageQuery) -> Iterator[tuple[str, tuple[str, ...]]]:
             reason = f"must be the id of a key, or {END_USERS}"
             raise invalid([wrong("keyId", reason)])
         yield "key", (query.keyId,)
-
-
-def _largest(groups: Mapping[str | None, _Group]) -> list[tuple[str | None, _Group]]:
-    """Return the groups in their order, the largest first; what is beyond MOST_GROUPS is one."""
-    ranked = sorted(groups.items(), key=lambda each: (-each[1].total, each[0] or ""))
-    named = [each for each in ranked if each[0] != OTHER]
-    rest = _Group()
-    for _, group in [*named[MOST_GROUPS:], *(each for each in ranked if each[0] == OTHER)]:
-        rest.merge(group)
-    return [*named[:MOST_GROUPS], *([(OTHER, rest)] if rest.counts else [])]

@@ -14,8 +14,10 @@ from tests.support import browser as chromium
 from tests.support import emulator as firestore
 from tests.support import generators, image, leaks, tools
 from tests.support import google_cloud as google
+from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, signer
 from tests.support.log_sink import LogSink
+from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 from tests.support.worker import Worker
@@ -67,6 +69,33 @@ def google_cloud(tmp_path: Path) -> Iterator[google.GoogleCloud]:
     yield running
     running.stop()
     assert running.unknown == []
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A project that was empty, deployed: to be looked at."""
+    needed(google.find_gcloud(), google.MISSING)
+    folder = tmp_path_factory.mktemp("deploy")
+    running = google.GoogleCloud(folder, google.PROJECTS)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        files = folder / "files"
+        files.mkdir()
+        deployment = Deployment(running, files)
+        deployment.bring_about()
+    yield deployment
+    running.stop()
+    assert running.unknown == []
+
+
+@pytest.fixture
+def deployment(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """The same, as it was right after its deployment: to be deployed again."""
+    for name, value in made.google.environment.items():
+        monkeypatch.setenv(name, value)
+    with made.as_it_was(made.remember()):
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +197,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "GOOGLE_CLOUD_PROJECT": unique_project(),
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
+        "ALLY_MONITORING_HOST": monitoring().address,
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",

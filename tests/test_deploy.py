@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from infra import applying
 from infra.applying import Run
 from infra.checking import checks, pruned, rolled_back
 from infra.gcloud import ENVIRONMENT
-from tests.conftest import needed
-from tests.support import google_cloud as google
 from tests.support.deployment import (
     ANYBODY,
     GOES_ON,
@@ -38,31 +35,6 @@ pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
 FAULTS = int(os.environ.get("ALLY_FAULTS", "4"))
 """In how many writes of the deployment a fault is tried, spread over all of it."""
 LONDON = {"europe-west2", "europe-west2-docker.pkg.dev"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A project that was empty, deployed."""
-    needed(google.find_gcloud(), google.MISSING)
-    folder = tmp_path_factory.mktemp("deploy")
-    running = google.GoogleCloud(folder, google.PROJECTS)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
-        files = folder / "files"
-        files.mkdir()
-        deployment = Deployment(running, files)
-        deployment.bring_about()
-        yield deployment
-    running.stop()
-    assert running.unknown == []
-
-
-@pytest.fixture
-def deployment(made: Deployment) -> Iterator[Deployment]:
-    """The same, as it was right after its deployment."""
-    with made.as_it_was(made.remember()):
-        yield made
 
 
 def test_a_second_run_changes_nothing(deployment: Deployment) -> None:
@@ -104,9 +76,7 @@ def test_whom_somebody_let_call_a_function_by_hand_is_kept_out_again(
     anybody = {"role": "roles/run.invoker", "members": ["allUsers"]}
     policies[name] = {**policies[name], "bindings": [*declared_callers, anybody]}
     run = deployment.deploy("callers")
-    assert [change.step.name for change in run.changes] == [
-        "Nobody but the gateway may call ally-docs"
-    ]
+    assert [change.step.name for change in run.changes] == ["Who may call ally-docs"]
     assert policies[name]["bindings"] == declared_callers
     assert deployment.deploy("callers").changes == []
 
@@ -120,10 +90,13 @@ def test_everything_lies_in_london(made: Deployment) -> None:
             elsewhere = {"global"} if call.service in {"apigateway", "iam"} else set()
             assert region in {"europe-west2", *elsewhere}, call
         for name, value in members(call.body):
+            if name == "allowedPersistenceRegions":
+                assert value == ["europe-west2"]
             if name in {"locationId", "location", "region"}:
                 assert str(value).lower().rpartition("/")[2] in LONDON, call
     kept = {name.split("/")[0] for name in made.google.resources}
     assert {"run", "firestore", "secretmanager", "artifactregistry", "storage", "logging"} < kept
+    assert {"cloudtasks", "cloudscheduler", "pubsub"} < kept
 
 
 def test_nobody_but_the_gateway_and_the_pipeline_may_call_a_function(made: Deployment) -> None:
@@ -204,21 +177,22 @@ def test_the_gateway_calls_functions_as_itself(made: Deployment) -> None:
 
 
 def test_a_fault_in_any_step_stops_with_a_clear_message_and_a_rerun_finishes(
-    made: Deployment,
+    deployment: Deployment,
 ) -> None:
-    places = [(phase, nth + 1) for phase, count in made.writes.items() for nth in range(count)]
+    writes = deployment.writes.items()
+    places = [(phase, nth + 1) for phase, count in writes for nth in range(count)]
     assert len(places) > 50
     for phase, nth in places[:: max(1, len(places) // FAULTS)]:
-        with made.as_it_was(made.before[phase]):
-            made.google.fail(403, nth=nth)
-            message = made.refused(phase)
+        with deployment.as_it_was(deployment.before[phase]):
+            deployment.google.fail(403, nth=nth)
+            message = deployment.refused(phase)
             assert message.startswith("Stopped at: "), (phase, nth)
             assert "The command: gcloud " in message
             assert "Told to fail" in message
             assert message.endswith("then run the same again: it goes on here.")
-            made.google.recover()
-            assert made.deploy(phase).changes
-            assert made.deploy(phase).changes == []
+            deployment.google.recover()
+            assert deployment.deploy(phase).changes
+            assert deployment.deploy(phase).changes == []
 
 
 @pytest.mark.parametrize(
@@ -385,7 +359,8 @@ def test_destroying_leaves_data_keys_and_logs(deployment: Deployment) -> None:
     names = list(deployment.google.resources)
     left = {name.split("/")[0] for name in names}
     assert {"firestore", "secretmanager", "logging", "artifactregistry"} < left
-    assert "run" not in left
+    assert not {"run", "cloudscheduler"} & left
+    assert {"cloudtasks", "pubsub"} < left  # a queue's name is not free again for days
     assert not [name for name in names if "/gateways/" in name]
     # Names lead to the address, and what Google says of it cannot be chosen again.
     (address,) = [name for name in names if name.startswith("compute/")]
@@ -482,7 +457,7 @@ def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
     for call in deployment.google.calls[asked:]:
         words = f"{call.service} {call.method} {call.path}"
         assert any(re.match(each, words) for each in [*may, ANYBODY]) or re.match(GOES_ON, words)
-    for each in deployment.values["accounts"]:
+    for each in deployment.values["deployed"]:
         name = f"iam/projects/ally-staging/serviceAccounts/{each['account']}"
         (user,) = [
             each for each in policies[name]["bindings"] if each["role"].endswith("AccountUser")

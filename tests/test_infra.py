@@ -17,7 +17,7 @@ from functions import discover
 from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
-from infra.steps import COMMANDS, HERE, Step, StepError, load
+from infra.steps import COMMANDS, HERE, Step, StepError, Values, load
 from infra.values import environments, values
 from shared.api import Api
 from shared.settings import load as load_settings
@@ -29,7 +29,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 API = Api("patients", audience="partner")
+WORKER = Api("worker", audience="internal")
 NUMBER = "100000000001"
+
+
+def rights(found: Values) -> dict[str, set[str]]:
+    """Return what each account may, by the names of rights.yaml."""
+    given: dict[str, set[str]] = {}
+    for grant in [*found["grants"], *found["enqueuers"]]:
+        given.setdefault(grant["name"], set()).add(grant["right"])
+    return given
 
 
 def declared(environment: str, files: Path) -> list[list[Step]]:
@@ -173,16 +182,16 @@ def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
     assert [each["service"] for each in found["publics"]] == ["ally-referrals"]
     accounts = {each["name"] for each in found["accounts"]}
     assert {"ally-referrals", "ally-night-work"} < accounts
-    assert {each["right"] for each in found["grants"] if each["name"] == "ally-night-work"} == {
-        *("pepper", "keys", "data")
-    }
+    assert rights(found)["ally-night-work"] == {"pepper", "keys", "data", "enqueue", "metrics"}
+    called = {each["service"]: each["called_by"].partition("@")[0] for each in found["called"]}
+    assert called == {"ally-referrals": "ally-gateway", "ally-night-work": "ally-caller"}
 
 
 def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
     found = values("production", commit=COMMIT, number=NUMBER)
     public = {f"ally-{api.name}" for api in discover() if api.public}
-    rights = [each["right"] for each in found["grants"] if each["name"] in public]
-    assert (public, rights) == ({"ally-docs"}, ["pepper"])
+    assert public == {"ally-docs"}
+    assert rights(found)["ally-docs"] == {"pepper", "metrics"}
 
 
 def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> None:
@@ -195,23 +204,51 @@ def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> N
             ] in {"roles/cloudbuild.builds.editor", "roles/apigateway.admin"}
         elif grant["role"] == f"projects/{found['project']}/roles/allyNewKeys":
             assert grant["name"] == "ally-api-keys"
-        else:
-            assert grant["condition"] or grant["role"] == "roles/logging.logWriter", grant
-    assert not [each for each in found["grants"] if each["name"] == "ally-gateway"]
+        else:  # Cloud Logging and Cloud Monitoring know no rights to parts of a project
+            assert grant["condition"] or grant["role"] in {
+                *("roles/logging.logWriter", "roles/monitoring.metricWriter"),
+                "roles/monitoring.viewer",
+            }, grant
+    assert not {"ally-gateway", "ally-caller"} & rights(found).keys()
 
 
 def test_each_function_may_do_what_it_needs_and_no_more() -> None:
     found = values("production", commit=COMMIT, number=NUMBER)
-    rights: dict[str, set[str]] = {}
-    for grant in found["grants"]:
-        rights.setdefault(grant["name"], set()).add(grant["right"])
-    plain = {"pepper", "keys", "data"}
+    plain = {"pepper", "keys", "data", "enqueue", "metrics"}
     special = {
-        "ally-docs": {"pepper"},
+        "ally-docs": {"pepper", "metrics"},
         "ally-api-keys": plain | {"new_keys", "key_versions"},
+        "ally-usage": plain | {"read_metrics"},
+        "ally-worker": {"pepper", "data", "enqueue", "metrics", "read_metrics"},
     }
     for each in found["functions"]:
-        assert rights[each["service"]] == special.get(each["service"], plain)
+        assert rights(found)[each["service"]] == special.get(each["service"], plain)
+
+
+def test_the_worker_is_called_by_one_account_and_is_where_everybody_is_told() -> None:
+    found = values("staging", commit=COMMIT, number=NUMBER, apis=[API, WORKER])
+    worker = "https://ally-worker-100000000001.europe-west2.run.app"
+    for each in found["functions"]:
+        told = environment(each["function"], found)
+        assert told["ALLY_QUEUE"] == "projects/ally-staging/locations/europe-west2/queues/ally"
+        assert told["ALLY_WORKER_URL"] == worker
+        assert told["ALLY_WORKER_ACCOUNT"] == "ally-caller@ally-staging.iam.gserviceaccount.com"
+    assert worker not in found["gateway_document"]
+    # In its name tasks are sent and nothing runs: so the pipeline has no business with it.
+    assert found["caller"] not in {each["account"] for each in found["deployed"]}
+
+
+def test_what_is_sent_to_the_worker_is_sent_to_a_route_of_it(tmp_path: Path) -> None:
+    work = [
+        f"{step.create} {step.update}"
+        for steps in declared("production", tmp_path)
+        for step in steps
+        if step.phase == "work"
+    ]
+    sent = {path for commands in work for path in re.findall(r"/worker/\w+", commands)}
+    (worker,) = (api for api in discover() if api.name == "worker")
+    by_hand = {"/worker/failed_jobs"}
+    assert {route.template for route in worker.routes} <= sent | by_hand
 
 
 def test_every_index_exemption_and_expiry_of_the_manifest_is_in_both_databases(

@@ -22,11 +22,11 @@ from tests.support.serving import Json, Partner
 WORD = "canary7d1f0c"
 ADDRESS = f"https://api.ally.example/v1/{WORD}?word={WORD}"
 PROJECT = "projects/ally-staging"
-SINKS = {
-    each["bucket"]: each["filter"]
-    for each in yaml.safe_load((HERE / "logs.yaml").read_text())["log_sinks"]
-}
+DECLARED = yaml.safe_load((HERE / "logs.yaml").read_text())
+SINKS = {each["bucket"]: each["filter"] for each in DECLARED["log_sinks"]}
 """What each bucket gets."""
+SENT = DECLARED["lines"]
+"""What the request log is sent."""
 COUNTS = {
     path.stem: yaml.safe_load(path.read_text())["filter"]
     for path in sorted((HERE / "monitoring" / "counts").glob("*.yaml"))
@@ -137,13 +137,39 @@ def test_each_of_our_lines_is_kept_once_and_has_no_address_in_it(partner: Partne
     "written",
     [
         ours({"kind": "crash", "severity": "ERROR", "type": "KeyError", "where": []}),
+        ours({"kind": "job", "severity": "WARNING", "result": "not_queued", "jobs": ["job_0"]}),
+        ours({"kind": "sweep", "overdue": 0, "oldestSeconds": 0, "failed": 0}),
+        ours({"kind": "metering", "severity": "WARNING", "type": "UnavailableError"}),
+        ours({"kind": "request", "organisation": "-", "route": "/worker/lines", "code": "x"}),
         entry("run.googleapis.com%2Fstderr", "cloud_run_revision", textPayload="Traceback"),
         entry("run.googleapis.com%2Fvarlog%2Fsystem", "cloud_run_revision", textPayload="exit(1)"),
     ],
-    ids=["crash", "stderr", "system"],
+    ids=["crash", "not queued", "sweep", "metering", "line refused", "stderr", "system"],
 )
 def test_what_operators_need_is_kept_where_they_look(written: Json) -> None:
     assert [bucket for bucket, each in SINKS.items() if kept(written, each)] == ["ally"]
+
+
+def test_what_a_job_did_to_whom_is_kept_with_the_audit() -> None:
+    written = ours({"kind": "job", "result": "done", "organisation": "org_1", "objects": ["p_1"]})
+    assert [bucket for bucket, each in SINKS.items() if kept(written, each)] == ["ally-audit"]
+
+
+def test_that_the_worker_took_a_line_is_kept_nowhere() -> None:
+    """Else each line would leave another one."""
+    written = ours({"kind": "request", "organisation": "-", "route": "/worker/lines", "code": ""})
+    assert [bucket for bucket, each in SINKS.items() if kept(written, each)] == []
+
+
+def test_the_request_log_is_sent_lines_of_known_callers_and_nothing_else(partner: Partner) -> None:
+    for path, key in (("/v1/tasks", "known"), ("/v1/patients/p_1", "known"), ("/v1/tasks", "")):
+        answer = (partner if key else partner.server).send("GET", path)
+        lines = {line.get("requestId"): line for line in partner.lines()}
+        line = ours(lines[answer.headers["Request-Id"]])
+        assert kept(line, SENT) == bool(key) == kept(line, SINKS["ally-audit"])
+    for other in ({"kind": "job", "organisation": "org_1"}, {"kind": "crash"}):
+        assert not kept(ours(other), SENT)
+    assert not any(kept(each, SENT) for each in PLATFORM)
 
 
 # --- What is counted of them ---------------------------------------------------------------------
@@ -178,6 +204,25 @@ def test_a_crash_for_want_of_a_permission_is_counted(
 ) -> None:
     Log(str(tmp_path / "log")).crash(datetime.now(UTC), "req_1", UnavailableError(said))
     assert counted(ours(json.loads((tmp_path / "log").read_text()))) == counts
+
+
+@pytest.mark.parametrize(
+    ("written", "counts"),
+    [
+        (ours({"kind": "job", "result": "failed", "name": "forget"}), ["ally_jobs"]),
+        (ours({"kind": "sweep", "overdue": 3}), ["ally_overdue", "ally_sweeps"]),
+        (ours({"kind": "metering", "type": "UnavailableError"}), ["ally_usage_gaps"]),
+        (ours({"kind": "usage_gap", "days": 1}), ["ally_usage_gaps"]),
+        (ours({"kind": "line", "result": "unread"}), ["ally_usage_gaps"]),
+        (
+            {**PLATFORM[5], "severity": "ERROR"},
+            ["ally_schedule_failures"],
+        ),
+        (PLATFORM[5], []),
+    ],
+)
+def test_what_happens_after_an_answer_is_counted(written: Json, counts: list[str]) -> None:
+    assert counted(written) == counts
 
 
 def test_a_request_for_which_there_was_no_instance_is_counted_and_not_kept() -> None:

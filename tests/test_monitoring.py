@@ -14,6 +14,7 @@ from google.protobuf import json_format
 
 from infra.steps import HERE
 from infra.values import values
+from shared.backends.metrics import METRICS
 from tests.support.processes import ROOT
 
 VALUES = values("staging", commit="0" * 40, number="100000000001")
@@ -23,11 +24,20 @@ COUNTED = {
     for each in VALUES["counts"]
 }
 POLICIES = {each["title"]: yaml.safe_load(each["text"]) for each in VALUES["policies"]}
+OWN = {
+    f"custom.googleapis.com/ally/{metric.name}": {
+        "resources": ["generic_task"],
+        "kind": "CUMULATIVE",
+        "value": "DISTRIBUTION" if metric.distribution else "INT64",
+        "labels": metric.labels,
+    }
+    for metric in METRICS
+}
 NUMERIC = {"INT64", "DOUBLE"}
 """What an aligner takes, and what it makes of that (Google's reference of Aggregation)."""
 ALIGNERS = {
-    "ALIGN_RATE": ({"DELTA"}, NUMERIC),
-    "ALIGN_DELTA": ({"DELTA"}, NUMERIC | {"DISTRIBUTION"}),
+    "ALIGN_RATE": ({"DELTA", "CUMULATIVE"}, NUMERIC),
+    "ALIGN_DELTA": ({"DELTA", "CUMULATIVE"}, NUMERIC | {"DISTRIBUTION"}),
     "ALIGN_MAX": ({"GAUGE", "DELTA"}, NUMERIC),
     "ALIGN_MIN": ({"GAUGE", "DELTA"}, NUMERIC),
     "ALIGN_COUNT_TRUE": ({"GAUGE"}, {"BOOL"}),
@@ -77,14 +87,14 @@ def test_every_series_is_of_a_metric_that_there_is_and_fits_how_it_is_drawn() ->
         metric, resource = named(text)
         found.add(metric)
         if metric in COUNTED:
-            assert resource == "cloud_run_revision"
-            kind, value = "DELTA", "INT64"
+            assert resource == counted_on(COUNTED[metric]["filter"])
             described = COUNTED[metric]["metricDescriptor"]
-            assert (described["metricKind"], described["valueType"]) == (kind, value)
+            kind, value = described["metricKind"], described["valueType"]
+            assert (value == "DISTRIBUTION") == ("valueExtractor" in COUNTED[metric])
             labels = {each["key"] for each in described.get("labels", ())}
             assert labels == set(COUNTED[metric].get("labelExtractors", ()))
         else:
-            listed = LISTED["metrics"][metric]
+            listed = (OWN | LISTED["metrics"])[metric]
             assert resource in listed["resources"], metric
             kind, value, labels = listed["kind"], listed["value"], set(listed["labels"])
         kinds, kinds_of_value = ALIGNERS[aggregation["perSeriesAligner"]]
@@ -96,7 +106,34 @@ def test_every_series_is_of_a_metric_that_there_is_and_fits_how_it_is_drawn() ->
         known |= {f"resource.labels.{each}" for each in LISTED["resources"][resource]}
         used = re.findall(r"(?:metric|resource)\.labels\.\w+", text)
         assert {*used, *aggregation.get("groupByFields", ())} <= known, text
-    assert found == set(LISTED["metrics"]) | set(COUNTED), "each is looked at somewhere"
+    assert found - set(OWN) == set(LISTED["metrics"]) | set(COUNTED), "each is looked at somewhere"
+
+
+def counted_on(condition: str) -> str:
+    """Return what writes the log that is counted: functions, but for the schedules' own."""
+    return "cloud_scheduler_job" if "cloudscheduler" in condition else "cloud_run_revision"
+
+
+def test_a_query_in_the_language_of_prometheus_is_of_metrics_that_there_are() -> None:
+    """It writes a metric's first slash as a colon, and what is neither letter nor digit as _."""
+    names = {
+        re.sub(r"\W", "_", host) + ":" + re.sub(r"\W", "_", path): listed["resources"]
+        for metric, listed in (OWN | LISTED["metrics"]).items()
+        for host, _, path in [metric.partition("/")]
+    }
+    queries = [
+        condition["conditionPrometheusQueryLanguage"]
+        for policy in POLICIES.values()
+        for condition in policy["conditions"]
+        if "conditionPrometheusQueryLanguage" in condition
+    ]
+    assert queries
+    for query in queries:
+        used = re.findall(r'(\w+:\w+)\{monitored_resource="(\w+)"\}', query["query"])
+        assert len(used) == query["query"].count(":")
+        assert all(resource in names[metric] for metric, resource in used)
+        # Nobody has called yet when this is deployed first: Google would not know our own metric.
+        assert query["disableMetricValidation"]
 
 
 def named(text: str) -> tuple[str, str]:

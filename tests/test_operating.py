@@ -34,6 +34,7 @@ SAMPLES = {
     "REVISION": "ally-patients-0123456789",
     "INDEX": "CICAgOjXh4EK",
     "BACKUP": "0123",
+    "WORKER": "https://ally-worker-100000000001.europe-west2.run.app",
     "ORGANISATION": "org_0",
     "REQUEST_ID": "req_0",
     "LOGS": "projects/ally-staging/locations/europe-west2/buckets/ally/views/_AllLogs",
@@ -47,7 +48,7 @@ def gcloud_commands(lines: list[str]) -> list[str]:
         found.strip()
         for line in lines
         for found in re.findall(r"(?:^|\| )gcloud ([^|]*)", line)
-        + re.findall(r"\$\(gcloud ([^()]*)\)", line)
+        + re.findall(r"\$\(gcloud ((?:[^()]|\([^()]*\))*)\)", line)
     ]
     prose = re.findall(r"`gcloud ([^`]*)`", PAGE)
     return [re.sub(r"\$([A-Z_]+)", lambda name: SAMPLES[name[1]], each) for each in said + prose]
@@ -115,7 +116,10 @@ def deployed(
     stand_ins = google_environment(emulator, secret_manager)
     place = f"projects/{declared['project']}/locations/europe-west2/secrets/pepper"
     secret_manager.versions.setdefault(place, [secrets.token_hex(32).encode()])
-    names = ("FIRESTORE_EMULATOR_HOST", "ALLY_SECRET_MANAGER_HOST", "ALLY_FIREBASE_KEYS")
+    names = (
+        *("FIRESTORE_EMULATOR_HOST", "ALLY_FIREBASE_KEYS"),
+        *("ALLY_SECRET_MANAGER_HOST", "ALLY_MONITORING_HOST"),
+    )
     return {
         **environment("organisations", declared),
         **{name: stand_ins[name] for name in names},

@@ -1,6 +1,5 @@
 """`GET /v1/usage`: the numbers are those that were counted, by step and group, on both backends."""
 
-import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -9,26 +8,28 @@ from typing import Any
 
 import pytest
 
-from shared import usage
-from shared.backends.metrics import Distribution
+from shared import spans, usage
+from shared.activity import Activity
+from shared.backends.metrics import FRONT_END_EVENTS, FRONT_END_TIMINGS, Distribution, Metric
 from shared.catalogue import CATALOGUE
-from tests.support.counted import Counted, count, distribution, totals
+from shared.service import Service
+from tests.support.counted import (
+    KEYS,
+    NOW,
+    Counted,
+    count,
+    distribution,
+    point_of,
+    put,
+    some,
+    totals,
+    within,
+)
 from tests.support.inprocess import InProcess
 from tests.support.serving import Json, Partner, problems
 
-NOW = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATH = "/v1/usage"
-KEYS = [f"key_{n}{'0' * 21}" for n in range(3)]
-REFUSALS = ("parameter_invalid", "resource_missing", "rate_limited", "internal_error")
-
-
-@pytest.fixture
-def partner(partner: Partner) -> Partner:
-    """A partner of the backend whose metrics can be read yet."""
-    if partner.backing.environment["ALLY_BACKEND"] == "google":
-        pytest.skip("until there is a stand-in for Cloud Monitoring")
-    return partner
 
 
 def caller(partner: Partner, now: datetime = NOW, **settings: Any) -> InProcess:
@@ -40,35 +41,6 @@ def caller(partner: Partner, now: datetime = NOW, **settings: Any) -> InProcess:
 
 def read(partner: Partner, at: datetime = NOW, /, **params: Any) -> Json:
     return caller(partner, at).call("GET", PATH, params=params)
-
-
-def some(
-    seed: int, now: datetime = NOW, within: timedelta = DAY, number: int = 60
-) -> list[Counted]:
-    """Return requests of all kinds at random moments before a moment, and a few longer ago."""
-    chance = random.Random(seed)
-    made = []
-    for _ in range(number):
-        code = chance.choice(["", "", "", *REFUSALS])
-        made.append(
-            Counted(
-                at=now - chance.random() * 1.3 * within,
-                took=tuple(chance.lognormvariate(3, 1.5) for _ in range(chance.randint(1, 9))),
-                route=chance.choice(["GET /v1/patients", "POST /v1/patients", "GET /v1/tasks"]),
-                status=CATALOGUE[code].status if code else 200,
-                code=code,
-                key=chance.choice([*KEYS, "end-users"]),
-                mode=chance.choice(["test", "test", "live"]),
-                bytes_each=chance.randint(0, 5000),
-            )
-        )
-    return made
-
-
-def within(made: list[Counted], shown: Json, mode: str = "test") -> list[Counted]:
-    """Return those that were counted in the range that is shown."""
-    start, end = (datetime.fromisoformat(shown[name]) for name in ("startAt", "endAt"))
-    return [each for each in made if start < each.at <= end and each.mode == mode]
 
 
 @pytest.mark.parametrize("by", [None, "route", "status", "key", "version"])
@@ -223,6 +195,60 @@ def test_what_an_instance_could_not_count_apart_is_other(partner: Partner) -> No
     assert totals(read(partner, by="route")) == {"GET /v1/patients": 1, "other": 1}
 
 
+# --- Front ends ---------------------------------------------------------------------------------
+
+
+def test_what_happens_in_front_ends_is_told_by_its_name(partner: Partner) -> None:
+    whose = (partner.organisation.id, "test")
+    happened: list[tuple[Metric, tuple[str, ...], int | Distribution]] = [
+        (FRONT_END_EVENTS, (*whose, "view", "home"), 7),
+        (FRONT_END_EVENTS, (*whose, "view", "other"), 9),
+        (FRONT_END_EVENTS, (*whose, "step", "window_chosen"), 3),
+        (FRONT_END_EVENTS, (*whose, "step", "booked"), 2),
+        (FRONT_END_EVENTS, (*whose, "error", "network"), 1),
+        (FRONT_END_EVENTS, (whose[0], "live", "view", "home"), 50),
+        (FRONT_END_TIMINGS, (*whose, "timing", "booking"), distribution([100, 200, 300])),
+    ]
+    at = NOW - HOUR
+    put(
+        partner.backing, [point_of(metric, labels, at, value) for metric, labels, value in happened]
+    )
+    views = read(partner, metric="front_end_views")
+    assert (views["by"], views["unit"]) == ("name", "events")
+    assert totals(views) == {"home": 7, "other": 9}
+    assert totals(read(partner, metric="front_end_views", by="mode")) == {"test": 16}
+    assert totals(read(partner, metric="booking_funnel")) == {"window_chosen": 3, "booked": 2}
+    assert totals(read(partner, metric="front_end_errors")) == {"network": 1}
+    (timed,) = read(partner, metric="front_end_timings")["series"]
+    assert (timed["group"], timed["total"]) == ("booking", 3)
+    assert abs(timed["percentiles"]["p50"] - 200) <= 200 / 8
+
+
+def test_who_was_active_is_counted_by_the_day_and_over_all_days_once(partner: Partner) -> None:
+    hashed = InProcess(partner.backing, partner.key).keyring.hash
+    seen = [(0, "ada"), (0, "ada"), (0, "joan"), (1, "ada"), (6, "mary"), (8, "anne")]
+
+    async def see(service: Service) -> None:
+        activity = Activity(service.storage, hashed)
+        for days, who in seen:
+            at = NOW - days * DAY
+            activity.see("test", partner.organisation.id, "end_user", who, at)
+            activity.see("test", partner.organisation.id, "visitor", who, at)
+        activity.see("live", partner.organisation.id, "end_user", "grace", NOW)
+        await activity.flush(NOW)
+
+    partner.backing.run(see)
+    shown = read(partner, metric="active_end_users", period="7d")
+    assert (shown["resolution"], shown["unit"], shown["by"]) == ("1d", "people", None)
+    (series,) = shown["series"]
+    assert [point["value"] for point in series["points"]] == [1, 0, 0, 0, 0, 1, 2]
+    assert series["total"] == 3
+    (visitors,) = read(partner, metric="active_visitors", period="7d")["series"]
+    assert visitors["total"] == 4  # who comes again on another day is another
+    (today,) = read(partner, metric="active_end_users")["series"]
+    assert today["total"] == 2
+
+
 # --- Time ----------------------------------------------------------------------------------------
 
 
@@ -238,7 +264,7 @@ def test_what_an_instance_could_not_count_apart_is_other(partner: Partner) -> No
     ],
 )
 def test_a_period_ends_with_the_step_that_it_is(
-    partner: Partner, period: str, resolution: str, start: str, end: str
+    partner: Partner, period: str, resolution: spans.Resolution, start: str, end: str
 ) -> None:
     shown = read(partner, period=period)
     moments = (f"{start}:00.000Z", f"{end}:00.000Z")
@@ -249,9 +275,9 @@ def test_a_period_ends_with_the_step_that_it_is(
         datetime.fromisoformat(after["at"]) - datetime.fromisoformat(before["at"])
         for before, after in pairwise(series["points"])
     }
-    assert gaps == {usage.STEPS[resolution]}
+    assert gaps == {spans.STEPS[resolution]}
     last = datetime.fromisoformat(series["points"][-1]["at"])
-    assert last + usage.STEPS[resolution] == datetime.fromisoformat(shown["endAt"])
+    assert last + spans.STEPS[resolution] == datetime.fromisoformat(shown["endAt"])
 
 
 @pytest.mark.parametrize(
@@ -267,10 +293,10 @@ def test_a_period_ends_with_the_step_that_it_is(
     ],
 )
 def test_every_period_has_its_steps_on_any_day(partner: Partner, now: datetime) -> None:
-    for period, length in usage.PERIODS.items():
+    for period, length in spans.PERIODS.items():
         shown = read(partner, now, period=period)
         start, end = (datetime.fromisoformat(shown[name]) for name in ("startAt", "endAt"))
-        step = usage.STEPS[shown["resolution"]]
+        step = spans.STEPS[shown["resolution"]]
         assert end - start == length
         assert end - step < now <= end
         assert (start - start.replace(hour=0, minute=0)) % step == timedelta()
@@ -348,6 +374,12 @@ def test_as_of_admits_what_is_not_flushed_yet(partner: Partner) -> None:
         ({"status": "4xx"}, "status", "whole number"),
         ({"status": 99}, "status", "100"),
         ({"keyId": "p_0000000000000000000000"}, "keyId", "id of a key"),
+        ({"metric": "active_end_users", "period": "6h"}, "period", "24h"),
+        ({"metric": "active_end_users", "resolution": "1h"}, "resolution", "ask for 1d"),
+        ({"metric": "active_end_users", "by": "mode"}, "by", "is not possible"),
+        ({"metric": "front_end_views", "by": "route"}, "by", "name or mode"),
+        ({"metric": "front_end_views", "route": "GET /v1/tasks"}, "route", "not possible"),
+        ({"metric": "booking_funnel", "status": 200}, "status", "not possible"),
         ({"organisation": "org_0000000000000000000000"}, "organisation", ""),
     ],
 )

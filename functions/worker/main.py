@@ -1,5 +1,6 @@
 """The worker: what our own services ask for, out of the queue and by the clock."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 import functions_framework.aio
@@ -8,6 +9,7 @@ from pydantic import Field
 from shared import Api, Request, Response, running
 from shared.folding import read_message
 from shared.models import Model
+from shared.rollups import RollUp
 from shared.running import Outcome, Swept
 from shared.service import Service
 from shared.settings import Space
@@ -32,6 +34,18 @@ class Folded(Model):
     """What became of a line: its copy is there, or there was none in the message."""
 
     outcome: Literal["kept", "unread"]
+
+
+class DayIn(Model):
+    """A day in UTC that is over, or none: then all of the last that were not rolled up."""
+
+    day: date | None = None
+
+
+class RolledUp(Model):
+    """The days that are rolled up now."""
+
+    days: list[date]
 
 
 @api.post("/worker/jobs", permission="internal")
@@ -67,6 +81,16 @@ async def fold(held: Service, body: Push) -> Folded:
         return Folded(outcome="unread")
     await held.folder.fold(line)
     return Folded(outcome="kept")
+
+
+@api.post("/worker/roll_up", permission="internal")
+async def roll_up(held: Service, body: DayIn) -> RolledUp:
+    """Roll up the usage of a day, or of those that nobody has: Cloud Scheduler asks, each night."""
+    rolling = RollUp(held.metrics, held.storage, held.now())
+    days = await rolling.missing() if body.day is None else [body.day]
+    for day in days:
+        await rolling.run(day)
+    return RolledUp(days=days)
 
 
 @functions_framework.aio.http

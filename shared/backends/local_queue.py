@@ -15,14 +15,14 @@ SECONDS_TO_FINISH = 3.0
 
 Run = Callable[[Space, str], Awaitable[None]]
 """Does a job, by its space and id, and raises nothing."""
-Sweep = Callable[[bool], Awaitable[None]]
+Sweep = Callable[[], Awaitable[None]]
 """Queues what is late, or all that there is, and raises nothing."""
 
 
 class LocalQueue:
     """Tickets wait as tasks of the event loop and are gone with the process.
 
-    The next one's first sweep finds all jobs that there are. A process that was not told how to do
+    The next one finds the jobs where they are kept. A process that was not told how to do
     jobs leaves them to one that was.
     """
 
@@ -32,10 +32,10 @@ class LocalQueue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: set[asyncio.Task[None]] = set()
 
-    def start(self, run: Run, sweep: Sweep) -> None:
-        """Do jobs from now on, those first that are left of earlier processes."""
+    def start(self, run: Run, *, resume: Sweep, sweep: Sweep) -> None:
+        """Do jobs from now on, and those that are left of earlier processes."""
         self._run = run
-        self._begin(self._sweep(sweep))
+        self._begin(self._sweep(resume, sweep))
 
     async def enqueue(self, ticket: Ticket) -> None:
         """Have a job done, in this process."""
@@ -69,9 +69,8 @@ class LocalQueue:
             finally:
                 self._running.discard(task)
 
-    async def _sweep(self, sweep: Sweep) -> None:
-        everything = True
+    async def _sweep(self, resume: Sweep, sweep: Sweep) -> None:
+        await resume()
         while True:
-            await sweep(everything)
-            everything = False
             await asyncio.sleep(SWEEP_EVERY)
+            await sweep()

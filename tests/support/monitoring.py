@@ -6,6 +6,7 @@ What it refused is in `refusals`, for tests to find nothing there.
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, NamedTuple
 
 import grpc
@@ -112,3 +113,9 @@ class Monitoring:
                 return aligning.read(request, self.points.series)
             except aligning.UnreadableError as refusal:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
+
+
+@cache
+def monitoring() -> Monitoring:
+    """Return the one that all backings of this run write to, each under a project of its own."""
+    return Monitoring()

@@ -126,6 +126,8 @@ class Backing:
 class Server:
     """The whole API in a process of its own, as `make run` starts it."""
 
+    program = "functions"
+
     def __init__(self, backing: Backing, folder: Path, **environment: str) -> None:
         self.backing = backing
         self.folder = folder
@@ -138,7 +140,7 @@ class Server:
     def start(self) -> None:
         self.process = Process(
             [
-                *(sys.executable, "-W", "error", "-m", "functions", "--quiet"),
+                *(sys.executable, "-W", "error", "-m", self.program, "--quiet"),
                 *("--port", str(self.port), "--http-port", str(self.http_port)),
             ],
             self.folder / "server.log",

@@ -12,10 +12,21 @@ application_of_worker = application(api for api in discover() if api.name == "wo
 
 
 class Worker:
-    """A worker that can be killed and started again at the same address."""
+    """A worker that can be killed and started again at the same address.
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self.port = free_port()
+    `serving` names the application that it serves.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        port: int = 0,
+        serving: str = "tests.support.worker:application_of_worker",
+    ) -> None:
+        self.port = port or free_port()
+        self._serving = serving
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {**environment, "ALLY_LOG": str(folder / "worker.jsonl")}
         self._folder = folder
@@ -24,7 +35,7 @@ class Worker:
     def start(self) -> None:
         self.process = Process(
             [
-                *(sys.executable, "-m", "uvicorn", "tests.support.worker:application_of_worker"),
+                *(sys.executable, "-m", "uvicorn", self._serving),
                 *("--port", str(self.port), "--lifespan", "off", "--log-level", "warning"),
             ],
             self._folder / "worker.log",

@@ -1,5 +1,7 @@
 """The queue in Cloud Tasks: each ticket is a task, by which the function `worker` does a job."""
 
+import asyncio
+import random
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -47,6 +49,7 @@ class CloudTasks:
             name=f"{self._queue}/tasks/{ticket.job.partition('_')[2]}-{ticket.attempts}",
             schedule_time=ticket.at,
             http_request=types.HttpRequest(
+                http_method=types.HttpMethod.POST,
                 url=f"{self._worker}/worker/jobs",
                 headers={"Content-Type": "application/json"},
                 body=body,
@@ -63,7 +66,7 @@ class CloudTasks:
             except exceptions.AlreadyExists:
                 return
             except (exceptions.ServerError, exceptions.RetryError):  # nobody knows: ask again
-                continue
+                await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 - jitter is no secret
             except exceptions.GoogleAPICallError as error:
                 raise RejectedError(type(error).__name__) from None
             else:

@@ -21,6 +21,7 @@ from tests.support.google_cloud import (
     running,
     storage,
     watching,
+    work,
 )
 from tests.support.google_cloud.kinds import respond
 from tests.support.google_cloud.state import Refusal, State, UnknownCall
@@ -41,7 +42,7 @@ BELIEVED = (
 """Where programs read whose certificates they are to believe."""
 TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
-SERVICES = (building, data, gateway, network, platform, running, storage, watching)
+SERVICES = (building, data, gateway, network, platform, running, storage, watching, work)
 """What is known. Each makes its kinds and its routes known when it is imported."""
 READS = re.compile(r"[:/](generate|get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""

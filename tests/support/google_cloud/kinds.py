@@ -106,7 +106,7 @@ class Kind:
         given = call.query.get(self.id[1:]) if self.id[0] == "?" else sent.get(self.id)
         if not given:
             raise Refusal(400, f"{self.id.lstrip('?')} is required.")
-        return str(given)
+        return str(given).rpartition("/")[2]
 
 
 def operate(state: State, name: str, resource: Json, message: str, *, done: bool) -> Json:

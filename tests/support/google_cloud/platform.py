@@ -93,12 +93,14 @@ def identify(state: State, _call: Call, project: str, service: str) -> Json:
     """Make a service's own account, which some are to be given roles before they are first used."""
     number = state.project(project).number
     name = service.removesuffix(".googleapis.com")
+    email = f"service-{number}@gcp-sa-{name}.iam.gserviceaccount.com"
+    state.agents.add(email)
     return {
         "name": f"operations/finished.{state.fresh()}",
         "done": True,
         "response": {
             "@type": "type.googleapis.com/google.api.serviceusage.v1beta1.ServiceIdentity",
-            "email": f"service-{number}@gcp-sa-{name}.iam.gserviceaccount.com",
+            "email": email,
             "uniqueId": f"1{state.next():020}",
         },
     }

@@ -66,8 +66,15 @@ def set_policy(state: State, key: str, sent: Json) -> Json:
     return state.policies[key]
 
 
+AGENT = re.compile(r"serviceAccount:(service-(\d+)@gcp-sa-[a-z]+\.iam\.gserviceaccount\.com)")
+"""An account of Google's own in a project, which a service acts as."""
+
+
 def _exists(state: State, member: str) -> None:
     """Refuse a service account of one of the projects that is not there."""
+    agent = AGENT.fullmatch(member)
+    if agent and agent[1] not in state.agents:
+        raise Refusal(400, f"Service account {agent[1]} does not exist.")
     found = re.fullmatch(r"serviceAccount:([^@]+@([^.]+)\.iam\.gserviceaccount\.com)", member)
     if found and found[2] in state.projects:
         key = f"iam/projects/{found[2]}/serviceAccounts/{found[1]}"

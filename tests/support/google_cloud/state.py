@@ -67,6 +67,8 @@ class State:
         """What a resource that is still being made becomes, once that was waited for or seen."""
         self.payloads: dict[str, bytes] = {}
         """What versions of secrets and objects in buckets hold, by their names."""
+        self.agents: set[str] = set()
+        """The accounts that Google's services act as in projects, of those that there are yet."""
         self.images: set[str] = set()
         """The images that builds have left."""
         self.broken: set[str] = set()

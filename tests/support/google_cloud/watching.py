@@ -49,7 +49,8 @@ def sink_born(state: State, call: Call, name: str, sink: Json) -> Json:
     return {**made, "createTime": state.now(), **sink_changed(state, call, name, sink)}
 
 
-def sink_changed(state: State, _call: Call, name: str, sink: Json) -> Json:
+def sink_changed(state: State, call: Call, name: str, sink: Json) -> Json:
+    """Say as whom it writes: that is nobody where it writes to a bucket of its own project."""
     if name.endswith("/_Required"):
         raise Refusal(400, "The sink _Required cannot be changed.")
     service, _, bucket = sink["destination"].partition("/")
@@ -58,7 +59,15 @@ def sink_changed(state: State, _call: Call, name: str, sink: Json) -> Json:
     excluded = [exclusion["name"] for exclusion in sink.get("exclusions", [])]
     if len(excluded) != len(set(excluded)):
         raise Refusal(400, "Exclusion names must be unique within a sink.")
-    return {"updateTime": state.now()}
+    if service == "logging.googleapis.com":
+        return {"updateTime": state.now()}
+    number = state.project(name.split("/")[1]).number
+    whose = f"service-{number}@gcp-sa-logging"
+    if call.query.get("uniqueWriterIdentity") != "True":
+        whose = "cloud-logs@system"
+    writer = f"{whose}.iam.gserviceaccount.com"
+    state.agents.add(writer)
+    return {"updateTime": state.now(), "writerIdentity": f"serviceAccount:{writer}"}
 
 
 def metric_set(state: State, _call: Call, name: str, metric: Json) -> Json:

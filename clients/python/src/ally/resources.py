@@ -12,9 +12,11 @@ from ally.objects import (
     Deleted,
     EndUser,
     EndUserToken,
+    FrontendEvent,
     Organisation,
     Patient,
     Task,
+    Usage,
     Window,
 )
 from ally.objects import Request as LoggedRequest
@@ -30,6 +32,7 @@ from ally.params import (
     CancellationInput,
     CoverageQuery,
     EndUserTokenInput,
+    FrontendEventInput,
     ListOptions,
     Options,
     OrganisationChanges,
@@ -42,6 +45,7 @@ from ally.params import (
     RequestQuery,
     Rescheduling,
     RollInput,
+    UsageQuery,
     WriteOptions,
 )
 from ally.requests import Request, ask
@@ -267,6 +271,24 @@ class AuditEvents(ResourceOf[S]):
         return ask("GET", "/v1/audit_events", AuditEvent, given)
 
 
+class FrontendEvents(ResourceOf[S]):
+    """What end users do in your front ends, counted for your usage."""
+
+    @operation
+    def create(self, **given: Unpack[FrontendEventInput]) -> Request[FrontendEvent]:
+        """Count what happened in a front end; sent again after a failure it may count twice."""
+        return ask("POST", "/v1/frontend_events", FrontendEvent, given)
+
+
+class UsageCounts(ResourceOf[S]):
+    """How the API is used."""
+
+    @operation
+    def get(self, **given: Unpack[UsageQuery]) -> Request[Usage]:
+        """Count requests, errors, latency, bytes or people over time, in the key's mode."""
+        return ask("GET", "/v1/usage", Usage, given)
+
+
 class TestHelpers(ResourceOf[S]):
     """What only test mode can do."""
 
@@ -289,7 +311,9 @@ class Resources(Generic[S]):
         self.appointments = Appointments(sender)
         self.cancellation_reasons = CancellationReasons(sender)
         self.end_users = EndUsers(sender)
+        self.frontend_events = FrontendEvents(sender)
         self.api_keys = ApiKeys(sender)
         self.requests = Requests(sender)
         self.audit_events = AuditEvents(sender)
+        self.usage = UsageCounts(sender)
         self.test_helpers = TestHelpers(sender)

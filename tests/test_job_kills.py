@@ -1,0 +1,133 @@
+"""kill -9 of server and worker while jobs are made and done, and a queue that loses and doubles.
+
+Every job of an acknowledged change takes effect, and none twice.
+"""
+
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.backends import Document, Query
+from shared.jobs import FailedJob
+from shared.models import Record
+from shared.service import Service
+from tests.conftest import BACKENDS, environment_of
+from tests.support.attended import MOST, Attended, misbehaving
+from tests.support.notes import Count, Note
+from tests.support.serving import Json, Partner
+
+KILLS = int(os.environ.get("ALLY_KILLS", "3"))
+KILLS_EACH = 20
+"""Kills that one organisation lives through."""
+CALLERS = 4
+SEED = random.randrange(2**32)
+PATIENCE = 60
+"""Seconds in which jobs that nobody kills any more are done."""
+ROUNDS = 4
+"""Sweeps that find all that was lost: a job may be lost that often, and a few times more."""
+
+
+@pytest.fixture(params=BACKENDS)
+def attended(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Attended]:
+    running = Attended(environment_of(request, tmp_path), tmp_path, misbehaving(SEED))
+    yield running
+    running.stop()
+
+
+class Writers:
+    """Callers that make notes until they are told to end, each until it is acknowledged."""
+
+    def __init__(self, attended: Attended, partner: Partner) -> None:
+        self.acknowledged: set[str] = set()
+        self.problems: list[str] = []
+        self._attended = attended
+        self._partner = partner
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._write) for _ in range(CALLERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for_more(self, number: int) -> None:
+        """Wait until so many more notes are acknowledged."""
+        wanted = len(self.acknowledged) + number
+        deadline = time.monotonic() + PATIENCE
+        while len(self.acknowledged) < wanted and not self.problems:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self) -> None:
+        server = self._partner.server
+        with httpx.Client(base_url=server.url, verify=server.tls(), timeout=30) as client:
+            while not self._ended.is_set():
+                self._make(client, uuid.uuid4().hex)
+
+    def _make(self, client: httpx.Client, key: str) -> None:
+        """Send one request until it is answered, whoever dies meanwhile."""
+        headers = {"Authorization": self._partner.key, "Idempotency-Key": key}
+        while True:
+            try:
+                answer = client.post("/v1/notes", json={"text": key}, headers=headers)
+            except httpx.TransportError:
+                self._attended.serving.wait(PATIENCE)
+                continue
+            if answer.status_code == 200:
+                self.acknowledged.add(answer.json()["id"])
+                return
+            if answer.status_code not in (409, 503):
+                self.problems.append(answer.text)
+                return
+
+
+def stored(partner: Partner, model: type[Record]) -> dict[str, Json]:
+    """Return what an organisation has of a kind, by id."""
+
+    async def read(service: Service) -> list[Document]:
+        query = Query(partner.mode, partner.organisation.id, model.collection, MOST)
+        return await service.storage.query(query)
+
+    return {document.key.id: document.data for document in partner.backing.run(read)}
+
+
+def finish(attended: Attended) -> None:
+    """Wait until all is done that is known of, then let what was lost become late and be swept."""
+    for _ in range(ROUNDS if attended.tasks else 1):
+        deadline = time.monotonic() + PATIENCE
+        while attended.jobs() and not (attended.tasks and attended.tasks.idle()):
+            assert time.monotonic() < deadline, attended.jobs()
+            time.sleep(0.1)
+        if not attended.jobs():
+            return
+        attended.let_time_pass()
+        attended.sweep()
+    raise AssertionError(f"never done: {attended.jobs()}")
+
+
+def test_every_job_of_an_acknowledged_change_takes_effect_once(attended: Attended) -> None:
+    print(f"seed {SEED}")
+    for first in range(0, KILLS, KILLS_EACH):
+        partner = attended.backing.partner(attended.server)
+        writers = Writers(attended, partner)
+        for _ in range(first, min(first + KILLS_EACH, KILLS)):
+            writers.wait_for_more(random.randrange(1, 40))
+            attended.kill_and_restart(random.choice(attended.mortals))
+        writers.wait_for_more(1)
+        writers.end()
+        assert writers.problems == []
+        finish(attended)
+        assert stored(partner, Note).keys() == writers.acknowledged
+        counts = stored(partner, Count)
+        assert counts.keys() == writers.acknowledged
+        assert {(each["first"], each["second"]) for each in counts.values()} == {(1, 1)}
+    assert attended.jobs(FailedJob) == []

@@ -1,0 +1,262 @@
+"""Days that are rolled up: the same numbers as those that were counted, from documents."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import ids, rollups
+from shared.backends import OURS, Key, Put, UnavailableError, new_marker
+from shared.backends.metrics import Measured, Metrics, Reading
+from shared.errors import ApiError
+from shared.rollups import MODES, RollUp
+from shared.service import Service
+from shared.settings import Mode
+from tests.support.counted import KEYS, Counted, count, some, totals
+from tests.support.inprocess import InProcess
+from tests.support.serving import Json, Partner
+
+NOW = datetime(2026, 11, 22, 0, 40, tzinfo=UTC)
+TODAY = NOW.replace(hour=0, minute=0)
+DAY = timedelta(days=1)
+YESTERDAY = date(2026, 11, 21)
+
+
+class Watched:
+    """Metrics that remember what was read of another's."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.delay = metrics.delay
+        self.readings: list[Reading] = []
+
+    async def read(self, reading: Reading) -> list[Measured]:
+        self.readings.append(reading)
+        return await self.metrics.read(reading)
+
+    async def organisations(self, start: datetime, end: datetime) -> list[str]:
+        return await self.metrics.organisations(start, end)
+
+    async def write(self, task: str, points: Any) -> None:
+        await self.metrics.write(task, points)
+
+    async def close(self) -> None:
+        await self.metrics.close()
+
+
+def rolled(partner: Partner, act: Callable[[RollUp], Awaitable[Any]], **settings: int) -> Any:
+    """Do something with what rolls up, of this partner alone."""
+
+    async def run(service: Service) -> Any:
+        metrics = Mine(service.metrics, partner.organisation.id)
+        return await act(RollUp(metrics, service.storage, NOW, **settings))
+
+    return partner.backing.run(run)
+
+
+class Mine(Watched):
+    """Metrics in which there is one organisation, since others' tests count in them too."""
+
+    def __init__(self, metrics: Metrics, organisation: str) -> None:
+        super().__init__(metrics)
+        self.organisation = organisation
+
+    async def organisations(self, start: datetime, end: datetime) -> list[str]:
+        found = await self.metrics.organisations(start, end)
+        return [each for each in found if each == self.organisation]
+
+
+def observer(partner: Partner) -> tuple[InProcess, Watched]:
+    """Return a caller at a moment, and what it reads of the metrics."""
+    api = InProcess(partner.backing, partner.key)
+    api.at = NOW
+    watched = Watched(api._service.metrics)
+    api._service = replace(api._service, metrics=watched)
+    api.call("GET", "/v1/organisations")  # the key is known from here on
+    return api, watched
+
+
+QUESTIONS: list[Json] = [
+    {"by": "route"},
+    {"by": "key", "route": "GET /v1/tasks"},
+    {"metric": "errors"},
+    {"metric": "rate_limited", "by": "key"},
+    {"metric": "latency"},
+    {"metric": "latency", "by": "route", "keyId": KEYS[0]},
+    {"metric": "bytes_out", "by": "status"},
+]
+
+
+def answers(api: InProcess) -> list[Json]:
+    return [api.call("GET", "/v1/usage", params={"period": "30d", **asked}) for asked in QUESTIONS]
+
+
+def roll(partner: Partner, days: list[date], **settings: int) -> None:
+    async def run(rolling: RollUp) -> None:
+        for day in days:
+            await rolling.run(day)
+
+    rolled(partner, run, **settings)
+
+
+def test_days_that_are_rolled_up_are_as_they_were_counted(partner: Partner) -> None:
+    count(partner, some(1, NOW, timedelta(days=20), number=120))
+    api, watched = observer(partner)
+    counted = answers(api)
+    whole = {(datetime(2026, 10, 24, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC))}
+    assert not {(each.start, each.end) for each in watched.readings} - whole
+    days = [YESTERDAY - n * DAY for n in range(29)]
+    roll(partner, days)
+    watched.readings.clear()
+    assert answers(api) == counted
+    assert {(each.start, each.end) for each in watched.readings} == {(TODAY, TODAY + DAY)}
+    roll(partner, days[:3])  # again, with the same end
+    assert answers(api) == counted
+
+
+def test_a_day_is_rolled_up_for_both_modes(partner: Partner) -> None:
+    live = partner.live()
+    at = TODAY - DAY / 2
+    count(partner, [Counted(at, took=(1, 2)), Counted(at, took=(3,), mode="live")])
+    roll(partner, [YESTERDAY])
+    for seer, number in ((partner, 2), (live, 1)):
+        api, watched = observer(seer)
+        asked = {"startAt": "2026-11-21", "endAt": "2026-11-22"}
+        assert totals(api.call("GET", "/v1/usage", params=asked)) == {None: number}
+        shown = api.call("GET", "/v1/usage", params={**asked, "resolution": "1d"})
+        assert totals(shown) == {None: number}
+        assert [each.step for each in watched.readings] == [timedelta(minutes=15)]
+
+
+def test_only_what_is_missing_is_rolled_up_and_only_when_it_is_over(partner: Partner) -> None:
+    roll(partner, [YESTERDAY, YESTERDAY - 2 * DAY])
+    missing: list[date] = rolled(partner, RollUp.missing)
+    assert YESTERDAY not in missing
+    assert YESTERDAY - 2 * DAY not in missing
+    assert min(missing, default=YESTERDAY) >= YESTERDAY - 30 * DAY
+    assert missing == sorted(missing)
+    with pytest.raises(ApiError, match="parameter_invalid"):
+        roll(partner, [YESTERDAY + DAY])
+
+
+def test_a_day_that_was_forgotten_is_read_where_it_was_counted_and_told(partner: Partner) -> None:
+    count(partner, [Counted(TODAY - 2.5 * DAY), Counted(TODAY - 9.5 * DAY, took=(1, 2))])
+    api, watched = observer(partner)
+    forget(partner, YESTERDAY - 2 * DAY)
+    roll(partner, [YESTERDAY - n * DAY for n in range(29) if n != 2])
+    assert totals(api.call("GET", "/v1/usage", params={"period": "30d"})) == {None: 3}
+    forgotten = TODAY - 3 * DAY
+    assert [(each.start, each.end) for each in watched.readings] == [
+        (forgotten, forgotten + DAY),
+        (TODAY, TODAY + DAY),
+    ]
+    log = Path(partner.backing.environment["ALLY_LOG"]).read_text().splitlines()
+    (told,) = (line for line in map(json.loads, log[-3:]) if line["kind"] == "usage_gap")
+    assert (told["severity"], told["days"]) == ("WARNING", ["2026-11-19"])
+    roll(partner, [YESTERDAY - 2 * DAY])
+    watched.readings.clear()
+    assert totals(api.call("GET", "/v1/usage", params={"period": "30d"})) == {None: 3}
+    assert [(each.start, each.end) for each in watched.readings] == [(TODAY, TODAY + DAY)]
+
+
+def forget(partner: Partner, day: date, mode: Mode = "test") -> None:
+    """Let nobody know any more that a day is rolled up in a mode."""
+
+    async def act(service: Service) -> None:
+        key = Key(mode, OURS, "usage_days", rollups.DAYS)
+        (found,) = await service.storage.get([key])
+        if found is None:
+            return
+        days = [each for each in found.data["days"] if each != day.isoformat()]
+        put = Put(key, {**found.data, "days": days}, found.version)
+        marker = new_marker(mode, OURS, ids.mint("roll", NOW), NOW)
+        await service.storage.commit([put, marker], marker.key)
+
+    partner.backing.run(act)
+
+
+def test_what_is_too_long_for_a_document_lies_in_several(partner: Partner) -> None:
+    made = [
+        Counted(TODAY - DAY / 2, took=(1,) * (number + 1), route=f"GET /v1/things{number}")
+        for number in range(40)
+    ]
+    count(partner, made)
+    roll(partner, [YESTERDAY], largest=1000)
+    api, watched = observer(partner)
+    asked = {"startAt": "2026-11-21", "resolution": "1d", "by": "route"}
+    api.watched.forget()
+    shown = api.call("GET", "/v1/usage", params=asked)
+    assert totals(shown) == {each.route: each.number for each in made}
+    first, rest = api.watched.gets
+    assert first == 3  # which days are rolled up, and two days
+    assert rest == 2
+    assert [(each.start, each.end) for each in watched.readings] == [(TODAY, TODAY + DAY)]
+
+
+def test_ninety_days_are_one_get_and_what_is_not_rolled_up(partner: Partner) -> None:
+    roll(partner, [YESTERDAY - n * DAY for n in range(5)])
+    api, watched = observer(partner)
+    api.watched.forget()
+    shown = api.call("GET", "/v1/usage", params={"period": "90d"})
+    assert len(shown["series"][0]["points"]) == 90
+    assert api.watched.gets == [91]
+    rest = [(each.start, each.end) for each in watched.readings]
+    assert rest[-1] == (TODAY, TODAY + DAY)
+    assert rest[0][0] == TODAY - 89 * DAY
+
+
+def test_steps_of_less_than_a_day_are_read_where_they_were_counted(partner: Partner) -> None:
+    roll(partner, [YESTERDAY])
+    api, watched = observer(partner)
+    api.watched.forget()
+    api.call("GET", "/v1/usage", params={"period": "7d"})
+    assert api.watched.gets == []
+    assert len(watched.readings) == 1
+
+
+def test_roll_ups_end_after_four_hundred_days(partner: Partner) -> None:
+    count(partner, [Counted(TODAY - DAY / 2)])
+    roll(partner, [YESTERDAY])
+    place = f"{YESTERDAY}.requests.0"
+
+    async def act(service: Service) -> datetime | None:
+        key = Key("test", partner.organisation.id, "usage_days", place)
+        (found,) = await service.storage.get([key])
+        return found.expires if found else None
+
+    assert partner.backing.run(act) == TODAY - DAY + timedelta(days=400)
+
+
+def test_the_worker_rolls_up_a_day_or_what_is_missing(partner: Partner) -> None:
+    count(partner, [Counted(TODAY - DAY / 2, took=(1, 2, 3))])
+    roll(partner, [YESTERDAY - n * DAY for n in range(1, 30)])
+    for mode in MODES:
+        forget(partner, YESTERDAY, mode)
+    api, watched = observer(partner)
+    first = api.call("POST", "/worker/roll_up", json={})
+    assert first == {"days": ["2026-11-21"]}
+    assert api.call("POST", "/worker/roll_up", json={}) == {"days": []}
+    again = api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
+    assert again == first
+    api.call("POST", "/worker/roll_up", 400, json={"day": "2026-11-22"})
+    watched.readings.clear()
+    asked = {"startAt": "2026-11-21", "resolution": "1d"}
+    assert totals(api.call("GET", "/v1/usage", params=asked)) == {None: 3}
+    assert [(each.start, each.end) for each in watched.readings] == [(TODAY, TODAY + DAY)]
+
+
+def test_a_roll_up_that_fails_is_done_again(partner: Partner) -> None:
+    count(partner, [Counted(TODAY - DAY / 2)])
+    for mode in MODES:
+        forget(partner, YESTERDAY, mode)
+    api, _ = observer(partner)
+    api.watched.failing = {"commit": UnavailableError("told to fail")}
+    api.call("POST", "/worker/roll_up", 503, json={"day": "2026-11-21"})
+    api.watched.failing = {}
+    assert YESTERDAY in rolled(partner, RollUp.missing)
+    api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
+    assert YESTERDAY not in rolled(partner, RollUp.missing)
