@@ -404,6 +404,12 @@ def test_what_cannot_be_asked_is_told_with_a_way_out(
     assert fix in error["message"]
 
 
+def test_all_that_is_wrong_is_told_at_once(partner: Partner) -> None:
+    asked = {"endAt": "2026-11-20", "by": "name", "route": "x", "keyId": "y"}
+    error = caller(partner).call("GET", PATH, 400, params=asked)["error"]
+    assert list(problems(error)) == ["endAt", "by", "route", "keyId"]
+
+
 def test_what_cannot_be_read_now_is_worth_asking_for_again(partner: Partner) -> None:
     api = caller(partner)
     api.metrics.failing = UnavailableError("told to fail")
