@@ -127,7 +127,7 @@ class Activity:
         """
         places, self._unkept = self._unkept, set()
         try:
-            for _ in range(MOST_TRIES):
+            for _ in range(MOST_TRIES if places else 0):
                 places = await self._merge(places, now)
                 if not places:
                     break

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from shared import clock
+from shared.activity import Activity
 from shared.audit import Log
 from shared.backends import BackendError
 from shared.backends.metrics import (
@@ -142,7 +143,8 @@ class _Ledger:
 class Meter:
     """Counts, and writes what it counted.
 
-    `interval` is how many seconds at least pass from the end of a flush to the next one.
+    `interval` is how many seconds at least pass from the end of a flush to the next one. `activity`
+    is flushed with it.
     """
 
     def __init__(
@@ -150,12 +152,14 @@ class Meter:
         metrics: Metrics,
         log: Log,
         *,
+        activity: Activity,
         interval: float,
         now: clock.Clock = clock.now,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._log = log
+        self._activity = activity
         self._interval = interval
         self._now = now
         self._timer = timer
@@ -244,14 +248,16 @@ class Meter:
 
     async def _write_last(self) -> None:
         """Write what was counted under a task of its own."""
+        flushing = [self._flush_activity()]
         if self._counted:
             ledger = _Ledger(self._metrics)
             self._last.append(ledger)
-            await self._write(ledger, self._take())
+            flushing.append(self._write(ledger, self._take()))
+        await asyncio.gather(*flushing)
 
     async def _write_due(self) -> None:
         try:
-            await self._write(self._ledger, self._take())
+            await asyncio.gather(self._write(self._ledger, self._take()), self._flush_activity())
         finally:
             self._due = self._timer() + self._interval
 
@@ -270,6 +276,12 @@ class Meter:
             ledger.tried = self._timer()
         if trouble is not None:
             self._report(trouble, len(ledger.unsure))
+
+    async def _flush_activity(self) -> None:
+        try:
+            await self._activity.flush(self._now())
+        except Exception as error:  # what was counted is kept by the next flush
+            self._report(error, 0)
 
     def _report(self, trouble: Exception, unsure: int) -> None:
         """Write a line, for an alarm: so many series may not be in the metrics, or not yet."""

@@ -65,6 +65,7 @@ async def open_service(settings: Settings) -> Service:
     log = Log(settings.log)
     believe, lookups = settings.key_cache, settings.key_lookups
     keyring = Keyring(secret_store, storage, pepper, believe=believe, lookups=lookups)
+    activity = Activity(storage, keyring.hash)
     opened = Service(
         settings=settings,
         storage=storage,
@@ -85,11 +86,11 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
-        activity=Activity(storage, keyring.hash),
+        activity=activity,
         log=log,
         metrics=metrics,
-        meter=Meter(metrics, log, interval=settings.metering_interval),
         folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
+        meter=Meter(metrics, log, activity=activity, interval=settings.metering_interval),
     )
     starting.end()
     return opened

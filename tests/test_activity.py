@@ -2,7 +2,10 @@
 
 import asyncio
 import re
+import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from shared.service import Service
 from shared.settings import Mode
 from shared.sketches import Sketch
 from tests.support.inprocess import InProcess, Watched
-from tests.support.serving import Backing, Partner
+from tests.support.serving import Backing, Partner, Server
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 TODAY = NOON.date()
@@ -82,7 +85,7 @@ def test_who_comes_often_is_counted_once_and_costs_nothing_again(partner: Partne
     counting.see("ada")
     assert not counting.instances[0].pending
     counting.flush()
-    assert (counting.watched.commits, counting.watched.gets) == ([], [0])
+    assert (counting.watched.commits, counting.watched.gets) == ([], [])
 
 
 def test_instances_count_together_and_merging_again_changes_nothing(partner: Partner) -> None:
@@ -204,6 +207,41 @@ def test_a_request_of_who_is_signed_in_counts_them_and_one_of_a_server_nobody(
     api.key = partner.end_user("ada", auth_time=1, iat=1, exp=int(NOON.timestamp()) + 60).key
     api.call("GET", "/v1/patients")
     assert api.activity.pending
+
+
+def test_who_was_counted_outlives_the_process(partner: Partner, backing: Backing) -> None:
+    served = Server(backing, Path(backing.environment["ALLY_STATE"]))
+    today = datetime.now(UTC).date()
+    counting = Counting(partner)
+    try:
+        for who in ("ada", "grace"):
+            replace(partner.end_user(who), server=served).get("/v1/patients")
+        assert counting.counts(today) == (0, 0)
+    finally:
+        served.stop()
+    assert counting.counts(today) == (2, 0)
+
+
+@pytest.mark.parametrize("backing", ["local"], indirect=True)  # the other's least interval is 10 s
+def test_one_that_is_killed_takes_no_more_along_than_came_in_an_interval(
+    partner: Partner, backing: Backing
+) -> None:
+    folder = Path(backing.environment["ALLY_STATE"])
+    served = Server(backing, folder, ALLY_METERING_INTERVAL="1")
+    counting = Counting(partner)
+    try:
+        ada, grace = (replace(partner.end_user(who), server=served) for who in ("ada", "grace"))
+        ada.get("/v1/patients")
+        until = time.monotonic() + 20
+        while counting.counts(datetime.now(UTC).date()) == (0, 0):
+            assert time.monotonic() < until
+            replace(partner, server=served).get("/v1/cancellation_reasons")
+            time.sleep(0.1)
+        grace.get("/v1/patients")  # who may be lost
+        served.process.kill()
+    finally:
+        served.stop()
+    assert counting.counts(datetime.now(UTC).date())[0] in (1, 2)
 
 
 def test_a_request_that_is_not_let_in_counts_nobody(backing: Backing, partner: Partner) -> None:

@@ -126,7 +126,7 @@ def _fence(_: Any, tokens: "Sequence[Token]", index: int, *__: Any) -> str:
     return code_block(tokens[index].content, tokens[index].info)
 
 
-_LABELS = {"sh": "Shell", "json": "JSON", "js": "JavaScript", "text": "Text"}
+_LABELS = {"sh": "Shell", "json": "JSON", "js": "JavaScript", "html": "HTML", "text": "Text"}
 _PARTS = {
     "json": re.compile(
         r'(?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)|(?P<text>"(?:[^"\\]|\\.)*")'

@@ -1,6 +1,7 @@
 """The API in the test's own process, where its clock can be set and its storage watched."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from shared.end_users import EndUsers
 from shared.errors import ApiError
 from shared.folding import Folder
 from shared.limits import Limiter
+from shared.metering import Meter
 from shared.origins import Origins
 from shared.service import Service
 from shared.settings import Mode
@@ -127,6 +129,7 @@ class InProcess:
             timer=lambda: self.elapsed,
         )
         self.activity = Activity(self.watched, self.keyring.hash)
+        self.meter = Meter(theirs.metrics, theirs.log, activity=self.activity, interval=math.inf)
         quotas: dict[Mode, int] = {"test": chosen.rate_test, "live": chosen.rate_live}
         self._service = replace(
             theirs,
@@ -149,6 +152,7 @@ class InProcess:
             ),
             activity=self.activity,
             folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
+            meter=self.meter,
         )
 
     def fail(self, verb: str, error: Exception | None) -> None:
@@ -172,7 +176,8 @@ class InProcess:
             with self._served():
                 async with _client() as client:
                     headers = httpx.Headers(options.pop("headers", {}))
-                    headers.setdefault("Authorization", str(self.key))
+                    if not options.pop("anonymous", False):
+                        headers.setdefault("Authorization", str(self.key))
                     return conforming(
                         await client.request(method, path, headers=headers, **options)
                     )

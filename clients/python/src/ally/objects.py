@@ -246,6 +246,14 @@ class EndUserToken(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FrontendEvent(Resource):
+    """An event of a front end as it was counted. It is not kept."""
+
+    event: str
+    milliseconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ApiKey(Resource):
     """A key of your organisation. `secret` is the whole key, in the one answer that shows it."""
 

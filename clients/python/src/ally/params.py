@@ -245,6 +245,13 @@ class EndUserTokenInput(WriteOptions, total=False):
     endUserId: Required[str]
 
 
+class FrontendEventInput(Options, total=False):
+    """What happened in a front end: a word such as `step.booked`; of a timing how long it took."""
+
+    event: Required[str]
+    milliseconds: int
+
+
 # --- Keys ----------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from ally.objects import (
     Deleted,
     EndUser,
     EndUserToken,
+    FrontendEvent,
     Organisation,
     Patient,
     Task,
@@ -30,6 +31,7 @@ from ally.params import (
     CancellationInput,
     CoverageQuery,
     EndUserTokenInput,
+    FrontendEventInput,
     ListOptions,
     Options,
     OrganisationChanges,
@@ -267,6 +269,15 @@ class AuditEvents(ResourceOf[S]):
         return ask("GET", "/v1/audit_events", AuditEvent, given)
 
 
+class FrontendEvents(ResourceOf[S]):
+    """What end users do in your front ends, counted for your usage."""
+
+    @operation
+    def create(self, **given: Unpack[FrontendEventInput]) -> Request[FrontendEvent]:
+        """Count what happened in a front end; sent again after a failure it may count twice."""
+        return ask("POST", "/v1/frontend_events", FrontendEvent, given)
+
+
 class TestHelpers(ResourceOf[S]):
     """What only test mode can do."""
 
@@ -289,6 +300,7 @@ class Resources(Generic[S]):
         self.appointments = Appointments(sender)
         self.cancellation_reasons = CancellationReasons(sender)
         self.end_users = EndUsers(sender)
+        self.frontend_events = FrontendEvents(sender)
         self.api_keys = ApiKeys(sender)
         self.requests = Requests(sender)
         self.audit_events = AuditEvents(sender)
