@@ -32,7 +32,7 @@ PERMITTED = {
     "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
     "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
     "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
-    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app GET ",
+    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app (GET |POST /worker/)",
     "roles/apigateway.admin": r"apigateway \w+ ",
     "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
     "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
