@@ -16,12 +16,15 @@ from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import Guard, Put
 from shared.exchange import VERSION
+from shared.jobs import SHARDS
 from shared.limits import SLICE
 from shared.metering import Series
 from shared.patients import Patient
 from shared.requests import LoggedRequest, RequestLine
 from shared.scheduling import Window
+from shared.settings import SPACES
 from tests.support.inprocess import InProcess
+from tests.support.log_sink import push_of
 from tests.support.processes import ROOT
 from tests.support.serving import ADDRESS, PATIENT, POSTCODE, REASON, Json, Partner
 from tests.support.stored import check_unindexed, stored_bytes
@@ -31,6 +34,7 @@ ROUTES: dict[str, dict[str, Any]] = DECLARED["routes"]
 WITH_A_KEY: dict[str, dict[str, Any]] = DECLARED["with_a_key"]
 LIVE: dict[str, dict[str, Any]] = DECLARED["live"]
 CALLERS: dict[str, dict[str, Any]] = DECLARED["callers"]
+WORKER: dict[str, dict[str, Any]] = DECLARED["worker"]
 BYTES = ("answer", "line", "kept", "indexed")
 """What is declared to within a quarter; all else is exact."""
 PREFLIGHT = "OPTIONS /v1/patients"
@@ -263,6 +267,22 @@ def test_a_slice_of_a_quota_is_one_read_and_one_commit(partner: Partner) -> None
         api.call("GET", "/v1/tasks")
     api.watched.queries.clear()
     assert counted(api) == CALLERS["slice"]
+
+
+def test_a_copy_of_a_line_costs_what_is_pinned(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    line = line_of(partner, ids.mint("p", clock.now()), clock.now())
+    api.watched.forget()
+    assert api.push([push_of(line.model_dump())]) == [200]
+    assert operations(counted(api)) == operations(WORKER["line"])
+    (put,) = (write for write in api.watched.writes if isinstance(write, Put))
+    for size, found in zip(("kept", "indexed"), stored_bytes(put), strict=True):
+        assert found == pytest.approx(WORKER["line"][size], rel=0.25), size
+
+
+def test_a_sweep_is_priced_as_a_read_for_each_shard() -> None:
+    """Which is what tests/test_jobs.py holds it to."""
+    assert WORKER["sweep"] == {"queries": [0] * len(SPACES) * SHARDS}
 
 
 def test_a_page_costs_the_same_wherever_it_is(partner: Partner) -> None:
