@@ -185,6 +185,14 @@ class Server(uvicorn.Server):
             loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End connections that are idle, whose callers may never answer TLS's goodbye; then all."""
+        for connection in list(self.server_state.connections):
+            cycle = getattr(connection, "cycle", None)
+            if cycle is None or cycle.response_complete:
+                connection.transport.abort()
+        await super().shutdown(sockets)
+
 
 class Refuser(asyncio.Protocol):
     """Answers whatever comes over plain HTTP with 400 `https_required`, and looks at none of it."""

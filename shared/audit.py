@@ -33,7 +33,7 @@ class Log:
             self._descriptor = os.open(Path(path), flags, 0o600)
 
     def write(self, at: datetime, kind: str, facts: dict[str, Any]) -> None:
-        """Append one line. `kind` says of what: `request`, `job`, `sweep`, `line` or `crash`."""
+        """Append one line. `kind` says what it tells of, as `request`, `metering` or `crash`."""
         line = {"time": clock.isoformat(at), "kind": kind, **facts}
         rest = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         while rest:

@@ -44,8 +44,8 @@ MOST_CALLS = 4
 """Calls of one flush that are made at the same time."""
 PATIENCE = 0.05
 """Seconds for which a request waits for the flush that it began."""
-SPACING = 5.0
-"""Seconds that pass at least between two points of a series: Cloud Monitoring's limit."""
+SPACING = 5.2
+"""Seconds between two points of a series at the end: Cloud Monitoring's limit, and a bit more."""
 LONGEST_SPAN = timedelta(seconds=1)
 """How long the span of a point is at most, before anything goes wrong. It ends when the point is
 written: what reads it spreads it over its span, and that should be no other minute."""
@@ -165,13 +165,13 @@ class Meter:
         self._timer = timer
         self._counted: dict[_Key, Tally] = {}
         self._ledger = _Ledger(metrics)
+        self._ledgers = [self._ledger]
+        """Its ledger, and those of its last flushes once they have ended."""
         self._flush: asyncio.Task[None] | None = None
         self._due = timer() + interval
         self._written = datetime.fromtimestamp(0, UTC)
         """The end of the last points that were made."""
         self._closing = False
-        self._last: list[_Ledger] = []
-        """What was written when the process was about to end."""
 
     # --- Counting --------------------------------------------------------------------------------
 
@@ -237,23 +237,27 @@ class Meter:
         try:
             async with asyncio.timeout(LONGEST_END):
                 await asyncio.gather(self._write_last(), *filter(None, [self._flush]))
-                for ledger in [self._ledger, *self._last]:
+                for ledger in self._ledgers:  # requests that end meanwhile may add to them
                     if ledger.unsure:
                         await asyncio.sleep(ledger.tried + SPACING - self._timer())
                         await self._write(ledger, {})
                 await self._write_last()
         except TimeoutError as error:
-            unsure = sum(len(ledger.unsure) for ledger in [self._ledger, *self._last])
+            unsure = sum(len(ledger.unsure) for ledger in self._ledgers)
             self._report(error, unsure + len(self._counted))
 
     async def _write_last(self) -> None:
+        """Write what was counted, and who was active, when the process is about to end."""
+        await asyncio.gather(self._write_apart(), self._flush_activity())
+
+    async def _write_apart(self) -> None:
         """Write what was counted under a task of its own."""
-        flushing = [self._flush_activity()]
         if self._counted:
             ledger = _Ledger(self._metrics)
-            self._last.append(ledger)
-            flushing.append(self._write(ledger, self._take()))
-        await asyncio.gather(*flushing)
+            try:
+                await self._write(ledger, self._take())
+            finally:
+                self._ledgers.append(ledger)
 
     async def _write_due(self) -> None:
         try:

@@ -89,8 +89,8 @@ async def open_service(settings: Settings) -> Service:
         activity=activity,
         log=log,
         metrics=metrics,
-        folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
         meter=Meter(metrics, log, activity=activity, interval=settings.metering_interval),
+        folder=Folder(storage, rate=settings.log_rate, patience=settings.lock_timeout),
     )
     starting.end()
     return opened

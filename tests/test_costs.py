@@ -16,15 +16,15 @@ from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import Guard, Put
 from shared.exchange import VERSION
+from shared.folding import Folder, keep
 from shared.jobs import SHARDS
 from shared.limits import SLICE
 from shared.metering import Series
 from shared.patients import Patient
-from shared.requests import LoggedRequest, RequestLine
+from shared.requests import KEPT, LoggedRequest, RequestLine
 from shared.scheduling import Window
 from shared.settings import SPACES
 from tests.support.inprocess import InProcess
-from tests.support.log_sink import push_of
 from tests.support.processes import ROOT
 from tests.support.serving import ADDRESS, PATIENT, POSTCODE, REASON, Json, Partner
 from tests.support.stored import check_unindexed, stored_bytes
@@ -34,8 +34,9 @@ ROUTES: dict[str, dict[str, Any]] = DECLARED["routes"]
 WITH_A_KEY: dict[str, dict[str, Any]] = DECLARED["with_a_key"]
 LIVE: dict[str, dict[str, Any]] = DECLARED["live"]
 CALLERS: dict[str, dict[str, Any]] = DECLARED["callers"]
+LINES: dict[str, dict[str, Any]] = DECLARED["lines"]
 WORKER: dict[str, dict[str, Any]] = DECLARED["worker"]
-BYTES = ("answer", "line", "kept", "indexed")
+BYTES = ("answer", "line", "kept", "indexed", "passing")
 """What is declared to within a quarter; all else is exact."""
 PREFLIGHT = "OPTIONS /v1/patients"
 ORIGIN = "https://app.partner.example"
@@ -146,8 +147,8 @@ class Scene:
         return counted(self.api) | moved
 
 
-def line_of(partner: Partner, patient: str, at: datetime) -> RequestLine:
-    """Return the line of a request that reads a patient."""
+def line_of(partner: Partner, patient: str | None, at: datetime) -> RequestLine:
+    """Return the line of a request that reads a patient, or touches none."""
     line = {
         "kind": "request",
         "time": clock.isoformat(at),
@@ -159,7 +160,7 @@ def line_of(partner: Partner, patient: str, at: datetime) -> RequestLine:
         "route": "/v1/patients/{patient}",
         "status": 200,
         "code": "",
-        "objects": [patient],
+        "objects": [] if patient is None else [patient],
         "version": VERSION,
         "address": "203.0.113.7",
         "milliseconds": 12.345,
@@ -269,15 +270,30 @@ def test_a_slice_of_a_quota_is_one_read_and_one_commit(partner: Partner) -> None
     assert counted(api) == CALLERS["slice"]
 
 
-def test_a_copy_of_a_line_costs_what_is_pinned(partner: Partner) -> None:
+@pytest.mark.parametrize(
+    ("name", "number", "patient"),
+    [
+        ("line", 1, None),
+        ("line of a patient", 1, f"p_{'0' * 22}"),
+        ("ten lines", 10, f"p_{'0' * 22}"),
+    ],
+)
+def test_a_line_is_kept_as_one_document_for_thirty_days(
+    partner: Partner, name: str, number: int, patient: str | None
+) -> None:
     api = InProcess(partner.backing, partner.key)
-    line = line_of(partner, ids.mint("p", clock.now()), clock.now())
-    api.watched.forget()
-    assert api.push([push_of(line.model_dump())]) == [200]
-    assert operations(counted(api)) == operations(WORKER["line"])
-    (put,) = (write for write in api.watched.writes if isinstance(write, Put))
-    for size, found in zip(("kept", "indexed"), stored_bytes(put), strict=True):
-        assert found == pytest.approx(WORKER["line"][size], rel=0.25), size
+    folder = Folder(api.watched, rate=number, patience=1)
+    at = clock.now()
+    made = (folder.copy(line_of(partner, patient, at)) for _ in range(number))
+    copies = [copy for copy in made if copy is not None]
+    partner.backing.run(lambda _: keep(api.watched, copies, "test"))
+    cost = counted(api)
+    passing = sum(sum(stored_bytes(copy)) for copy in copies)
+    assert operations(cost) == operations(LINES[name])
+    assert passing == pytest.approx(LINES[name]["passing"], rel=0.25)
+    kept = sum(stored_bytes(copy)[0] for copy in copies)
+    assert kept == pytest.approx(LINES[name]["kept"], rel=0.25)
+    assert {copy.expires for copy in copies} == {at + KEPT}
 
 
 def test_a_sweep_is_priced_as_a_read_for_each_shard() -> None:

@@ -28,6 +28,7 @@ from shared.api import Api
 from shared.routes import INTERNAL, PUBLIC, Content, Site
 from tests.support.deployed import VALUES, Deployed, Function
 from tests.support.emulator import Emulator
+from tests.support.monitoring import monitoring
 from tests.support.processes import listens
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import PATIENT, Backing, Partner, Server
@@ -362,15 +363,17 @@ def test_a_function_that_had_no_cpu_between_two_requests_goes_on(deployed: Deplo
     assert children.read_text() == worker != ""
 
 
-def test_a_function_that_is_told_to_end_finishes_what_it_has_begun(
-    deployed: Deployed, partner: Partner, secret_manager: SecretManager
+def test_a_function_that_is_told_to_end_finishes_what_it_has_begun_and_counted(
+    deployed: Deployed, backing: Backing, secret_manager: SecretManager
 ) -> None:
+    partner = backing.partner(cast("Server", deployed))
     ending = Function("tasks", deployed.workspace, deployed.stand_ins)
     ending.wait()
     url = f"http://127.0.0.1:{ending.port}/v1/tasks"
     with httpx.Client(headers={"X-Forwarded-Authorization": partner.key}) as client:
         assert client.get(url).status_code == 200
-    unknown = {"X-Forwarded-Authorization": partner.with_key({"*": "read"}).key}
+    read_only = partner.with_key({"*": "read"})
+    unknown = {"X-Forwarded-Authorization": read_only.key}
     reads = secret_manager.reads
     secret_manager.dawdle(4)
     try:
@@ -387,3 +390,15 @@ def test_a_function_that_is_told_to_end_finishes_what_it_has_begun(
     finally:
         secret_manager.recover()
         ending.process.kill()
+    points = monitoring().points
+    kept = points.totals("requests", "organisation", "mode", "route", "status", "key")
+    each = (partner.organisation.id, "test", "/v1/tasks", "200")
+    mine = {labels: count for labels, count in kept.items() if labels[0] == each[0]}
+    assert mine == {(*each, partner.api_key.id): 1, (*each, read_only.api_key.id): 1}
+    jobs = {
+        dict(series.resource)["job"]
+        for series in points.series
+        if series.label("key") == partner.api_key.id
+    }
+    assert jobs == {"ally-tasks"}
+    assert points.refusals == []

@@ -25,7 +25,13 @@ EVERY = [
     *("appointments:create", "appointments:read", "appointments:update"),
     *("appointments:reschedule", "appointments:cancel", "availability:read", "tasks:read"),
 ]
-ROUTES = [route for api in discover() for route in api.routes if route.permission != PUBLIC]
+ROUTES = [
+    route
+    for api in discover()
+    if api.reachable
+    for route in api.routes
+    if route.permission != PUBLIC
+]
 COMMON = {Task, OpenWindow, CoverageAnswer, CancellationReason, Deleted}
 """What end users may see that belongs to none of them: nothing of it is about a person."""
 

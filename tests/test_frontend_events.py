@@ -25,7 +25,13 @@ PATH = "/v1/frontend_events"
 ORIGIN = "https://www.page.example"
 NOW = datetime(2027, 3, 1, 9, tzinfo=UTC)
 BELIEVED = Settings.key_cache
-ROUTES = [route for api in discover() for route in api.routes if route.permission != PUBLIC]
+ROUTES = [
+    route
+    for api in discover()
+    if api.reachable
+    for route in api.routes
+    if route.permission != PUBLIC
+]
 BROWSER = {"Origin": ORIGIN, "User-Agent": "Browser"}
 
 

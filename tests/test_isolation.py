@@ -54,7 +54,13 @@ STEPS = st.builds(
     st.integers(0, 30),
     st.sampled_from([None, None, "k0", "k1", "k2"]),
 )
-ROUTES = [route for api in discover() for route in api.routes if route.permission != PUBLIC]
+ROUTES = [
+    route
+    for api in discover()
+    if api.reachable
+    for route in api.routes
+    if route.permission != PUBLIC
+]
 Worlds = tuple[Backing, Backing]
 
 

@@ -116,7 +116,10 @@ def deployed(
     stand_ins = google_environment(emulator, secret_manager)
     place = f"projects/{declared['project']}/locations/europe-west2/secrets/pepper"
     secret_manager.versions.setdefault(place, [secrets.token_hex(32).encode()])
-    names = ("FIRESTORE_EMULATOR_HOST", "ALLY_SECRET_MANAGER_HOST", "ALLY_FIREBASE_KEYS")
+    names = (
+        *("FIRESTORE_EMULATOR_HOST", "ALLY_FIREBASE_KEYS"),
+        *("ALLY_SECRET_MANAGER_HOST", "ALLY_MONITORING_HOST"),
+    )
     return {
         **environment("organisations", declared),
         **{name: stand_ins[name] for name in names},

@@ -80,6 +80,7 @@ class Operations(Declared):
     answer: int = 0
     line: int = 0
     secrets: int = 0
+    passing: int = 0
 
     @property
     def calls(self) -> int:
@@ -127,6 +128,7 @@ class Everything(Declared):
     routes: dict[str, Operations]
     with_a_key: dict[str, Operations]
     callers: dict[str, Operations]
+    lines: dict[str, Operations]
     worker: dict[str, Operations]
     traffic: Traffic
     functions: dict[str, str]
@@ -167,6 +169,7 @@ def load() -> Everything:
             "routes": {name: plain[name] | operations["live"].get(name, {}) for name in plain},
             "with_a_key": {name: plain[name] | keyed[name] for name in keyed},
             "callers": operations["callers"],
+            "lines": operations["lines"],
             "worker": operations["worker"],
             "traffic": _file("traffic.yaml"),
             "functions": {**served, PREFLIGHT: "patients"},

@@ -100,20 +100,24 @@ class Month:
             1.0, self.requests / self.declared.traffic.callers["requests_of_an_organisation"]
         )
 
-    @property
-    def copied(self) -> float:
-        """How many lines are copied to the request log: as if none were left out."""
-        return sum(self.count[route] for route in self.declared.known)
+    @cached_property
+    def copied(self) -> dict[str, float]:
+        """How many lines of each kind are copied to the request log: as if none were left out."""
+        found = {"line": 0.0, "line of a patient": 0.0}
+        for route in self.declared.known:
+            of_patients = self.declared.functions[route] in ("patients", "appointments")
+            found["line of a patient" if of_patients else "line"] += self.count[route]
+        return found
 
     @property
     def worker(self) -> Load:
         """What the worker has to bear, nearly all of it lines: each is a request of its own."""
         cost = self.declared.traffic.cpu
-        line = self.declared.worker["line"]
+        line = self.declared.lines["line"]
         work = cost["request"] + cost["body"] + line.calls * cost["call"]
         cpu = (work + line.writes * cost["document"]) * cost["slower"] / 1e6
         waiting = line.calls * self.declared.traffic.firestore / 1e3
-        rate = (self.copied + self.swept) / SECONDS
+        rate = (sum(self.copied.values()) + self.swept) / SECONDS
         return Load(self.declared.sizes[WORKER], rate, cpu, waiting, cost["target"])
 
     @property
@@ -220,11 +224,14 @@ class Month:
     def _lines(self) -> defaultdict[str, float]:
         """Copy each line of a known caller, and keep the copies for 30 days."""
         used = defaultdict[str, float](float)
-        line, sizes = self.declared.worker["line"], self.declared.traffic.bytes
-        self._add(used, line, self.copied)
-        self._serve(used, self.copied)
-        used["stored"] = used["history"] = self.copied * (line.kept + line.indexed) / GIB
-        used["backups"] = self.copied * line.kept * self.declared.backups / GIB
+        for kind, count in self.copied.items():
+            line = self.declared.lines[kind]
+            self._add(used, line, count)
+            self._serve(used, count)
+            used["stored"] += count * line.passing / GIB
+            used["backups"] += count * line.kept * self.declared.backups / GIB
+        used["history"] = used["stored"]
+        sizes = self.declared.traffic.bytes
         used["messages"] = sum(
             2 * self.count[route] * max(LEAST_MESSAGE, told.line + sizes["line"]) / GIB
             for route, told in self.declared.routes.items()

@@ -52,12 +52,11 @@ Of the {total} dollars of a million requests, at {requests} a month:
 {after}
 
 - **The request log** is a copy of each line of a known caller, for 30 days: one document, which
-  expires, and one request of the worker (docs/decisions/0022-request-log-and-audit.md). All are
-  priced as if they touched a patient, and as if none were left out: beyond `ALLY_LOG_RATE` lines of
-  an organisation in a second, successes that touched nobody are.
+  expires, and one request of the worker (decision 0022). It is priced as if none were left out:
+  beyond `ALLY_LOG_RATE` lines of an organisation in a second, successes that touched no patient are.
 - **Usage** is a point for each series of which an instance counted anything between two flushes
-  (docs/decisions/0021-metering.md). `ALLY_METERING_INTERVAL`, {interval:.0f} s in
-  infra/environments/, moves it: dollars for a million requests, at so many a month,
+  (decision 0021). `ALLY_METERING_INTERVAL`, {interval:.0f} s in infra/environments/, moves it:
+  dollars for a million requests, at so many a month,
 
 {by_interval}
 

@@ -18,6 +18,15 @@ def ally(partner: Partner) -> Iterator[Ally]:
         yield client
 
 
+def test_usage_has_steps_of_numbers(ally: Ally) -> None:
+    usage = ally.usage.get(metric="requests", by="route", period="1h")
+    assert (usage.object, usage.by, usage.resolution) == ("usage", "route", "1m")
+    assert usage.endAt - usage.startAt == timedelta(hours=1)
+    assert usage.asOf < usage.endAt
+    (whole,) = ally.usage.get(metric="latency", startAt=usage.startAt).series
+    assert 60 <= len(whole.points) <= 62  # a minute may have begun meanwhile
+
+
 def test_the_flow_with_nested_bodies(ally: Ally) -> None:
     patient = ally.patients.create(**ADA, address=HOME, metadata={"ward": "7"})
     assert (patient.object, patient.livemode) == ("patient", False)

@@ -16,6 +16,7 @@ from tests.support.conformity import conforming
 from tests.support.emulator import Emulator
 from tests.support.envoy import Envoy
 from tests.support.id_tokens import signer
+from tests.support.monitoring import monitoring
 from tests.support.processes import Process, free_port, listens
 from tests.support.secret_manager import SecretManager
 
@@ -45,6 +46,7 @@ class Function:
                 "PATH": str(installed),
                 "PYTHONUNBUFFERED": "TRUE",  # as the buildpack's layer says
                 "CLOUD_RUN_TIMEOUT_SECONDS": "1",  # as Cloud Run says, but for how many they are
+                "K_SERVICE": services.service_name(name),
                 "HOST": "127.0.0.1",
                 "PORT": str(self.port),
             },
@@ -81,6 +83,7 @@ class Deployed:
         self.stand_ins = {
             "FIRESTORE_EMULATOR_HOST": emulator.address,
             "ALLY_SECRET_MANAGER_HOST": manager.address,
+            "ALLY_MONITORING_HOST": monitoring().address,
             "ALLY_FIREBASE_KEYS": signer().address,
         }
         pepper = f"projects/{VALUES['project']}/locations/{REGION}/secrets/pepper"

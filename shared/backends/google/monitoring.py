@@ -33,6 +33,8 @@ SERVICE = "/google.monitoring.v3.MetricService/"
 PREFIX = "custom.googleapis.com/ally/"
 LOCATION = "europe-west2"
 NAMESPACE = "ally"
+WRITE_TIMEOUT = 2.5
+"""Seconds that a write may take: an instance that is told to end has ten for all that it does."""
 OPTIONS = (("grpc.max_receive_message_length", -1),)
 """A page of distributions is longer than the 4 MiB that gRPC takes by itself."""
 WRONG = frozenset(
@@ -57,7 +59,8 @@ class _Client(NamedTuple):
 class CloudMetrics:
     """Points of one project. `job` names the service that writes them.
 
-    `address` names a loopback server instead of Google's, for tests.
+    `call_timeout` is how many seconds a call that reads may take. `address` names a loopback server
+    instead of Google's, for tests.
     """
 
     delay = timedelta(minutes=1)
@@ -94,7 +97,7 @@ class CloudMetrics:
             held.interval.end_time.FromDatetime(point.end)
             _encode(point.value, held.value)
         try:
-            await client.create(request, timeout=self._timeout)
+            await client.create(request, timeout=WRITE_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise _told(error) from None
 

@@ -328,6 +328,53 @@ class AuditEvent(Resource):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Percentiles(Plain):
+    """The milliseconds within which 50, 95 and 99 in 100 requests were done."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class UsagePoint(Plain):
+    """One step of time: what was counted in it and, of times, how long they were."""
+
+    at: datetime
+    value: int
+    percentiles: Percentiles | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class UsageSeries(Plain):
+    """What was counted of one group; of all together where that is None."""
+
+    group: str | None = None
+    total: int
+    percentiles: Percentiles | None = None
+    points: list[UsagePoint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Usage(Plain):
+    """How the API was used. It is worked out and not kept, so it has no times of its own."""
+
+    id: str
+    object: str
+    livemode: bool
+    createdAt: datetime | None = None
+    updatedAt: datetime | None = None
+    metric: str
+    by: str | None = None
+    unit: str
+    startAt: datetime
+    endAt: datetime
+    resolution: str
+    asOf: datetime
+    series: list[UsageSeries]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EventData(Plain):
     """What an event tells of: the object as far as it is told, and what it was before.
 

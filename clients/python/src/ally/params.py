@@ -302,3 +302,24 @@ class AuditQuery(ListOptions, total=False):
 
     patientId: str
     principal: str
+
+
+# --- Usage ---------------------------------------------------------------------------------------
+
+
+class UsageQuery(Options, total=False):
+    """What to count, by what to group it, over which time and how finely.
+
+    `period` is 1h, 6h, 24h, 7d, 30d or 90d until now, in place of `startAt` and `endAt`;
+    `resolution` 1m, 5m, 15m, 1h or 1d.
+    """
+
+    metric: str
+    by: str
+    period: str
+    startAt: Moment
+    endAt: Moment
+    resolution: str
+    route: str
+    status: int
+    keyId: str

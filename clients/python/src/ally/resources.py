@@ -16,6 +16,7 @@ from ally.objects import (
     Organisation,
     Patient,
     Task,
+    Usage,
     Window,
 )
 from ally.objects import Request as LoggedRequest
@@ -44,6 +45,7 @@ from ally.params import (
     RequestQuery,
     Rescheduling,
     RollInput,
+    UsageQuery,
     WriteOptions,
 )
 from ally.requests import Request, ask
@@ -278,6 +280,15 @@ class FrontendEvents(ResourceOf[S]):
         return ask("POST", "/v1/frontend_events", FrontendEvent, given)
 
 
+class UsageCounts(ResourceOf[S]):
+    """How the API is used."""
+
+    @operation
+    def get(self, **given: Unpack[UsageQuery]) -> Request[Usage]:
+        """Count requests, errors, latency, bytes or people over time, in the key's mode."""
+        return ask("GET", "/v1/usage", Usage, given)
+
+
 class TestHelpers(ResourceOf[S]):
     """What only test mode can do."""
 
@@ -304,4 +315,5 @@ class Resources(Generic[S]):
         self.api_keys = ApiKeys(sender)
         self.requests = Requests(sender)
         self.audit_events = AuditEvents(sender)
+        self.usage = UsageCounts(sender)
         self.test_helpers = TestHelpers(sender)
