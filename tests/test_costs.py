@@ -24,6 +24,7 @@ from shared.patients import Patient
 from shared.requests import KEPT, LoggedRequest, RequestLine
 from shared.scheduling import Window
 from shared.settings import SPACES
+from shared.service import Service
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
 from tests.support.serving import ADDRESS, PATIENT, POSTCODE, REASON, Json, Partner
@@ -255,6 +256,19 @@ def test_an_end_user_is_read_like_a_key(partner: Partner) -> None:
     api.call("GET", "/v1/tasks")
     api.watched.queries.clear()
     assert counted(api) == CALLERS["end user read"]
+
+
+def test_who_is_new_on_a_day_costs_a_merge_with_the_next_flush(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.end_user("ada").key)
+    for _ in range(3):
+        api.call("GET", "/v1/patients")
+    api.watched.forget()
+
+    async def flush(_: Service) -> None:
+        await api.activity.flush(clock.now())
+
+    partner.backing.run(flush)
+    assert counted(api) == CALLERS["active"]
 
 
 def test_a_slice_of_a_quota_is_one_read_and_one_commit(partner: Partner) -> None:

@@ -199,6 +199,7 @@ class Month:
         self._add(used, each["key noted"], noted * SECONDS)
         # Hardly one calls the same function twice before what is known of them is old.
         self._add(used, each["end user read"], end_users)
+        self._add(used, each["active"], end_users / callers["requests_of_an_end_user"])
         slices = self.requests * callers["leased"] / (SLICE * Settings.rate_live)
         self._add(used, each["slice"], slices)
         used["secret_versions"] = self.keys
