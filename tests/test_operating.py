@@ -119,7 +119,7 @@ def deployed(
     secret_manager.versions.setdefault(place, [secrets.token_hex(32).encode()])
     names = (
         *("FIRESTORE_EMULATOR_HOST", "ALLY_FIREBASE_KEYS"),
-        *("ALLY_SECRET_MANAGER_HOST", "ALLY_MONITORING_HOST"),
+        *("ALLY_SECRET_MANAGER_HOST", "ALLY_MONITORING_HOST", "ALLY_CLOUD_TASKS_HOST"),
     )
     return {
         **environment("organisations", declared),
