@@ -116,8 +116,11 @@ class _Ledger:
         All of it is unsure until it is known to be kept. One write at a time.
         """
         for key, tally in counted.items():
-            held = self.unsure.setdefault(key, _Unsure(Tally(), start))
-            held.tally.merge(tally)
+            held = self.unsure.get(key)
+            if held is None:
+                self.unsure[key] = _Unsure(tally, start)
+            else:
+                held.tally.merge(tally)
         keys = list(self.unsure)
         at_once = asyncio.Semaphore(MOST_CALLS)
         calls = [

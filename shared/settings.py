@@ -105,7 +105,9 @@ class Settings:
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
-    `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
+    `make run`, whose own words go there, replaces by requests.jsonl in the state folder. A
+    request takes some 400 bytes, for ever: while no server runs the file can be moved away, and
+    what was copied of it (GET /v1/requests) stays."""
     log_rate: int = 50
     """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
     successes that touched no patient are not copied to where GET /v1/requests looks."""

@@ -1,5 +1,8 @@
 """The stand-in for Cloud Monitoring is as strict as Google, and reads as Google does."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +16,7 @@ from google.cloud.monitoring_v3.services.metric_service.transports import Metric
 from shared.backends.metrics import Distribution
 from tests.support.aligning import aligned
 from tests.support.monitoring import Fault, Monitoring
+from tests.support.processes import ROOT
 from tests.support.time_series import Kept, Points, RefusedError
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -280,3 +284,33 @@ def test_it_lists_what_a_filter_names_by_groups_in_pages(standing_in: Any) -> No
     for wrong in (' OR metric.labels.mode = "test"', " AND", ' AND metric.labels.mode = "a" "b"'):
         with pytest.raises(Exception, match="not understood"):
             listed(wrong)
+
+
+def test_a_start_imports_nothing_of_it() -> None:
+    script = """
+import asyncio, sys
+from shared.service import open_service
+from shared.settings import load
+asyncio.run(open_service(load()))
+print("google.cloud.firestore_v1" in sys.modules, "google.cloud.monitoring_v3" in sys.modules)
+"""
+    nowhere = "127.0.0.1:1"
+    environment = {
+        "ALLY_BACKEND": "google",
+        "ALLY_URL": "https://api.ally.example",
+        "ALLY_PEPPER": "p" * 32,
+        "GOOGLE_CLOUD_PROJECT": "p",
+        "FIRESTORE_EMULATOR_HOST": nowhere,
+        "ALLY_SECRET_MANAGER_HOST": nowhere,
+        "ALLY_MONITORING_HOST": nowhere,
+        "ALLY_CLOUD_TASKS_HOST": nowhere,
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == ["True", "False"]

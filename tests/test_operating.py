@@ -37,6 +37,7 @@ SAMPLES = {
     "WORKER": "https://ally-worker-100000000001.europe-west2.run.app",
     "ORGANISATION": "org_0",
     "REQUEST_ID": "req_0",
+    "PATIENT_ID": "p_0",
     "LOGS": "projects/ally-staging/locations/europe-west2/buckets/ally/views/_AllLogs",
 }
 """What stands for the variables of gcloud's commands."""
