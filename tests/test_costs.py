@@ -18,6 +18,7 @@ from shared.backends import Guard, Put
 from shared.backends.metrics import METRICS
 from shared.exchange import VERSION
 from shared.folding import Folder, keep
+from shared.jobs import SHARDS
 from shared.limits import SLICE
 from shared.metering import Series
 from shared.patients import Patient
@@ -25,6 +26,7 @@ from shared.requests import KEPT, LoggedRequest, RequestLine
 from shared.rollups import RollUp
 from shared.scheduling import Window
 from shared.service import Service
+from shared.settings import SPACES
 from tests.support.counted import Counted, count
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
@@ -37,6 +39,7 @@ WITH_A_KEY: dict[str, dict[str, Any]] = DECLARED["with_a_key"]
 LIVE: dict[str, dict[str, Any]] = DECLARED["live"]
 CALLERS: dict[str, dict[str, Any]] = DECLARED["callers"]
 LINES: dict[str, dict[str, Any]] = DECLARED["lines"]
+WORKER: dict[str, dict[str, Any]] = DECLARED["worker"]
 BYTES = ("answer", "line", "kept", "indexed", "passing")
 """What is declared to within a quarter; all else is exact."""
 PREFLIGHT = "OPTIONS /v1/patients"
@@ -263,6 +266,19 @@ def test_an_end_user_is_read_like_a_key(partner: Partner) -> None:
     assert counted(api) == CALLERS["end user read"]
 
 
+def test_who_is_new_on_a_day_costs_a_merge_with_the_next_flush(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.end_user("ada").key)
+    for _ in range(3):
+        api.call("GET", "/v1/patients")
+    api.watched.forget()
+
+    async def flush(_: Service) -> None:
+        await api.activity.flush(clock.now())
+
+    partner.backing.run(flush)
+    assert counted(api) == CALLERS["active"]
+
+
 def test_a_slice_of_a_quota_is_one_read_and_one_commit(partner: Partner) -> None:
     quota = 40
     api = InProcess(partner.backing, partner.key, rate_test=quota, rate_window=3600)
@@ -297,7 +313,14 @@ def test_a_line_is_kept_as_one_document_for_thirty_days(
     passing = sum(sum(stored_bytes(copy)) for copy in copies)
     assert operations(cost) == operations(LINES[name])
     assert passing == pytest.approx(LINES[name]["passing"], rel=0.25)
+    kept = sum(stored_bytes(copy)[0] for copy in copies)
+    assert kept == pytest.approx(LINES[name]["kept"], rel=0.25)
     assert {copy.expires for copy in copies} == {at + KEPT}
+
+
+def test_a_sweep_is_priced_as_a_read_for_each_shard() -> None:
+    """Which is what tests/test_jobs.py holds it to."""
+    assert WORKER["sweep"] == {"queries": [0] * len(SPACES) * SHARDS}
 
 
 def test_a_roll_up_costs_what_is_pinned_for_each_organisation_mode_and_day(
