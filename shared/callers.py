@@ -62,6 +62,11 @@ class Caller(ABC):
         return False
 
     @property
+    def page(self) -> bool:
+        """Whether a page calls, by its key: anybody can make it do so, as often as they like."""
+        return False
+
+    @property
     def active_as(self) -> tuple[Kind, str] | None:
         """Whom a request of the caller counts as active, if that is somebody."""
         return None
@@ -251,6 +256,11 @@ class PublishableCaller(Caller):
     def limited_as(self) -> tuple[Quota, str]:
         """Each address alone: nobody uses up what others who have opened the page may send."""
         return "visitor", f"{self.key.id} {_household(self.address)}"
+
+    @property
+    def page(self) -> bool:
+        """A page."""
+        return True
 
     @property
     def active_as(self) -> tuple[Kind, str]:

@@ -273,11 +273,14 @@ class Exchange:
         self.service.meter.count(series, seconds, self.bytes_in, len(answer.body))
 
     def _told(self) -> Json:
-        """Return what few lines have: the address of a partner's server, the hash of a retry's key.
+        """Return what few lines have.
 
-        The address of an end user, or of who reads a partner's page, is that of a patient.
+        That is the address of a partner's server (that of an end user, or of who reads a partner's
+        page, is that of a patient), that a page called, and the hash of a retry's key.
         """
-        told = {}
+        told: Json = {}
+        if self.caller is not None and self.caller.page:
+            told["page"] = True
         if self.caller is not None and self.caller.server:
             address = self.address()
             if _ADDRESS.fullmatch(address):  # and no text that somebody wrote in its place

@@ -66,7 +66,8 @@ class Folder:
     """Makes copies of lines, and keeps them.
 
     Of the lines that an organisation has in one second and mode, those beyond `rate` are left out
-    where they tell of a success that touched no patient: the log still has them.
+    where they tell of a success that touched no patient: the log still has them. Those of its pages
+    are counted apart, and left out though they tell of refusals: anybody can make any number.
     """
 
     def __init__(self, storage: Storage, *, rate: int, patience: float) -> None:
@@ -74,18 +75,19 @@ class Folder:
         self._storage = storage
         self._rate = rate
         self._patience = patience
-        self._lines: dict[tuple[str, Mode, str], int] = {}
+        self._lines: dict[tuple[str, Mode, bool, str], int] = {}
         self._waiting: dict[Mode, dict[Key, tuple[Put, asyncio.Future[None]]]] = {}
         self._working: dict[Mode, asyncio.Task[None]] = {}
 
     def copy(self, line: RequestLine) -> Put | None:
         """Make the copy of a line; None where it is left out."""
         request = LoggedRequest.of(line)
-        second = (line.organisation, line.mode, line.time[: len("2026-11-22T09:30:00")])
+        second = (line.organisation, line.mode, line.page, line.time[: len("2026-11-22T09:30:00")])
         lines = self._lines[second] = self._lines.pop(second, 0) + 1
         if len(self._lines) > REMEMBERED:
             del self._lines[next(iter(self._lines))]
-        if lines > self._rate and request.status < 400 and not request.patients:
+        harmless = line.page or (request.status < 400 and not request.patients)
+        if lines > self._rate and harmless:
             return None
         key = Key(line.mode, line.organisation, request.collection, request.id)
         return Put(key, request.dump(), expires=request.expires, terms=request.terms())

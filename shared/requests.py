@@ -122,6 +122,8 @@ class RequestLine(Model):
     objects: list[str]
     version: str
     address: str | None = None
+    page: bool = False
+    """Whether a page called, with a publishable key."""
     idempotencyKey: str | None = None
     milliseconds: float
     bytesIn: int

@@ -105,7 +105,9 @@ class Settings:
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
-    `make run`, whose own words go there, replaces by requests.jsonl in the state folder."""
+    `make run`, whose own words go there, replaces by requests.jsonl in the state folder. A
+    request takes some 400 bytes, for ever: while no server runs the file can be moved away, and
+    what was copied of it (GET /v1/requests) stays."""
     log_rate: int = 50
     """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
     successes that touched no patient are not copied to where GET /v1/requests looks."""
@@ -170,14 +172,10 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
     )
     if len(set(settings.places.values())) < len(SPACES):
         raise SettingError("Give each of test, live and account a database or a root of its own.")
-    if backend == "google" and not settings.project:
-        raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
     if settings.pepper and len(settings.pepper) < SHORTEST_PEPPER:
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
-    if backend == "google" and not re.fullmatch(r"https://[^/\s]+", settings.url):
-        raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
-    if backend == "google" and settings.firebase_emulator:
-        raise SettingError("Unset FIREBASE_AUTH_EMULATOR_HOST: anybody could sign in as anybody.")
+    if backend == "google":
+        _check_google(settings)
     if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
         raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
     # Other keys than Google's are for tests, and those have a Firestore emulator.
@@ -188,6 +186,23 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
     if settings.firebase_keys and not re.fullmatch(published, settings.firebase_keys):
         raise SettingError("Set ALLY_FIREBASE_KEYS to an https:// address, or not at all.")
     return settings
+
+
+def _check_google(settings: Settings) -> None:
+    """Refuse what is wrong, or missing, of what the google backend alone needs."""
+    if not settings.project:
+        raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
+    if not re.fullmatch(r"https://[^/\s]+", settings.url):
+        raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
+    if settings.firebase_emulator:
+        raise SettingError("Unset FIREBASE_AUTH_EMULATOR_HOST: anybody could sign in as anybody.")
+    if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/queues/[^/]+", settings.queue):
+        raise SettingError("Set ALLY_QUEUE to projects/PROJECT/locations/PLACE/queues/NAME.")
+    here = r"|http://127\.0\.0\.1:\d+" if settings.cloud_tasks else ""
+    if not re.fullmatch(r"https://[^/\s]+" + here, settings.worker_url):
+        raise SettingError("Set ALLY_WORKER_URL to where the worker is, such as https://w.example.")
+    if "@" not in settings.worker_account:
+        raise SettingError("Set ALLY_WORKER_ACCOUNT to the account that the worker is asked by.")
 
 
 def _projects(backend: str) -> dict[Mode, str]:

@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 
 from tests.support import browser as chromium
+from tests.support import cloud_tasks, generators, image, leaks, tools
 from tests.support import emulator as firestore
-from tests.support import generators, image, leaks, tools
 from tests.support import google_cloud as google
 from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, signer
@@ -31,6 +31,8 @@ collect_ignore = ["firebase"]
 T = TypeVar("T")
 
 BACKENDS = ("local", "google")
+NOWHERE = "127.0.0.1:1"
+"""Where nobody listens: jobs are not queued but where a test has them done."""
 CI = os.environ.get("CI") == "true"
 
 
@@ -204,6 +206,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "ALLY_PEPPER": secrets.token_hex(32),
         "ALLY_FIREBASE_KEYS": signer().address,
         "ALLY_URL": "https://api.ally.example",
+        **cloud_tasks.settings("https://worker.ally.example", NOWHERE),
     }
 
 

@@ -14,11 +14,17 @@ from shared import clock, ids
 from shared.backends import BackendError, RejectedError, Ticket, UnavailableError
 from shared.backends.google import tasks
 from shared.backends.google.tasks import CloudTasks as Queue
+from shared.settings import SettingError, load
 from tests.support.cloud_tasks import ACCOUNT, LARGEST, QUEUE, Act, CloudTasks
 from tests.support.faulty import Drops, Faulty, Says
 
 T = TypeVar("T")
 TOKEN = {"service_account_email": ACCOUNT}
+GOOGLE = {
+    "ALLY_BACKEND": "google",
+    "GOOGLE_CLOUD_PROJECT": "p",
+    "ALLY_URL": "https://api.example",
+}
 WORKER = "https://ally-worker-123456789012.europe-west2.run.app"
 
 
@@ -124,6 +130,33 @@ def test_no_error_of_the_queue_quotes_what_was_sent(
         enqueue(google, one, worker="http://127.0.0.1:1")
     assert one.job not in str(raised.value)
     assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("ALLY_QUEUE", ""),
+        ("ALLY_QUEUE", "ally"),
+        ("ALLY_WORKER_URL", ""),
+        ("ALLY_WORKER_URL", "http://worker.example"),
+        ("ALLY_WORKER_URL", "https://worker.example/"),
+        ("ALLY_WORKER_ACCOUNT", "ally-caller"),
+    ],
+)
+def test_the_google_backend_does_not_start_without_a_queue_and_a_worker(
+    google: CloudTasks, name: str, wrong: str
+) -> None:
+    sound = GOOGLE | google.environment(WORKER)
+    load(sound)
+    with pytest.raises(SettingError, match=name):
+        load({**sound, name: wrong})
+
+
+def test_only_a_stand_in_may_ask_a_worker_that_is_not_reached_over_tls(google: CloudTasks) -> None:
+    sound = GOOGLE | google.environment("http://127.0.0.1:8080")
+    load(sound)
+    with pytest.raises(SettingError, match="ALLY_WORKER_URL"):
+        load({**sound, "ALLY_CLOUD_TASKS_HOST": ""})
 
 
 # --- What the stand-in refuses, as Google does ----------------------------------------------------

@@ -40,7 +40,7 @@ PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "32"))
 """Random programs, over both backends and both modes."""
 SERVER: Who = "observer"
 WHO: tuple[Who, ...] = ("ada", "grace", SERVER)
-CLOSED = ("key", "keys", "organisation", "organisations")
+CLOSED = ("key", "keys", "organisation", "organisations", "request", "requests", "events")
 """What deeds end with that no end user does."""
 STEPS = st.builds(
     Step,

@@ -180,6 +180,20 @@ def test_above_the_rate_successes_without_patients_are_left_out_and_nothing_else
     assert kept(other) == sorted(line["requestId"] for line in others)
 
 
+def test_above_the_rate_nothing_of_pages_is_kept_and_it_takes_no_place_of_servers(
+    partner: Partner,
+) -> None:
+    api = InProcess(partner.backing, partner.key, log_rate=10)
+    at = clock.now().replace(microsecond=0)
+    refused = {"page": True, "status": 429, "code": "rate_limited"}
+    pages = [line_of(partner, at=at, **refused) for _ in range(30)]
+    servers = [line_of(partner, at=at) for _ in range(10)]
+    for line in (*pages, *servers):
+        push(api, line)
+    wanted = [*pages[:10], *servers]
+    assert kept(partner) == sorted(line["requestId"] for line in wanted)
+
+
 # --- Following a file ----------------------------------------------------------------------------
 
 

@@ -233,6 +233,17 @@ def test_a_publishable_key_is_taken_from_the_body_alone(partner: Partner) -> Non
     assert code(answer) == "key_missing"
 
 
+def test_behind_the_gateway_its_own_token_is_nobodys_and_a_page_is_let_in(
+    partner: Partner,
+) -> None:
+    page = Page(partner)
+    page.api = InProcess(partner.backing, "", proxies=1, behind_gateway=True)
+    page.api.at = NOW
+    assert page.code(headers={"Authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.AA"}) == ""
+    forged = {"X-Forwarded-Authorization": f"Bearer {page.shown}"}
+    assert page.code(headers=forged) == "key_publishable"
+
+
 def test_a_key_in_the_body_beside_another_caller_is_refused(partner: Partner) -> None:
     page = Page(partner)
     for caller in (partner, partner.end_user("ada")):
@@ -438,6 +449,7 @@ def test_a_publishable_key_stands_in_no_line_and_in_no_refusal(partner: Partner)
         assert key.maskedKey not in answer.text + str(answer.headers)
     lines = [line for line in partner.lines() if line.get("principal") == key.id]
     assert [line["status"] for line in lines] == [200, 400, 400]
+    assert all(line["page"] and "address" not in line for line in lines)
     assert key.maskedKey not in json.dumps(partner.lines())
     assert "Browser" not in json.dumps(lines)
 

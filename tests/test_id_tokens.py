@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from shared.settings import SettingError, load
+from tests.support import cloud_tasks
 from tests.support.id_tokens import PROJECTS, claims, new_key, signer, unsigned
 from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, Json, Partner
@@ -260,6 +261,7 @@ GOOGLE = {
     "GOOGLE_CLOUD_PROJECT": "p",
     "ALLY_PEPPER": "x" * 32,
     "ALLY_URL": "https://api.example",
+    **cloud_tasks.settings("https://worker.example", ""),
 }
 
 

@@ -24,6 +24,7 @@ from shared.settings import Mode
 from tests.conftest import BACKENDS, environment_of
 from tests.support.programs import (
     DEEDS,
+    LOGS,
     PRELUDE,
     Actor,
     Blind,
@@ -124,6 +125,8 @@ def run(
         others = None if lent is None or step.who != "observer" else list(lent[len(used)])
         pick = Picker(world, world.actors[step.who], others)
         wish = wish_of(step, pick)
+        if wish.path.startswith(LOGS):
+            world.fold()
         answer = world.act(step.who, wish, number * SECONDS_APART, step.replay_key)
         if step.who == "observer":
             asked.append(blind.text(f"{wish} {step.replay_key}"))
@@ -169,6 +172,7 @@ def places(actor: Actor, noun: str, object_id: str) -> Iterator[Wish]:
             body = bodies.get(route.template.rpartition("/")[2], {})
             path = route.template.replace(f"{{{noun}}}", object_id)
             yield Wish(route.method, path, body=body if route.method in ("POST", "PATCH") else None)
+    yield from places_of_logs(noun, object_id)
     path = "/v1/availability" if noun == "window" else f"/v1/{noun}s"
     place = {"taskId": actor.ids["task"][0], "postcode": actor.postcode}
     for cursor in ("starting_after", "ending_before"):
@@ -192,6 +196,18 @@ def places(actor: Actor, noun: str, object_id: str) -> Iterator[Wish]:
         own[f"{noun}Id"] = object_id
         details = {"phone": PATIENT["phone"], "location": actor.location}
         yield Wish("POST", "/v1/appointments", body={**own, **details})
+
+
+def places_of_logs(noun: str, object_id: str) -> Iterator[Wish]:
+    """Yield requests for logs that name an id of a kind."""
+    if noun == "patient":
+        yield Wish("GET", "/v1/audit_events", {"patientId": object_id})
+    if noun == "api_key":
+        for log in LOGS:
+            yield Wish("GET", log, {"principal": object_id})
+    if noun == "request":
+        for cursor in ("starting_after", "ending_before"):
+            yield Wish("GET", "/v1/audit_events", {cursor: object_id.replace("req_", "aud_")})
 
 
 def foreign(world: World) -> Iterator[tuple[str, str]]:
@@ -220,6 +236,7 @@ def test_an_id_of_anothers_or_of_the_other_mode_is_like_one_of_nothing(
     def present(steps: list[Step]) -> None:
         world = World(worlds[0], Setting(mode))
         run(world, steps)
+        world.fold()
         seconds = len(steps) * SECONDS_APART
         observer = world.actors["observer"]
         world.act("observer", Wish("GET", "/v1/tasks"), seconds)  # its key is known from here on

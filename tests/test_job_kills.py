@@ -14,14 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.backends import Document, Query
 from shared.jobs import FailedJob
-from shared.models import Record
-from shared.service import Service
 from tests.conftest import BACKENDS, environment_of
-from tests.support.attended import MOST, Attended, misbehaving
+from tests.support.attended import Attended, misbehaving
 from tests.support.notes import Count, Note
-from tests.support.serving import Json, Partner
+from tests.support.serving import Partner
 
 KILLS = int(os.environ.get("ALLY_KILLS", "3"))
 KILLS_EACH = 20
@@ -78,7 +75,7 @@ class Writers:
         headers = {"Authorization": self._partner.key, "Idempotency-Key": key}
         while True:
             try:
-                answer = client.post("/v1/notes", json={"text": key}, headers=headers)
+                answer = client.post("/notes", json={"text": key}, headers=headers)
             except httpx.TransportError:
                 self._attended.serving.wait(PATIENCE)
                 continue
@@ -88,16 +85,6 @@ class Writers:
             if answer.status_code not in (409, 503):
                 self.problems.append(answer.text)
                 return
-
-
-def stored(partner: Partner, model: type[Record]) -> dict[str, Json]:
-    """Return what an organisation has of a kind, by id."""
-
-    async def read(service: Service) -> list[Document]:
-        query = Query(partner.mode, partner.organisation.id, model.collection, MOST)
-        return await service.storage.query(query)
-
-    return {document.key.id: document.data for document in partner.backing.run(read)}
 
 
 def finish(attended: Attended) -> None:
@@ -126,8 +113,8 @@ def test_every_job_of_an_acknowledged_change_takes_effect_once(attended: Attende
         writers.end()
         assert writers.problems == []
         finish(attended)
-        assert stored(partner, Note).keys() == writers.acknowledged
-        counts = stored(partner, Count)
+        assert partner.stored(Note).keys() == writers.acknowledged
+        counts = partner.stored(Count)
         assert counts.keys() == writers.acknowledged
         assert {(each["first"], each["second"]) for each in counts.values()} == {(1, 1)}
     assert attended.jobs(FailedJob) == []

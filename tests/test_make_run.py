@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import cloud_tasks
 from tests.support.html import Html
 from tests.support.processes import ROOT, Process, free_port, listens
 
@@ -223,6 +224,9 @@ def test_a_wrong_setting_gets_one_clear_sentence(tmp_path: Path) -> None:
             GOOGLE_CLOUD_PROJECT="p",
             ALLY_PEPPER="x" * 32,
             GOOGLE_APPLICATION_CREDENTIALS="",
+            ALLY_QUEUE=cloud_tasks.QUEUE,
+            ALLY_WORKER_URL="https://worker.example",
+            ALLY_WORKER_ACCOUNT=cloud_tasks.ACCOUNT,
             NO_GCE_CHECK="true",
             HOME=str(tmp_path),
         )

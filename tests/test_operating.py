@@ -37,6 +37,7 @@ SAMPLES = {
     "WORKER": "https://ally-worker-100000000001.europe-west2.run.app",
     "ORGANISATION": "org_0",
     "REQUEST_ID": "req_0",
+    "PATIENT_ID": "p_0",
     "LOGS": "projects/ally-staging/locations/europe-west2/buckets/ally/views/_AllLogs",
 }
 """What stands for the variables of gcloud's commands."""
@@ -118,7 +119,7 @@ def deployed(
     secret_manager.versions.setdefault(place, [secrets.token_hex(32).encode()])
     names = (
         *("FIRESTORE_EMULATOR_HOST", "ALLY_FIREBASE_KEYS"),
-        *("ALLY_SECRET_MANAGER_HOST", "ALLY_MONITORING_HOST"),
+        *("ALLY_SECRET_MANAGER_HOST", "ALLY_MONITORING_HOST", "ALLY_CLOUD_TASKS_HOST"),
     )
     return {
         **environment("organisations", declared),

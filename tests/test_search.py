@@ -210,7 +210,7 @@ def test_a_search_is_a_read_that_leaves_no_trace_of_what_was_sought(partner: Par
 
     log = Path(partner.backing.environment["ALLY_LOG"]).read_text()
     assert "quetzal" not in log.lower()
-    lines = {line["requestId"]: line for line in map(json.loads, log.splitlines())}
+    lines = {line["requestId"]: line for line in partner.lines()}
     line = lines[answers[0].headers["Request-Id"]]
     assert (line["method"], line["route"]) == ("POST", SEARCH)
     assert line["objects"] == [patient]

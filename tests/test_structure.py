@@ -91,6 +91,24 @@ print(json.dumps({{"loaded": loaded, "threads": threading.active_count()}}))
     assert json.loads(ran.stdout) == {"loaded": [], "threads": 1}
 
 
+def test_the_worker_knows_every_kind_of_job_that_any_function_stages() -> None:
+    """A kind is known once the module that declares it is imported."""
+    script = """
+import functions.worker.main
+from shared.jobs import KINDS
+known = set(KINDS)
+from functions import discover
+discover()
+print(len(known), set(KINDS) - known)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    known, _, unknown = ran.stdout.strip().partition(" ")
+    assert int(known) >= 1
+    assert unknown == "set()"
+
+
 @pytest.mark.parametrize(("settings", "status"), [({"ALLY_BACKEND": "local"}, 401), ({}, 500)])
 def test_garbage_is_collected_from_the_first_answer_on_and_what_imports_made_left_alone(
     tmp_path: Path, settings: dict[str, str], status: int

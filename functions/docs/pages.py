@@ -29,6 +29,7 @@ GUIDES = {
     "/docs/pagination": "pagination",
     "/docs/idempotency": "idempotency",
     "/docs/front-ends": "front-ends",
+    "/docs/usage": "usage",
     "/docs/going-live": "going-live",
 }
 """The guides in the order in which they are read, by path: files in guides/."""

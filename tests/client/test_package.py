@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ally import __version__
+from shared import clock
 from tests.client.test_webhooks import BODY, SECRET, standard
 from tests.support.processes import ROOT
 from tests.support.serving import Partner
@@ -93,11 +94,12 @@ def test_the_code_of_the_readme_runs(
     (tmp_path / ".ally" / "test-key").write_text(f"{partner.key}\n")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (PACKAGE / "README.md").read_text(), re.S | re.M)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict[str, Any] = {"__name__": "readme"}
     for block in blocks:
         code = block.replace("https://localhost:8443", partner.server.url)
         exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - our own README
     names["ally"].close()
-    assert names["receive"](BODY, standard(), SECRET) == 200
-    assert names["receive"](BODY + b" ", standard(), SECRET) == 400
+    signed = standard(at=clock.now())
+    assert names["receive"](BODY, signed, SECRET) == 200
+    assert names["receive"](BODY + b" ", signed, SECRET) == 400

@@ -7,8 +7,6 @@ from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
-import httpx
-
 from shared import ids
 from shared.backends import OURS, ConflictError, Document, Put, Query, new_marker
 from shared.clock import isoformat
@@ -43,8 +41,9 @@ class Attended:
             port = free_port()
             environment = environment | self.tasks.environment(f"http://127.0.0.1:{port}")
             self.worker = Worker(environment, folder, port=port, serving=f"{NOTES}:worker")
-        self.backing = Backing(environment)
-        self.server = NoteServer(self.backing, folder)
+        # What a test reads of all jobs may take the emulator long on a busy machine.
+        self.backing = Backing(environment | {"ALLY_STORAGE_TIMEOUT": "60"})
+        self.server = NoteServer(self.backing, folder, ALLY_STORAGE_TIMEOUT="5")
         self.serving = threading.Event()
         """Whether the server may be called: who tries to connect without end to a port on which
         nobody listens will some time have that port himself, and be connected to himself."""
@@ -113,7 +112,7 @@ class Attended:
     def sweep(self) -> Json:
         """Have what is late queued again, as Cloud Scheduler does each minute."""
         assert self.worker is not None
-        answer = httpx.post(f"{self.worker.url}/worker/sweep", timeout=30)
+        answer = self.worker.ask("/worker/sweep")
         assert answer.status_code == 200, answer.text
         swept: Json = answer.json()
         return swept

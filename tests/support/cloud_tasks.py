@@ -30,6 +30,16 @@ Act = Literal["take", "double", "lose", "lose the answer", "refuse", "dawdle"]
 """Takes a task, delivers it twice, or never; takes it and says that it failed; fails; is slow."""
 
 
+def settings(worker: str, address: str) -> dict[str, str]:
+    """Return the settings of who makes tasks at an address for a worker."""
+    return {
+        "ALLY_QUEUE": QUEUE,
+        "ALLY_WORKER_URL": worker,
+        "ALLY_WORKER_ACCOUNT": ACCOUNT,
+        "ALLY_CLOUD_TASKS_HOST": address,
+    }
+
+
 @dataclass(order=True)
 class Delivery:
     """A task that is to be delivered at a moment, in seconds since 1970."""
@@ -96,12 +106,7 @@ class CloudTasks:
 
     def environment(self, worker: str) -> dict[str, str]:
         """Return the settings of who makes tasks here for a worker."""
-        return {
-            "ALLY_QUEUE": QUEUE,
-            "ALLY_WORKER_URL": worker,
-            "ALLY_WORKER_ACCOUNT": ACCOUNT,
-            "ALLY_CLOUD_TASKS_HOST": self.address,
-        }
+        return settings(worker, self.address)
 
     # --- Making ----------------------------------------------------------------------------------
 

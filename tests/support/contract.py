@@ -75,6 +75,11 @@ def _mend(tree: dict[str, Any]) -> None:
     if "type" in tree:
         tree["type"] = "secret"  # a publishable key takes other fields: it has origins, no scopes
     tree.pop("origins", None)
+    if "event" in tree:
+        tree.pop("key", None)  # which is for pages, and they send no header
+        took = tree.pop("milliseconds", None)
+        if str(tree["event"]).startswith("timing."):
+            tree["milliseconds"] = took or 0
     for day in ("fromDate", "toDate"):
         tree.pop(day, None)  # windows are offered from today on, whatever day that is
 

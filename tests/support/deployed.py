@@ -84,6 +84,7 @@ class Deployed:
             "FIRESTORE_EMULATOR_HOST": emulator.address,
             "ALLY_SECRET_MANAGER_HOST": manager.address,
             "ALLY_MONITORING_HOST": monitoring().address,
+            "ALLY_CLOUD_TASKS_HOST": "127.0.0.1:1",  # nobody queues here
             "ALLY_FIREBASE_KEYS": signer().address,
         }
         pepper = f"projects/{VALUES['project']}/locations/{REGION}/secrets/pepper"

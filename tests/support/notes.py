@@ -48,7 +48,7 @@ class Counted(Model):
     note: str
 
 
-@api.post("/v1/notes", permission="notes:write")
+@api.post("/notes", permission="notes:write")
 async def create(call: Call, body: NoteIn) -> Note:
     note = call.store.insert(Note.new(at=call.now, livemode=call.livemode, text=body.text))
     call.store.later(count, Counted(note=note.id))

@@ -1,11 +1,13 @@
 """Programs of two organisations in two modes, run in process on a clock that the test sets."""
 
+import json
 import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from shared import ids
@@ -18,6 +20,7 @@ from shared.service import Service
 from shared.settings import Mode
 from shared.tasks import Task, standard_tasks
 from tests.support.inprocess import InProcess
+from tests.support.log_sink import push_of, taken
 from tests.support.serving import ADDRESS, PATIENT, PREFIXES, REASON, Backing, Json
 
 Who = Literal["observer", "sibling", "stranger", "far stranger", "ada", "grace"]
@@ -34,7 +37,11 @@ other live in different areas."""
 _BEGINNING = datetime(2027, 3, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=22)
 """More than the horizon of windows: no world sees the windows of another."""
-_ID = re.compile(r"\b(?:org|p|tsk|apt|can|key|win|rsn|req)_[0-9A-Za-z]{22}\b")
+_ID = re.compile(r"\b(?:org|p|tsk|apt|can|key|win|rsn|req|aud)_[0-9A-Za-z]{22}\b")
+_HASH = re.compile(r'"idempotencyKey":"[0-9a-f]{16}"')
+"""What the log of requests says by the secret of a backing."""
+LOGS = ("/v1/requests", "/v1/audit_events")
+"""Lists of what was asked before."""
 _SECRET = re.compile(r"\b(?:test|live)_[0-9A-Za-z]{24}\.(?:[0-9A-Za-z]{30}|…[0-9A-Za-z]{4})")
 
 
@@ -148,6 +155,8 @@ class World:
     def __init__(self, backing: Backing, setting: Setting, **settings: Any) -> None:
         self.setting = setting
         self._api = InProcess(backing, "", **settings)
+        self._log = Path(backing.environment["ALLY_LOG"])
+        self._folded = self._log.stat().st_size
         self.actors = {
             who: Actor(who, setting.organisation(who), mode, setting.tasks[who])
             for who, mode in setting.modes.items()
@@ -172,6 +181,19 @@ class World:
             await keep(service, actor.mode, owner, [key], made)
             actor.key = str(key.secret)
 
+    def fold(self) -> None:
+        """Let what was asked before come to the logs of requests, as it does within seconds.
+
+        Each took the same time there, for clocks are no part of a program.
+        """
+        with self._log.open("rb") as file:
+            file.seek(self._folded)
+            written = file.read()
+        self._folded += len(written)
+        lines = [line for line in map(json.loads, written.splitlines()) if taken(line)]
+        messages = [push_of({**line, "milliseconds": 1.0}) for line in lines]
+        assert set(self._api.push(messages)) <= {200}
+
     def act(self, who: Who, wish: Wish, seconds: float, replay_key: str | None = None) -> Seen:
         """Send a request at a moment after the beginning, and tell what its sender sees."""
         actor, api = self.actors[who], self._api
@@ -187,6 +209,7 @@ class World:
             json=wish.body,
             headers={} if replay_key is None else {"Idempotency-Key": replay_key},
         )
+        actor.ids["request"].append(answer.headers["Request-Id"])
         if answer.status_code == 200:
             actor.learn(wish, answer.json())
         verbs: dict[str, list[Any]] = {
@@ -205,7 +228,8 @@ class Blind:
         self._names: dict[str, str] = {}
 
     def text(self, text: str) -> str:
-        return _ID.sub(self._name, _SECRET.sub("(a key)", text))
+        plain = _HASH.sub('"(a hash)"', _SECRET.sub("(a key)", text))
+        return _ID.sub(self._name, plain)
 
     def _name(self, found: re.Match[str]) -> str:
         prefix = found[0].partition("_")[0]
@@ -341,6 +365,27 @@ def _place(pick: Picker, n: int) -> Json:
     return {"taskId": pick.own("task", n), "postcode": pick.actor.postcode}
 
 
+def _requests(pick: Picker, n: int, m: int) -> Wish:
+    filters: list[Json] = [
+        {"principal": pick.own("api_key", n)},
+        {"statusClass": "4xx", "method": "GET"},
+        {"filter": 'route:"/v1/patients/{patient}"', "status": 200},
+        {},
+    ]
+    return Wish("GET", "/v1/requests", {**_page(pick, "request", n, m), **filters[m % 4]})
+
+
+def _audit_events(pick: Picker, n: int, m: int) -> Wish:
+    page = _page(pick, "request", n, m)
+    cursors = {name: f"{each}".replace("req_", "aud_") for name, each in page.items()}
+    filters: list[Json] = [
+        {"patientId": pick.own("patient", m)},
+        {"principal": pick.own("api_key", n)},
+        {},
+    ]
+    return Wish("GET", "/v1/audit_events", {**cursors, **filters[m % 3]})
+
+
 DEEDS: Mapping[str, Callable[[Picker, int, int], Wish]] = {
     "create a patient": _create,
     "read a patient": lambda pick, n, _: Wish("GET", _of(pick, "patient", n)),
@@ -384,6 +429,9 @@ DEEDS: Mapping[str, Callable[[Picker, int, int], Wish]] = {
     "revoke a key": lambda pick, n, _: _with_key(pick, n, "revoke"),
     "reveal a key": lambda pick, n, _: _with_key(pick, n, "reveal"),
     "read an organisation": lambda pick, n, _: Wish("GET", _of(pick, "organisation", n)),
+    "read a request": lambda pick, n, _: Wish("GET", _of(pick, "request", n)),
+    "list requests": _requests,
+    "list audit events": _audit_events,
     "list organisations": lambda pick, n, m: Wish(
         "GET", "/v1/organisations", _page(pick, "organisation", n, m)
     ),

@@ -316,7 +316,8 @@ class Partner:
     def lines(self) -> list[Json]:
         """Return what the log has of requests, on any server of the backing."""
         text = Path(self.backing.environment["ALLY_LOG"]).read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if line["kind"] == "request"]
 
     def request(self, patient: Json, task: Json, window: Json, **fields: Any) -> Json:
         """Return the body that requests an appointment."""
@@ -354,6 +355,15 @@ class Partner:
             store = open_store(service, self.mode, self.organisation.id, at=service.now())
             (window,) = await store.find(Ref(Window, window_id))
             return window
+
+        return self.backing.run(read)
+
+    def stored(self, model: type[Record]) -> dict[str, Json]:
+        """Return what the organisation has of a kind in its mode, by id."""
+
+        async def read(service: Service) -> dict[str, Json]:
+            query = Query(self.mode, self.organisation.id, model.collection, limit=10_000)
+            return {each.key.id: each.data for each in await service.storage.query(query)}
 
         return self.backing.run(read)
 

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
+
 from functions import discover
 from shared.api import application
 from tests.support.processes import Process, free_port, listens
@@ -28,9 +30,14 @@ class Worker:
         self.port = port or free_port()
         self._serving = serving
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {**environment, "ALLY_LOG": str(folder / "worker.jsonl")}
+        self.log = folder / "worker.jsonl"
+        self._environment = {**environment, "ALLY_LOG": str(self.log)}
         self._folder = folder
         self.start()
+
+    def ask(self, path: str, body: object = None) -> httpx.Response:
+        """Ask it for something, as our own services do."""
+        return httpx.post(f"{self.url}{path}", json=body, timeout=30)
 
     def start(self) -> None:
         self.process = Process(
