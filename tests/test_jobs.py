@@ -233,6 +233,17 @@ def test_a_line_says_what_a_job_touched_and_holds_no_payload(yard: Yard) -> None
     assert "sesame" not in yard.log.read_text()
 
 
+def test_a_job_costs_a_read_its_deletion_and_a_marker_that_expires(yard: Yard) -> None:
+    ticket = yard.stage(rest, Told())
+    yard.watched.forget()
+    yard.run(ticket)
+    assert (yard.watched.gets, yard.watched.queries, yard.watched.commits) == ([1], [], [2])
+    deleted, marker = yard.watched.writes
+    assert isinstance(deleted, Delete)
+    assert isinstance(marker, Put)
+    assert marker.expires is not None
+
+
 # --- Tried again, and given up --------------------------------------------------------------------
 
 
