@@ -107,6 +107,7 @@ def test_where_the_queue_is_down_requests_succeed_and_a_sweep_finds_their_jobs(
     attended: Attended, partner: Partner
 ) -> None:
     assert attended.tasks is not None
+    wait_until(lambda: not attended.jobs())
     attended.tasks.acts = itertools.repeat("refuse")
     made = write(partner)
     (job,) = attended.jobs()
