@@ -27,6 +27,7 @@ from shared.backends import (
     Query,
     Storage,
     Ticket,
+    UnavailableError,
     Write,
     new_marker,
 )
@@ -371,7 +372,11 @@ class Store:
             made = new_marker(self._ground, self.organisation, self._commit_id, self.now)
             writes.append(made)
             marker = made.key
-        await self._storage.commit(writes, marker)
+        try:
+            await self._storage.commit(writes, marker)
+        except UnavailableError:  # what may have been changed is in the audit, too
+            self.touched |= self._changed
+            raise
         self.touched |= self._changed
 
     # --- Within ----------------------------------------------------------------------------------
