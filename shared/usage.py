@@ -163,9 +163,9 @@ class UsagePoint(Model):
     at: Moment
     """The beginning of the step."""
     value: Annotated[int, Shape(examples=[42])]
-    """What was counted in it; of latency, how many requests were measured."""
+    """What was counted in it; of what takes time, how often it was measured."""
     percentiles: Percentiles | None
-    """Of latency, where there was something to measure; else null."""
+    """Of what takes time, where there was something to measure; else null."""
 
 
 class UsageSeries(Model):
@@ -177,7 +177,7 @@ class UsageSeries(Model):
     total: Annotated[int, Shape(examples=[1234])]
     """What was counted over the whole time."""
     percentiles: Percentiles | None
-    """Of latency, those of the whole time; else null."""
+    """Of what takes time, those of the whole time; else null."""
     points: list[UsagePoint]
     """Every step, the first of them first."""
 
@@ -195,7 +195,8 @@ class Usage(Model):
     by: Annotated[str, known(Grouping)] | None
     """What makes a series of its own; null where all is one."""
     unit: Annotated[str, Shape(examples=["requests"])]
-    """What is counted: `requests`, `bytes`; of latency `ms`, in which the percentiles are."""
+    """What is counted: `requests`, `bytes`, `events` or `people`; of what takes time `ms`, in
+    which the percentiles are."""
     startAt: Moment
     """The beginning of the first step."""
     endAt: Moment

@@ -10,7 +10,7 @@ api = Api("usage", audience="partner")
 
 @api.get("/v1/usage", permission="usage:read")
 async def get(call: Call, query: UsageQuery) -> Usage:
-    """Count requests, errors, latency or bytes over time, of your organisation in the key's mode.
+    """Count what your organisation did over time, in the key's mode, and people in its front ends.
 
     With `Accept: text/csv` the answer is the same as a table: a row for each step of each series.
     """
