@@ -80,6 +80,7 @@ class Operations(Declared):
     answer: int = 0
     line: int = 0
     secrets: int = 0
+    series: int = 0
     passing: int = 0
 
     @property

@@ -9,6 +9,7 @@ from functools import cached_property
 from infra.cost.declared import WORKER, Everything, Limit, Operations, Size
 from shared.limits import SLICE
 from shared.memory import BURST_SECONDS, MOST
+from shared.rollups import MODES
 from shared.settings import Settings
 
 SECONDS = 365.25 / 12 * 86_400
@@ -211,6 +212,7 @@ class Month:
         used["writes"] += each.writes * times
         used["deletes"] += each.expiring * times
         used["secret_accesses"] += each.secrets * times
+        used["series_read"] += each.series * times
 
     def _standing(self) -> defaultdict[str, float]:
         used = defaultdict[str, float](float)
@@ -258,6 +260,8 @@ class Month:
             points = served * -math.expm1(-each) / each + count - served
             sizes = 2 if route.startswith(("POST", "PATCH")) else 1  # of bodies that there are
             used["metrics"] += points * (DISTRIBUTION + POINT + sizes * POINT) / MIB
+        days = self.organisations * len(MODES) * HOURS / 24
+        self._add(used, self.declared.callers["rolled up"], days)
         return used
 
     def _jobs(self) -> defaultdict[str, float]:
