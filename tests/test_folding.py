@@ -150,6 +150,7 @@ def test_what_is_no_line_of_a_known_caller_is_told_of_and_never_comes_again(
         {"requestId": "req_1"},
         {"mode": "account"},
         {"principal": "somebody"},
+        {"method": "-", "route": "-"},
     ],
 )
 def test_a_line_that_could_lie_where_it_does_not_belong_is_not_kept(
