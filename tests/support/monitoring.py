@@ -68,6 +68,8 @@ class Monitoring:
         """Work as it should from now on, and let go of the calls that it delays."""
         self.fault: Callable[[], Fault | None] = lambda: None
         """Says of each call that writes how it fails, or that it does not."""
+        self.unreadable: grpc.StatusCode | None = None
+        """What each call that reads is answered with."""
         self._woken.set()
 
     def fail(self, *faults: Fault) -> None:
@@ -100,6 +102,8 @@ class Monitoring:
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self.reads += 1
+            if self.unreadable is not None:
+                context.abort(self.unreadable, "told to fail")
             try:
                 return aligning.read(request, self.points.series)
             except aligning.UnreadableError as refusal:
