@@ -100,6 +100,9 @@ class Monitoring:
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self.reads += 1
+            if not any(f'"{each.metric}"' in request.filter for each in self.points.series):
+                # Google knows a metric from its first point on.
+                context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
             try:
                 return aligning.read(request, self.points.series)
             except aligning.UnreadableError as refusal:
