@@ -7,7 +7,6 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
-import grpc
 import pytest
 
 from shared import spans, usage
@@ -421,7 +420,6 @@ def test_what_cannot_be_read_now_is_worth_asking_for_again(partner: Partner) -> 
 def test_of_a_metric_that_nobody_was_counted_in_there_is_nothing() -> None:
     """Cloud Monitoring knows a metric from its first point on, and says NOT_FOUND before."""
     cloud = Monitoring()
-    cloud.unreadable = grpc.StatusCode.NOT_FOUND
 
     async def ask() -> tuple[list[Measured], list[str]]:
         metrics = CloudMetrics("p", "usage", call_timeout=5, address=cloud.address)

@@ -104,6 +104,9 @@ class Monitoring:
             self.reads += 1
             if self.unreadable is not None:
                 context.abort(self.unreadable, "told to fail")
+            if not any(f'"{each.metric}"' in request.filter for each in self.points.series):
+                # Google knows a metric from its first point on.
+                context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
             try:
                 return aligning.read(request, self.points.series)
             except aligning.UnreadableError as refusal:
