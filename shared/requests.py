@@ -149,7 +149,7 @@ class RequestQuery(ListQuery):
     """Only those with this key, or of this end user: its id."""
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
-        "createdAt": ListQuery.filterable["createdAt"],
+        **ListQuery.filterable,
         **{
             name: Filterable(name, "exact")
             for name in ("code", "method", "route", "key", "endUser")
@@ -239,10 +239,6 @@ class AuditQuery(ListQuery):
     """Only those that concern this patient, who may have been deleted since."""
     principal: Line | None = None
     """Only what was done with this key, or by this end user: its id."""
-
-    filterable: ClassVar[Mapping[str, Filterable]] = {
-        "createdAt": ListQuery.filterable["createdAt"]
-    }
 
     def equalities(self) -> list[Condition]:
         """Return what an event must be: its request touched the patient, or any."""

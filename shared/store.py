@@ -375,7 +375,7 @@ class Store:
             marker = made.key
         try:
             await self._storage.commit(writes, marker)
-        except UnavailableError:  # who knows: the line tells of what may have been changed
+        except UnavailableError:  # what may have been changed is in the audit, too
             self.touched |= self._changed
             raise
         self.touched |= self._changed

@@ -55,8 +55,8 @@ class Delivery:
 class CloudTasks:
     """Keeps tasks in memory; each CreateTask gets the next of its `acts`."""
 
-    def __init__(self, acts: Iterator[Act] | None = None) -> None:
-        self.acts: Iterator[Act] = itertools.repeat("take") if acts is None else acts
+    def __init__(self) -> None:
+        self.acts: Iterator[Act] = itertools.repeat("take")
         self.dawdles = 0.6
         """Seconds."""
         self.loopback = True

@@ -23,6 +23,7 @@ class Fault(NamedTuple):
     """How a call fails: with what status, when, and how much of it was done before."""
 
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    """What it is answered with; OK where it is late and nothing else."""
     done: float = 0.0
     """The share of the call's series that are written all the same, from the first."""
     delay: float = 0.0
@@ -67,21 +68,13 @@ class Monitoring:
         """Work as it should from now on, and let go of the calls that it delays."""
         self.fault: Callable[[], Fault | None] = lambda: None
         """Says of each call that writes how it fails, or that it does not."""
-        self.unreadable: grpc.StatusCode | None = None
-        """What each call that reads is answered with."""
         self._woken.set()
 
-    def fail(self, *faults: Fault, ever: bool = False) -> None:
-        """Fail the next calls that write, one after the other; or all, by turns."""
+    def fail(self, *faults: Fault) -> None:
+        """Fail the next calls that write, one after the other."""
         self._woken.clear()
         left = list(faults)
-
-        def fault() -> Fault | None:
-            if ever:
-                left.append(left[0])
-            return left.pop(0) if left else None
-
-        self.fault = fault
+        self.fault = lambda: left.pop(0) if left else None
 
     def stop(self) -> None:
         self.recover()
@@ -101,14 +94,12 @@ class Monitoring:
                     self.points.create(request)
             except RefusedError as refusal:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
-        if fault is not None:
+        if fault is not None and fault.code is not grpc.StatusCode.OK:
             context.abort(fault.code, "told to fail")
 
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self.reads += 1
-            if self.unreadable is not None:
-                context.abort(self.unreadable, "told to fail")
             try:
                 return aligning.read(request, self.points.series)
             except aligning.UnreadableError as refusal:
