@@ -26,6 +26,8 @@ LIFE = timedelta(days=100)
 """How long a day is kept: usage is shown of ninety."""
 MOST_DAYS = 4096
 """Days of organisations that a process counts at once, 16 MB of them at most."""
+AT_ONCE = 16
+"""Documents that are merged into at a time: the last flush of a process has seconds for all."""
 MOST_TRIES = 5
 LONGEST_PAUSE = 0.2
 """Seconds between two attempts to merge into one document, at most."""
@@ -142,11 +144,12 @@ class Activity:
         """Merge what was counted at some places; return those where others were faster."""
         known = [place for place in places if place in self._counted]
         documents = await self._storage.get([_key(*place) for place in known])
-        return {
-            place
-            for place, document in zip(known, documents, strict=True)
-            if not await self._put(place, document, now)
-        }
+        pairs = list(zip(known, documents, strict=True))
+        kept: list[bool] = []
+        for first in range(0, len(pairs), AT_ONCE):
+            some = pairs[first : first + AT_ONCE]
+            kept += await asyncio.gather(*(self._put(*pair, now) for pair in some))
+        return {place for place, there in zip(known, kept, strict=True) if not there}
 
     async def _put(self, place: _Place, document: Document | None, now: datetime) -> bool:
         """Write what was counted over a document, and tell whether nobody else was faster.
