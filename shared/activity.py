@@ -26,13 +26,8 @@ LIFE = timedelta(days=100)
 """How long a day is kept: usage is shown of ninety."""
 MOST_DAYS = 4096
 """Days of organisations that a process counts at once, 16 MB of them at most."""
-<<<<<<< HEAD
 AT_ONCE = 50
 """Documents that are read, and written, at the same time."""
-=======
-AT_ONCE = 16
-"""Documents that are merged into at a time: the last flush of a process has seconds for all."""
->>>>>>> 7b605c98c72ab89f173c5664098f3ac73befc869
 MOST_TRIES = 5
 LONGEST_PAUSE = 0.2
 """Seconds between two attempts to merge into one document, at most."""
@@ -147,7 +142,6 @@ class Activity:
 
     async def _merge(self, places: Iterable[_Place], now: datetime) -> set[_Place]:
         """Merge what was counted at some places; return those where others were faster."""
-<<<<<<< HEAD
         known = [(place, self._counted[place]) for place in places if place in self._counted]
         slower: set[_Place] = set()
         for first in range(0, len(known), AT_ONCE):
@@ -161,16 +155,6 @@ class Activity:
                 if not outcome:
                     slower.add(place)
         return slower
-=======
-        known = [place for place in places if place in self._counted]
-        documents = await self._storage.get([_key(*place) for place in known])
-        pairs = list(zip(known, documents, strict=True))
-        kept: list[bool] = []
-        for first in range(0, len(pairs), AT_ONCE):
-            some = pairs[first : first + AT_ONCE]
-            kept += await asyncio.gather(*(self._put(*pair, now) for pair in some))
-        return {place for place, there in zip(known, kept, strict=True) if not there}
->>>>>>> 7b605c98c72ab89f173c5664098f3ac73befc869
 
     async def _put(
         self, place: _Place, counted: Active, document: Document | None, now: datetime
