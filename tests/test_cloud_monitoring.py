@@ -304,6 +304,9 @@ print("google.cloud.firestore_v1" in sys.modules, "google.cloud.monitoring_v3" i
         "ALLY_SECRET_MANAGER_HOST": nowhere,
         "ALLY_MONITORING_HOST": nowhere,
         "ALLY_CLOUD_TASKS_HOST": nowhere,
+        "ALLY_QUEUE": "projects/p/locations/europe-west2/queues/ally",
+        "ALLY_WORKER_URL": "https://worker.example",
+        "ALLY_WORKER_ACCOUNT": "ally-caller@p.iam.gserviceaccount.com",
     }
     ran = subprocess.run(
         [sys.executable, "-c", script],

@@ -27,6 +27,7 @@ from shared.settings import SPACES
 from shared.store import Ref, Store
 from tests.conftest import BACKENDS, environment_of
 from tests.support.yard import Yard
+from tests.test_costs import WORKER
 
 MINUTE = timedelta(minutes=1)
 RACERS = 6
@@ -233,15 +234,15 @@ def test_a_line_says_what_a_job_touched_and_holds_no_payload(yard: Yard) -> None
     assert "sesame" not in yard.log.read_text()
 
 
-def test_a_job_costs_a_read_its_deletion_and_a_marker_that_expires(yard: Yard) -> None:
+def test_a_job_costs_what_is_pinned(yard: Yard) -> None:
     ticket = yard.stage(rest, Told())
     yard.watched.forget()
     yard.run(ticket)
-    assert (yard.watched.gets, yard.watched.queries, yard.watched.commits) == ([1], [], [2])
-    deleted, marker = yard.watched.writes
-    assert isinstance(deleted, Delete)
-    assert isinstance(marker, Put)
-    assert marker.expires is not None
+    watched = yard.watched
+    expiring = sum(isinstance(each, Put) and each.expires is not None for each in watched.writes)
+    assert watched.queries == []
+    asked = {"gets": watched.gets, "commits": watched.commits, "expiring": expiring}
+    assert asked == WORKER["job"]
 
 
 # --- Tried again, and given up --------------------------------------------------------------------
@@ -383,6 +384,7 @@ def test_an_empty_sweep_costs_one_read_a_shard(yard: Yard) -> None:
     }
     assert asked == set(itertools.product(SPACES, range(SHARDS)))
     assert [found for _, found in yard.watched.queries] == [0] * len(SPACES) * SHARDS
+    assert WORKER["sweep"] == {"queries": [found for _, found in yard.watched.queries]}
     assert yard.watched.gets == yard.watched.commits == []
 
 

@@ -265,14 +265,13 @@ class Month:
         return used
 
     def _jobs(self) -> defaultdict[str, float]:
-        """Do jobs, each a document that is made, read and deleted; sweep, to find what was lost."""
+        """Make jobs and do them; sweep, to find what was lost."""
         used = defaultdict[str, float](float)
         done = self.count["DELETE /v1/patients/{patient}"]
         done *= self.declared.traffic.callers["jobs"]
         self._add(used, self.declared.worker["sweep"], self.swept)
-        used["reads"] += done
+        self._add(used, self.declared.worker["job"], done)
         used["writes"] += done
-        used["deletes"] += done
         used["tasks"] = 2 * done
         used["schedules"] = 2
         self._serve(used, self.swept + done)
