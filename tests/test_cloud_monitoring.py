@@ -297,23 +297,6 @@ from shared.settings import load
 asyncio.run(open_service(load()))
 print("google.cloud.firestore_v1" in sys.modules, "google.cloud.monitoring_v3" in sys.modules)
 """
-<<<<<<< HEAD
-=======
-    nowhere = "127.0.0.1:1"
-    environment = {
-        "ALLY_BACKEND": "google",
-        "ALLY_URL": "https://api.ally.example",
-        "ALLY_PEPPER": "p" * 32,
-        "GOOGLE_CLOUD_PROJECT": "p",
-        "FIRESTORE_EMULATOR_HOST": nowhere,
-        "ALLY_SECRET_MANAGER_HOST": nowhere,
-        "ALLY_MONITORING_HOST": nowhere,
-        "ALLY_CLOUD_TASKS_HOST": nowhere,
-        "ALLY_QUEUE": "projects/p/locations/europe-west2/queues/ally",
-        "ALLY_WORKER_URL": "https://worker.example",
-        "ALLY_WORKER_ACCOUNT": "ally-caller@p.iam.gserviceaccount.com",
-    }
->>>>>>> ca36f4c98c5d7a9b732fcde22e7b6418ae2090f8
     ran = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,

@@ -100,9 +100,6 @@ class Monitoring:
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self.reads += 1
-<<<<<<< HEAD
-=======
->>>>>>> ca36f4c98c5d7a9b732fcde22e7b6418ae2090f8
             if not any(f'"{each.metric}"' in request.filter for each in self.points.series):
                 # Google knows a metric from its first point on.
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
