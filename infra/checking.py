@@ -37,7 +37,7 @@ def candidates(values: Values) -> Iterator[str]:
         # Behind the gateway the caller's own key is in this header.
         headers = {"Authorization": f"Bearer {token['id_token']}"}
         for probe in probes(each["function"], with_key=bool(key)):
-            own = {"X-Forwarded-Authorization": key} if key else {}
+            own = {"X-Forwarded-Authorization": key} if key and each in values["publics"] else {}
             yield ask(probe, address, {**headers, **own}, values)
 
 

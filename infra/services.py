@@ -49,6 +49,7 @@ def environment(function: str, values: Values) -> dict[str, str]:
         "ALLY_QUEUE": values["queue"],
         "ALLY_WORKER_URL": values["worker"],
         "ALLY_WORKER_ACCOUNT": values["caller"],
+        "ALLY_METERING_INTERVAL": str(values["metering_interval"]),
     }
 
 

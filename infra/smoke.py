@@ -13,7 +13,7 @@ from functions import discover
 from infra.applying import StoppedError
 from infra.services import service_name
 from infra.steps import Values
-from shared.routes import PUBLIC, Route
+from shared.routes import INTERNAL, PUBLIC, Route
 
 TRIES, PAUSE = 3, 2
 """How often a probe is sent, and the seconds between: the network is not what is tested."""
@@ -63,6 +63,8 @@ def _path(route: Route) -> str:
 def _expected(route: Route, with_key: bool) -> frozenset[int]:
     if route.permission == PUBLIC:
         return frozenset({200})
+    if route.permission == INTERNAL:  # it asks for no key, and was sent nothing that it could do
+        return frozenset({400})
     # With a key its secret and its quota were read; what follows is a list, or the refusal of a
     # call that the key may not make or that asks for nothing that there is.
     return frozenset({200, 400, 403, 404}) if with_key else frozenset({401})

@@ -26,8 +26,8 @@ LIFE = timedelta(days=100)
 """How long a day is kept: usage is shown of ninety."""
 MOST_DAYS = 4096
 """Days of organisations that a process counts at once, 16 MB of them at most."""
-AT_ONCE = 16
-"""Documents that are merged into at a time: the last flush of a process has seconds for all."""
+AT_ONCE = 50
+"""Documents that are read, and written, at the same time."""
 MOST_TRIES = 5
 LONGEST_PAUSE = 0.2
 """Seconds between two attempts to merge into one document, at most."""
@@ -142,21 +142,27 @@ class Activity:
 
     async def _merge(self, places: Iterable[_Place], now: datetime) -> set[_Place]:
         """Merge what was counted at some places; return those where others were faster."""
-        known = [place for place in places if place in self._counted]
-        documents = await self._storage.get([_key(*place) for place in known])
-        pairs = list(zip(known, documents, strict=True))
-        kept: list[bool] = []
-        for first in range(0, len(pairs), AT_ONCE):
-            some = pairs[first : first + AT_ONCE]
-            kept += await asyncio.gather(*(self._put(*pair, now) for pair in some))
-        return {place for place, there in zip(known, kept, strict=True) if not there}
+        known = [(place, self._counted[place]) for place in places if place in self._counted]
+        slower: set[_Place] = set()
+        for first in range(0, len(known), AT_ONCE):
+            some = known[first : first + AT_ONCE]
+            documents = await self._storage.get([_key(*place) for place, _ in some])
+            puts = (self._put(*each, kept, now) for each, kept in zip(some, documents, strict=True))
+            outcomes = await asyncio.gather(*puts, return_exceptions=True)
+            for (place, _), outcome in zip(some, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                if not outcome:
+                    slower.add(place)
+        return slower
 
-    async def _put(self, place: _Place, document: Document | None, now: datetime) -> bool:
+    async def _put(
+        self, place: _Place, counted: Active, document: Document | None, now: datetime
+    ) -> bool:
         """Write what was counted over a document, and tell whether nobody else was faster.
 
         What others have counted is counted here from now on, too: it need not be written again.
         """
-        counted = self._counted.get(place, nobody())
         version = None
         if document is not None:
             version, kept = document.version, _read(document)

@@ -164,13 +164,16 @@ class RollUp:
         organisations = await self._metrics.organisations(start, start + DAY)
         for first in range(0, len(organisations), AT_ONCE):
             some = organisations[first : first + AT_ONCE]
-            await asyncio.gather(
-                *(self._roll(each, metric, start) for each in some for metric in METRICS)
+            done = await asyncio.gather(
+                *(self.roll(each, metric, start) for each in some for metric in METRICS),
+                return_exceptions=True,  # none goes on when the others have given up
             )
+            for trouble in filter(None, done):
+                raise trouble
         for mode in MODES:
             await self._enter(mode, start)
 
-    async def _roll(self, organisation: str, metric: Metric, day: datetime) -> None:
+    async def roll(self, organisation: str, metric: Metric, day: datetime) -> None:
         """Write what was counted of one metric of an organisation on a day, in both modes."""
         labels = metric.labels[1:]
         reading = Reading(metric, organisation, MODES, day, day + DAY, DAY, by=labels)

@@ -35,11 +35,11 @@ SECONDS_TO_ENQUEUE = 1.0
 """What an answer waits for its jobs to be queued."""
 LONGEST_RUN = 30.0
 """Seconds after which a run has failed: less than GRACE, and than the worker's own limit."""
-MOST_SWEPT = 100
-"""Jobs of one shard that one sweep takes up."""
+MOST_SWEPT = 50
+"""Jobs of one shard that one sweep takes up: so it ends within a minute where the queue is down."""
 MOST_RESUMED = 10_000
 """Jobs of one shard that a process that begins takes up at once."""
-SWEPT_AT_ONCE = 16
+SWEPT_AT_ONCE = 32
 
 LOST = "Lost"
 """What is noted of a job that nobody did in time, nor said why."""

@@ -134,7 +134,8 @@ class Store:
         """What is to be queued once all is committed."""
         self.touched: dict[str, None] = {}
         """Ids of the objects that were shown or changed, and of the patients whom these concern, in
-        order: what the audit line names."""
+        order: what the audit line names. Where nobody knows whether they were, they are among them.
+        """
 
     @property
     def livemode(self) -> bool:

@@ -4,7 +4,7 @@ The numbers stand in infra/cost/operations.yaml, and `make cost` prices them.
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,19 @@ from functions import discover
 from shared import clock, ids
 from shared.appointments import Appointment
 from shared.backends import Guard, Put
+from shared.backends.metrics import METRICS
 from shared.exchange import VERSION
 from shared.folding import Folder, keep
+from shared.jobs import SHARDS
 from shared.limits import SLICE
 from shared.metering import Series
 from shared.patients import Patient
 from shared.requests import KEPT, LoggedRequest, RequestLine
+from shared.rollups import RollUp
 from shared.scheduling import Window
+from shared.service import Service
+from shared.settings import SPACES
+from tests.support.counted import Counted, count
 from tests.support.inprocess import InProcess
 from tests.support.processes import ROOT
 from tests.support.serving import ADDRESS, PATIENT, POSTCODE, REASON, Json, Partner
@@ -33,11 +39,14 @@ WITH_A_KEY: dict[str, dict[str, Any]] = DECLARED["with_a_key"]
 LIVE: dict[str, dict[str, Any]] = DECLARED["live"]
 CALLERS: dict[str, dict[str, Any]] = DECLARED["callers"]
 LINES: dict[str, dict[str, Any]] = DECLARED["lines"]
+WORKER: dict[str, dict[str, Any]] = DECLARED["worker"]
 BYTES = ("answer", "line", "kept", "indexed", "passing")
 """What is declared to within a quarter; all else is exact."""
 PREFLIGHT = "OPTIONS /v1/patients"
 ORIGIN = "https://app.partner.example"
 PAGE = 10
+SERIES_OF_A_DAY = 120
+"""What is counted of an organisation in a day: 30 routes, statuses and keys, in four metrics."""
 
 
 class Scene:
@@ -57,6 +66,7 @@ class Scene:
         self.cancelled = partner.book(window)
         partner.post(f"/v1/appointments/{self.cancelled['id']}/cancel", REASON)
         self.fill_pages()
+        count(partner, [Counted(clock.now() - timedelta(minutes=20))])
         self.bodies: dict[str, Json] = {
             "POST /v1/patients": {**PATIENT, "address": ADDRESS},
             "POST /v1/patients/{patient}": {"note": "x"},
@@ -128,6 +138,7 @@ class Scene:
             headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
         self.api.call("GET", "/v1/organisations")  # the key is known from here on
         self.api.watched.forget()
+        self.api.metrics.forget()
         log = Path(self.partner.backing.environment["ALLY_LOG"])
         before = log.stat().st_size
         answer = self.api.send(
@@ -183,6 +194,7 @@ def counted(api: InProcess) -> dict[str, Any]:
         "queries": [documents for _, documents in watched.queries],
         "commits": list(watched.commits),
         "guards": sum(isinstance(write, Guard) for write in watched.writes),
+        "series": api.metrics.series,
         "expiring": sum(put.expires is not None for put in puts),
         "kept": sum(stored_bytes(put)[0] for put in kept),
         "indexed": sum(stored_bytes(put)[1] for put in kept),
@@ -254,6 +266,19 @@ def test_an_end_user_is_read_like_a_key(partner: Partner) -> None:
     assert counted(api) == CALLERS["end user read"]
 
 
+def test_who_is_new_on_a_day_costs_a_merge_with_the_next_flush(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.end_user("ada").key)
+    for _ in range(3):
+        api.call("GET", "/v1/patients")
+    api.watched.forget()
+
+    async def flush(_: Service) -> None:
+        await api.activity.flush(clock.now())
+
+    partner.backing.run(flush)
+    assert counted(api) == CALLERS["active"]
+
+
 def test_a_slice_of_a_quota_is_one_read_and_one_commit(partner: Partner) -> None:
     quota = 40
     api = InProcess(partner.backing, partner.key, rate_test=quota, rate_window=3600)
@@ -288,7 +313,34 @@ def test_a_line_is_kept_as_one_document_for_thirty_days(
     passing = sum(sum(stored_bytes(copy)) for copy in copies)
     assert operations(cost) == operations(LINES[name])
     assert passing == pytest.approx(LINES[name]["passing"], rel=0.25)
+    kept = sum(stored_bytes(copy)[0] for copy in copies)
+    assert kept == pytest.approx(LINES[name]["kept"], rel=0.25)
     assert {copy.expires for copy in copies} == {at + KEPT}
+
+
+def test_a_sweep_is_priced_as_a_read_for_each_shard() -> None:
+    """Which is what tests/test_jobs.py holds it to."""
+    assert WORKER["sweep"] == {"queries": [0] * len(SPACES) * SHARDS}
+
+
+def test_a_roll_up_costs_what_is_pinned_for_each_organisation_mode_and_day(
+    partner: Partner,
+) -> None:
+    api = InProcess(partner.backing, partner.key)
+    yesterday = clock.now().date() - timedelta(days=1)
+    at = datetime.combine(yesterday, time(12), UTC)
+    routes = [f"GET /v1/things{number}" for number in range(SERIES_OF_A_DAY // 4)]
+    count(partner, [Counted(at, route=route) for route in routes])
+
+    async def roll(_: Service) -> None:
+        rolling = RollUp(api.metrics, api.watched, clock.now())
+        start = datetime.combine(yesterday, time(), UTC)
+        for metric in METRICS:
+            await rolling.roll(partner.organisation.id, metric, start)
+
+    partner.backing.run(roll)
+    api.watched.queries.clear()
+    assert operations(counted(api)) == CALLERS["rolled up"]
 
 
 def test_a_page_costs_the_same_wherever_it_is(partner: Partner) -> None:

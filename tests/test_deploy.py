@@ -32,7 +32,7 @@ from tests.support.google_cloud.wire import Answer, Call
 # One process does it all: the deployment is made once.
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
 
-FAULTS = int(os.environ.get("ALLY_FAULTS", "4"))
+FAULTS = int(os.environ.get("ALLY_FAULTS", "3"))
 """In how many writes of the deployment a fault is tried, spread over all of it."""
 LONDON = {"europe-west2", "europe-west2-docker.pkg.dev"}
 
@@ -100,11 +100,13 @@ def test_everything_lies_in_london(made: Deployment) -> None:
 
 
 def test_nobody_but_the_gateway_and_the_pipeline_may_call_a_function(made: Deployment) -> None:
-    gateway = "serviceAccount:ally-gateway@ally-staging.iam.gserviceaccount.com"
+    """But for the worker, which is called for no partner."""
     for each in made.values["functions"]:
+        who = "ally-caller" if each["function"] == "worker" else "ally-gateway"
+        member = f"serviceAccount:{who}@ally-staging.iam.gserviceaccount.com"
         name = f"run/projects/ally-staging/locations/europe-west2/services/{each['service']}"
         assert made.google.policies[name]["bindings"] == [
-            {"role": "roles/run.invoker", "members": [gateway]}
+            {"role": "roles/run.invoker", "members": [member]}
         ]
     anybody = [
         name
@@ -262,7 +264,7 @@ def test_a_wrong_answer_to_partners_gives_the_gateway_its_config_back(
     assert "Rolled back" in deployment.refused("image", "services", "traffic", "gateway")
     # First the ways in, then what they lead to.
     told = [line.split()[1] for line in deployment.said if line.endswith(" again")]
-    assert told == ["gateway", "is", "is"]
+    assert told == ["gateway", *("is" for _ in deployment.values["functions"])]
     assert deployment.google.resources[gateway]["apiConfig"] == used
 
     deployment.google.site = functions_answer
@@ -322,12 +324,17 @@ def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Depl
 
     def site(call: Call) -> Answer:
         asked.append(call)
+        if call.path.startswith("/worker"):
+            return functions_answer(call)
         return Answer({"object": "list"}, 200, {"Request-Id": "req_0"})
 
     deployment.google.site = site
     deployment.deploy("services", "gateway")
     direct = [call for call in asked if call.host.endswith(".run.app")]
-    assert {call.headers["X-Forwarded-Authorization"] for call in direct} == {key}
+    shown = {
+        (call.path == "/worker/jobs", call.headers["X-Forwarded-Authorization"]) for call in direct
+    }
+    assert shown == {(False, key), (True, None)}  # the worker takes no key
     assert all(call.headers["Authorization"].startswith("Bearer ey") for call in direct)
     through = [call for call in asked if call.host.endswith(".gateway.dev")]
     assert {call.headers["Authorization"] for call in through} == {key}

@@ -154,9 +154,9 @@ def test_what_is_no_line_of_a_known_caller_is_told_of_and_never_comes_again(
     partner: Partner, body: Json
 ) -> None:
     api = InProcess(partner.backing, partner.key)
-    before = len(partner.lines())
+    before = len(partner.lines("line"))
     assert api.call("POST", "/worker/lines", json=body) == {"outcome": "unread"}
-    told = [line for line in partner.lines()[before:] if line["kind"] == "line"]
+    told = partner.lines("line")[before:]
     assert [(line["severity"], line["result"]) for line in told] == [("ERROR", "unread")]
     assert api.watched.commits == []
 
@@ -168,6 +168,7 @@ def test_what_is_no_line_of_a_known_caller_is_told_of_and_never_comes_again(
         {"requestId": "req_1"},
         {"mode": "account"},
         {"principal": "somebody"},
+        {"method": "-", "route": "-"},
     ],
 )
 def test_a_line_that_could_lie_where_it_does_not_belong_is_not_kept(
@@ -329,7 +330,7 @@ def test_two_processes_that_follow_one_file_fold_all_of_it_once(
     for which, partner in enumerate(partners):
         wait_for(partner, wanted[which])
     second.stop()
-    crashes = [line for line in alone.lines() if line["kind"] == "crash"]
+    crashes = alone.lines("crash")
     assert crashes == []
 
 

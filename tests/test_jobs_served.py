@@ -107,11 +107,12 @@ def test_where_the_queue_is_down_requests_succeed_and_a_sweep_finds_their_jobs(
     attended: Attended, partner: Partner
 ) -> None:
     assert attended.tasks is not None
+    wait_until(lambda: not attended.jobs())
     attended.tasks.acts = itertools.repeat("refuse")
     made = write(partner)
     (job,) = attended.jobs()
-    (line,) = (each for each in partner.lines() if each.get("result") == "not_queued")
-    assert (line["kind"], line["severity"], line["jobs"]) == ("job", "WARNING", [job.key.id])
+    (line,) = (each for each in partner.lines("job") if each["result"] == "not_queued")
+    assert (line["severity"], line["jobs"]) == ("WARNING", [job.key.id])
     assert line["type"] in ("UnavailableError", "TimeoutError")
     attended.tasks.acts = itertools.repeat("take")
     assert attended.sweep() == {"overdue": 0, "oldestSeconds": 0, "failed": 0}

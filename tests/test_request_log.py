@@ -17,6 +17,7 @@ from tests.support.log_sink import push_of, until
 from tests.support.scale import examples
 from tests.support.serving import PATIENT, Json, Partner
 from tests.test_folding import line_of
+from tests.test_frontend_events import Page
 
 pytestmark = pytest.mark.usefixtures("log_sink")
 
@@ -78,6 +79,16 @@ def test_an_end_users_address_is_neither_in_the_log_nor_in_the_line(partner: Par
     (line,) = (each for each in partner.lines() if each.get("requestId") == found["id"])
     assert "address" not in line
     assert "127.0.0.1" not in str(line)
+
+
+def test_the_address_of_who_opens_a_page_is_not_in_the_line(partner: Partner) -> None:
+    sent = Page(partner).send(address="203.0.113.7")
+    (line,) = (
+        each for each in partner.lines() if each.get("requestId") == sent.headers["Request-Id"]
+    )
+    assert (line["status"], line["organisation"]) == (200, partner.organisation.id)
+    assert "address" not in line
+    assert "203.0.113.7" not in str(line)
 
 
 def test_an_end_user_reads_no_log(partner: Partner) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,12 @@ import pytest
 
 from shared import ids, rollups
 from shared.backends import OURS, Key, Put, UnavailableError, new_marker
-from shared.backends.metrics import Measured, Metrics, Reading
 from shared.errors import ApiError
 from shared.rollups import MODES, RollUp
 from shared.service import Service
 from shared.settings import Mode
 from tests.support.counted import KEYS, Counted, count, some, totals
-from tests.support.inprocess import InProcess
+from tests.support.inprocess import InProcess, WatchedMetrics
 from tests.support.serving import Json, Partner
 
 NOW = datetime(2026, 11, 22, 0, 40, tzinfo=UTC)
@@ -26,58 +25,33 @@ DAY = timedelta(days=1)
 YESTERDAY = date(2026, 11, 21)
 
 
-class Watched:
-    """Metrics that remember what was read of another's."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self.metrics = metrics
-        self.delay = metrics.delay
-        self.readings: list[Reading] = []
-
-    async def read(self, reading: Reading) -> list[Measured]:
-        self.readings.append(reading)
-        return await self.metrics.read(reading)
-
-    async def organisations(self, start: datetime, end: datetime) -> list[str]:
-        return await self.metrics.organisations(start, end)
-
-    async def write(self, task: str, points: Any) -> None:
-        await self.metrics.write(task, points)
-
-    async def close(self) -> None:
-        await self.metrics.close()
-
-
 def rolled(partner: Partner, act: Callable[[RollUp], Awaitable[Any]], **settings: int) -> Any:
     """Do something with what rolls up, of this partner alone."""
 
     async def run(service: Service) -> Any:
-        metrics = Mine(service.metrics, partner.organisation.id)
+        metrics = Mine(service.metrics, organisation=partner.organisation.id)
         return await act(RollUp(metrics, service.storage, NOW, **settings))
 
     return partner.backing.run(run)
 
 
-class Mine(Watched):
+@dataclass
+class Mine(WatchedMetrics):
     """Metrics in which there is one organisation, since others' tests count in them too."""
 
-    def __init__(self, metrics: Metrics, organisation: str) -> None:
-        super().__init__(metrics)
-        self.organisation = organisation
+    organisation: str = ""
 
     async def organisations(self, start: datetime, end: datetime) -> list[str]:
         found = await self.metrics.organisations(start, end)
         return [each for each in found if each == self.organisation]
 
 
-def observer(partner: Partner) -> tuple[InProcess, Watched]:
+def observer(partner: Partner) -> tuple[InProcess, WatchedMetrics]:
     """Return a caller at a moment, and what it reads of the metrics."""
     api = InProcess(partner.backing, partner.key)
     api.at = NOW
-    watched = Watched(api._service.metrics)
-    api._service = replace(api._service, metrics=watched)
     api.call("GET", "/v1/organisations")  # the key is known from here on
-    return api, watched
+    return api, api.metrics
 
 
 QUESTIONS: list[Json] = [

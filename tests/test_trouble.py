@@ -49,11 +49,7 @@ def test_a_crash_is_a_500_in_the_envelope_and_its_line_quotes_nothing(
     request_id = answer.headers["Request-Id"]
     assert request_id in error["fix"]
     assert "support@" in error["fix"]
-    (crash,) = (
-        line
-        for line in partner.lines()
-        if line["kind"] == "crash" and line["requestId"] == request_id
-    )
+    (crash,) = (line for line in partner.lines("crash") if line["requestId"] == request_id)
     assert crash["type"] == "RuntimeError"
     assert any("api.py" in where for where in crash["where"])
     assert SECRET_VALUE not in answer.text + json.dumps(crash)

@@ -13,10 +13,15 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from functions import discover
 from infra.services import sizes
 from infra.steps import HERE as INFRA
+from shared.routes import PUBLIC
 
 HERE = Path(__file__).parent
 PREFLIGHT = "OPTIONS /v1/patients"
 """What a browser asks before it calls, on whatever path; it is counted on this one."""
+
+
+WORKER = "worker"
+"""The function that does what happens after an answer."""
 
 
 class Declared(BaseModel):
@@ -75,6 +80,7 @@ class Operations(Declared):
     answer: int = 0
     line: int = 0
     secrets: int = 0
+    series: int = 0
     passing: int = 0
 
     @property
@@ -124,9 +130,14 @@ class Everything(Declared):
     with_a_key: dict[str, Operations]
     callers: dict[str, Operations]
     lines: dict[str, Operations]
+    worker: dict[str, Operations]
     traffic: Traffic
     functions: dict[str, str]
     """The function that serves each route."""
+    known: frozenset[str]
+    """The routes whose callers are known: each line of them is copied to the request log."""
+    metering_interval: float
+    """Seconds between two flushes of what an instance counted."""
     sizes: dict[str, Size]
     backups: float
     """Copies of the data that are kept at a time."""
@@ -145,12 +156,14 @@ def load() -> Everything:
     operations = _file("operations.yaml")
     plain = operations["routes"]
     keyed = operations["with_a_key"]
-    served = {
-        f"{route.method} {route.template}": api.name
-        for api in discover()
-        if api.reachable
+    apis = [api for api in discover() if api.reachable]
+    routes = {
+        f"{route.method} {route.template}": (api.name, route.permission != PUBLIC)
+        for api in apis
         for route in api.routes
     }
+    served = {name: function for name, (function, _) in routes.items()}
+    production = yaml.safe_load((INFRA / "environments" / "production.yaml").read_text())
     return Everything.model_validate(
         {
             **_file("prices.yaml"),
@@ -158,9 +171,12 @@ def load() -> Everything:
             "with_a_key": {name: plain[name] | keyed[name] for name in keyed},
             "callers": operations["callers"],
             "lines": operations["lines"],
+            "worker": operations["worker"],
             "traffic": _file("traffic.yaml"),
             "functions": {**served, PREFLIGHT: "patients"},
-            "sizes": {name: _size(name) for name in sorted(set(served.values()))},
+            "known": {name for name, (_, is_known) in routes.items() if is_known},
+            "metering_interval": production["metering_interval"],
+            "sizes": {name: _size(name) for name in sorted({*served.values(), WORKER})},
             "backups": _backups(),
         }
     )

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from infra.cost.declared import Everything, Limit, Operations, Size
+from infra.cost.declared import WORKER, Everything, Limit, Operations, Size
 from shared.limits import SLICE
 from shared.memory import BURST_SECONDS, MOST
+from shared.rollups import MODES
 from shared.settings import Settings
 
 SECONDS = 365.25 / 12 * 86_400
@@ -19,9 +20,14 @@ NOTED_EVERY = 3_600
 """Seconds after which it is noted again that a key is in use (shared/auth.py)."""
 BILLED = 0.1
 """Seconds to which Cloud Run rounds the time up in which an instance serves."""
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
 CALLERS, STANDING = "callers: keys, end users, quotas", "standing, whoever calls"
+LINES, COUNTS, JOBS = "the request log", "usage, counted", "jobs and sweeps"
 """The rows of the bill that are no route."""
+POINT, DISTRIBUTION = 8, 80
+"""Bytes that Cloud Monitoring bills for a point of a count and of a distribution."""
+LEAST_MESSAGE = 1_000
+"""Bytes that Pub/Sub bills for a message at least."""
 
 Usage = dict[str, defaultdict[str, float]]
 """Units of each price, for each row of the bill."""
@@ -67,8 +73,7 @@ class Month:
         mix = declared.traffic.mix
         self.count = {name: requests * part / sum(mix.values()) for name, part in mix.items()}
         callers = declared.traffic.callers
-        organisations = max(1.0, requests / callers["requests_of_an_organisation"])
-        self.keys = organisations * callers["keys"]
+        self.keys = self.organisations * callers["keys"]
         self.peak = declared.traffic.time["peak"]
 
     def operations(self, route: str) -> Iterator[tuple[float, Operations]]:
@@ -89,11 +94,45 @@ class Month:
         )
         return (cost["request"] + body + work) * cost["slower"] / 1e6
 
+    @property
+    def organisations(self) -> float:
+        """How many partners there are."""
+        return max(
+            1.0, self.requests / self.declared.traffic.callers["requests_of_an_organisation"]
+        )
+
+    @cached_property
+    def copied(self) -> dict[str, float]:
+        """How many lines of each kind are copied to the request log: as if none were left out."""
+        found = {"line": 0.0, "line of a patient": 0.0}
+        for route in self.declared.known:
+            of_patients = self.declared.functions[route] in ("patients", "appointments")
+            found["line of a patient" if of_patients else "line"] += self.count[route]
+        return found
+
+    @property
+    def worker(self) -> Load:
+        """What the worker has to bear, nearly all of it lines: each is a request of its own."""
+        cost = self.declared.traffic.cpu
+        line = self.declared.lines["line"]
+        work = cost["request"] + cost["body"] + line.calls * cost["call"]
+        cpu = (work + line.writes * cost["document"]) * cost["slower"] / 1e6
+        waiting = line.calls * self.declared.traffic.firestore / 1e3
+        rate = (sum(self.copied.values()) + self.swept) / SECONDS
+        return Load(self.declared.sizes[WORKER], rate, cpu, waiting, cost["target"])
+
+    @property
+    def swept(self) -> float:
+        """How many sweeps there are."""
+        return SECONDS / MINUTE
+
     @cached_property
     def loads(self) -> dict[str, Load]:
         """What each function has to bear in the mean second."""
         found = {}
         for function, size in self.declared.sizes.items():
+            if function == WORKER:
+                continue
             routes = [route for route in self.count if self.declared.functions[route] == function]
             count = sum(self.count[route] for route in routes)
             cpu = sum(self.count[route] * self.cpu(route) for route in routes) / count
@@ -115,6 +154,9 @@ class Month:
         found: Usage = {route: self._route(route) for route in self.count}
         found[CALLERS] = self._callers()
         found[STANDING] = self._standing()
+        found[LINES] = self._lines()
+        found[COUNTS] = self._counts()
+        found[JOBS] = self._jobs()
         return found
 
     def _route(self, route: str) -> defaultdict[str, float]:
@@ -158,6 +200,7 @@ class Month:
         self._add(used, each["key noted"], noted * SECONDS)
         # Hardly one calls the same function twice before what is known of them is old.
         self._add(used, each["end user read"], end_users)
+        self._add(used, each["active"], end_users / callers["requests_of_an_end_user"])
         slices = self.requests * callers["leased"] / (SLICE * Settings.rate_live)
         self._add(used, each["slice"], slices)
         used["secret_versions"] = self.keys
@@ -169,6 +212,7 @@ class Month:
         used["writes"] += each.writes * times
         used["deletes"] += each.expiring * times
         used["secret_accesses"] += each.secrets * times
+        used["series_read"] += each.series * times
 
     def _standing(self) -> defaultdict[str, float]:
         used = defaultdict[str, float](float)
@@ -179,6 +223,67 @@ class Month:
             used["run_idle_cpu"] += load.waiting_instances * load.size.cpu * SECONDS
             used["run_idle_memory"] += load.waiting_instances * load.size.memory * SECONDS
         return used
+
+    def _lines(self) -> defaultdict[str, float]:
+        """Copy each line of a known caller, and keep the copies for 30 days."""
+        used = defaultdict[str, float](float)
+        for kind, count in self.copied.items():
+            line = self.declared.lines[kind]
+            self._add(used, line, count)
+            self._serve(used, count)
+            used["stored"] += count * line.passing / GIB
+            used["backups"] += count * line.kept * self.declared.backups / GIB
+        used["history"] = used["stored"]
+        sizes = self.declared.traffic.bytes
+        used["messages"] = sum(
+            2 * self.count[route] * max(LEAST_MESSAGE, told.line + sizes["line"]) / GIB
+            for route, told in self.declared.routes.items()
+            if route in self.declared.known
+        )
+        return used
+
+    def _counts(self) -> defaultdict[str, float]:
+        """Write what was counted: a point for each series that had anything to count.
+
+        A series is a route as one key of one organisation calls it, or its end users; of requests
+        that are refused each is taken to be a series of its own. Whom nobody knows is one caller.
+        """
+        used = defaultdict[str, float](float)
+        callers = self.declared.traffic.callers
+        for route, count in self.count.items():
+            known = route in self.declared.known
+            series = self.organisations * (callers["keys"] + 1) if known else 1
+            load = self.loads[self.declared.functions[route]]
+            served = count * (1 - callers["refused"])
+            interval = self.declared.metering_interval / self.declared.traffic.time["open"]
+            each = served / series / load.instances / SECONDS * interval
+            points = served * -math.expm1(-each) / each + count - served
+            sizes = 2 if route.startswith(("POST", "PATCH")) else 1  # of bodies that there are
+            used["metrics"] += points * (DISTRIBUTION + POINT + sizes * POINT) / MIB
+        days = self.organisations * len(MODES) * HOURS / 24
+        self._add(used, self.declared.callers["rolled up"], days)
+        return used
+
+    def _jobs(self) -> defaultdict[str, float]:
+        """Make jobs and do them; sweep, to find what was lost."""
+        used = defaultdict[str, float](float)
+        done = self.count["DELETE /v1/patients/{patient}"]
+        done *= self.declared.traffic.callers["jobs"]
+        self._add(used, self.declared.worker["sweep"], self.swept)
+        self._add(used, self.declared.worker["job"], done)
+        used["writes"] += done
+        used["tasks"] = 2 * done
+        used["schedules"] = 2
+        self._serve(used, self.swept + done)
+        return used
+
+    def _serve(self, used: defaultdict[str, float], requests: float) -> None:
+        """Add what the worker takes for so many of its requests."""
+        load = self.worker
+        share = requests / (load.rate * SECONDS)
+        used["run_requests"] += requests
+        used["run_cpu"] += load.serving * load.size.cpu * SECONDS * share
+        used["run_memory"] += load.serving * load.size.memory * SECONDS * share
 
     # --- What it costs ---------------------------------------------------------------------------
 
@@ -227,7 +332,8 @@ class Month:
     @property
     def fullest_function(self) -> float:
         """The instances that a function needs, of those that it may have, where that is most."""
-        return max(load.needed(self.peak) / load.size.max_instances for load in self.loads.values())
+        loads = [*self.loads.values(), self.worker]
+        return max(load.needed(self.peak) / load.size.max_instances for load in loads)
 
     @property
     def largest_key(self) -> float:
@@ -276,7 +382,7 @@ class Month:
         """How many CPUs all instances have."""
         return sum(
             max(load.size.min_instances, load.needed(self.peak)) * load.size.cpu
-            for load in self.loads.values()
+            for load in [*self.loads.values(), self.worker]
         )
 
     @property

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from infra.cost.declared import Everything
-from infra.cost.model import Month, reached
+from infra.cost.model import COUNTS, JOBS, LINES, Month, reached
 
 DECADES = [10.0**exponent for exponent in range(3, 11)]
 MILLION = 1e6
+INTERVALS = (60, 120, 300, 600, 900)
+INTERVALS_AT = (1e6, 1e7, 1e8, 1e9)
+"""What the table of metering shows: seconds between flushes, and requests a month."""
 
 ABOUT = """\
 # What the API costs
@@ -40,6 +44,23 @@ Dollars for a million requests of each route at {requests} requests a month, wit
 requests and of the bill.
 
 {by_route}
+
+## After the answer
+
+Of the {total} dollars of a million requests, at {requests} a month:
+
+{after}
+
+- **The request log** is a copy of each line of a known caller, for 30 days: one document, which
+  expires, and one request of the worker (decision 0022). It is priced as if none were left out:
+  beyond `ALLY_LOG_RATE` lines of an organisation in a second, successes that touch nobody are.
+- **Usage** is a point for each series of which an instance counted anything between two flushes
+  (decision 0021). `ALLY_METERING_INTERVAL`, {interval:.0f} s in infra/environments/, moves it:
+  dollars for a million requests, at so many a month,
+
+{by_interval}
+
+- **Jobs and sweeps**: {sweeps} dollars a month are paid for sweeps though there is nothing to do.
 
 ## Limits
 
@@ -78,6 +99,7 @@ def page(declared: Everything, requests: float) -> str:
         indexed=_indexed(declared),
         requests=volume(requests),
         by_route=by_route(declared, requests),
+        **_after(declared, requests),
         peak=declared.traffic.time["peak"],
         first=first.name,
         first_whose=first.whose,
@@ -148,6 +170,45 @@ def by_route(declared: Everything, requests: float) -> str:
         [*(cells for _, _, cells in rows), everything],
         numbers=True,
     )
+
+
+def _after(declared: Everything, requests: float) -> dict[str, Any]:
+    """Return what is said of what happens after the answer."""
+    month = Month(declared, requests)
+    rows = {name: month.bill[name] for name in (LINES, COUNTS, JOBS)}
+    parts = [part for part in month.parts if any(row[part] for row in rows.values())]
+    return {
+        "total": dollars(month.total / requests * MILLION),
+        "after": table(
+            ["", *parts, "in all"],
+            [
+                [
+                    name,
+                    *(dollars(row[part] / requests * MILLION) for part in parts),
+                    dollars(sum(row.values()) / requests * MILLION),
+                ]
+                for name, row in rows.items()
+            ],
+            numbers=True,
+        ),
+        "interval": declared.metering_interval,
+        "by_interval": table(
+            ["seconds", *map(volume, INTERVALS_AT)],
+            [
+                [f"{seconds}", *(dollars(each) for each in _counted(declared, seconds))]
+                for seconds in INTERVALS
+            ],
+            numbers=True,
+        ),
+        "sweeps": dollars(sum(Month(declared, 1).bill[JOBS].values())),
+    }
+
+
+def _counted(declared: Everything, seconds: float) -> list[float]:
+    """Return what a million requests cost to be counted with such an interval, at some volumes."""
+    other = declared.model_copy(update={"metering_interval": seconds})
+    months = (Month(other, requests) for requests in INTERVALS_AT)
+    return [sum(month.bill[COUNTS].values()) / month.requests * MILLION for month in months]
 
 
 def alternative(declared: Everything) -> str:

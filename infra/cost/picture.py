@@ -33,6 +33,8 @@ STYLES = {
     "Firestore": ("#d55e00", 1.8, "14 4"),
     "Storage": ("#a0408a", 2.4, "6 2"),
     "Logs": ("#6b6b00", 1.8, "9 3 2 3"),
+    "Monitoring": ("#b00040", 1.8, "5 3"),
+    "Queues": ("#404040", 1.8, "1 4"),
     "Secrets": ("#444444", 1.8, "1 3"),
 }
 """The colour, the width and the dashes of each line."""

@@ -133,8 +133,9 @@ class Measured(NamedTuple):
 class Metrics(Protocol):
     """Where counts are kept."""
 
-    delay: timedelta
-    """How long it takes, at most, until what was written can be read."""
+    @property
+    def delay(self) -> timedelta:
+        """How long it takes, at most, until what was written can be read."""
 
     async def write(self, task: str, points: Sequence[Point]) -> None:
         """Keep at most MOST_POINTS points, no two of the same metric and labels.

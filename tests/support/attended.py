@@ -31,13 +31,11 @@ class NoteServer(Server):
 class Attended:
     """A backing, its server and, where jobs are not done in that, Cloud Tasks and a worker."""
 
-    def __init__(
-        self, environment: dict[str, str], folder: Path, acts: Iterator[Act] | None = None
-    ) -> None:
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.tasks: CloudTasks | None = None
         self.worker: Worker | None = None
         if environment["ALLY_BACKEND"] == "google":
-            self.tasks = CloudTasks(acts)
+            self.tasks = CloudTasks()
             port = free_port()
             environment = environment | self.tasks.environment(f"http://127.0.0.1:{port}")
             self.worker = Worker(environment, folder, port=port, serving=f"{NOTES}:worker")

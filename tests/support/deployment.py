@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NEXT_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 WHOLE = bool(os.environ.get("ALLY_DEPLOY"))
 """Whether everything is deployed, which takes minutes, or few of each kind."""
-FEW = {"api_keys", "docs"}
+FEW = {"api_keys", "docs", "worker"}
 
 # What each right of the pipeline permits, of what it does (Google's reference of roles).
 PERMITTED = {
@@ -32,7 +32,7 @@ PERMITTED = {
     "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
     "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
     "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
-    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app GET ",
+    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app (GET |POST /worker/)",
     "roles/apigateway.admin": r"apigateway \w+ ",
     "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
     "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
@@ -43,8 +43,10 @@ GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
 
 
 def functions_answer(call: Call) -> Answer:
-    """Answer as the functions do to who has no key: pages in full, all else by 401."""
+    """Answer as functions do to who has no key and sends nothing: pages in full, or a refusal."""
     headers = {"Request-Id": "req_0"}
+    if call.path.startswith("/worker"):
+        return Answer({"error": {"code": "body_malformed"}}, 400, headers)
     if call.path.startswith("/docs"):
         return Answer(b"", 200, headers)
     return Answer({"error": {"code": "key_missing"}}, 401, headers)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,6 +16,7 @@ from shared.activity import Activity
 from shared.api import application
 from shared.auth import Keyring
 from shared.backends import Document, Guard, Key, Query, Secrets, Storage, Write, open_tokens
+from shared.backends.metrics import Measured, Metrics, Point, Reading
 from shared.end_users import EndUsers
 from shared.errors import ApiError
 from shared.folding import Folder
@@ -93,6 +94,42 @@ class WatchedSecrets:
         await self.secrets.create(name, value)
 
 
+@dataclass
+class WatchedMetrics:
+    """Metrics that remember what was read of another's."""
+
+    metrics: Metrics
+    readings: list[Reading] = field(default_factory=list)
+    series: int = 0
+    """Groups that were read, each of which Cloud Monitoring would bill as a series."""
+    failing: Exception | None = None
+
+    @property
+    def delay(self) -> timedelta:
+        return self.metrics.delay
+
+    async def read(self, reading: Reading) -> list[Measured]:
+        if self.failing is not None:
+            raise self.failing
+        self.readings.append(reading)
+        found = await self.metrics.read(reading)
+        self.series += len({each.group for each in found})
+        return found
+
+    async def organisations(self, start: datetime, end: datetime) -> list[str]:
+        return await self.metrics.organisations(start, end)
+
+    async def write(self, task: str, points: Sequence[Point]) -> None:
+        await self.metrics.write(task, points)
+
+    async def close(self) -> None:
+        await self.metrics.close()
+
+    def forget(self) -> None:
+        self.readings.clear()
+        self.series = 0
+
+
 class InProcess:
     """A caller of the application in this process, on a backing, at a time of the test's choice."""
 
@@ -111,6 +148,7 @@ class InProcess:
         chosen = replace(theirs.settings, **settings)
         self.watched = Watched(theirs.storage)
         self.secrets = WatchedSecrets(theirs.secrets)
+        self.metrics = WatchedMetrics(theirs.metrics)
         self.keyring = Keyring(
             self.secrets,
             self.watched,
@@ -136,6 +174,7 @@ class InProcess:
             settings=chosen,
             storage=self.watched,
             secrets=self.secrets,
+            metrics=self.metrics,
             keyring=self.keyring,
             end_users=self.end_users,
             origins=Origins(

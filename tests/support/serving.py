@@ -313,11 +313,11 @@ class Partner:
         """Cancel an appointment for the patient."""
         return self.post(f"/v1/appointments/{appointment['id']}/cancel", REASON, status)
 
-    def lines(self) -> list[Json]:
-        """Return what the log has of requests, on any server of the backing."""
+    def lines(self, kind: str = "request") -> list[Json]:
+        """Return what the log has of requests, or of another kind, on any server of the backing."""
         text = Path(self.backing.environment["ALLY_LOG"]).read_text()
         lines = [json.loads(line) for line in text.splitlines()]
-        return [line for line in lines if line["kind"] == "request"]
+        return [line for line in lines if line["kind"] == kind]
 
     def request(self, patient: Json, task: Json, window: Json, **fields: Any) -> Json:
         """Return the body that requests an appointment."""

@@ -44,6 +44,8 @@ TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
 SERVICES = (building, data, gateway, network, platform, running, storage, watching, work)
 """What is known. Each makes its kinds and its routes known when it is imported."""
+SITES = (".run.app", ".gateway.dev")
+"""Where what is deployed answers."""
 READS = re.compile(r"[:/](generate|get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""
 FREE_SERVICES = frozenset({"cloudresourcemanager", "serviceusage", "cloudbilling"})
@@ -160,7 +162,7 @@ class GoogleCloud(State):
             self.calls.append(call)
             try:
                 self._strike(call)
-                if self.site and call.host.endswith((".run.app", ".gateway.dev")):
+                if self.site and call.host.endswith(SITES):
                     return self.site(call)
                 self._refuse_what_is_not_enabled(call)
                 answer = respond(self, call)
@@ -221,7 +223,9 @@ class GoogleCloud(State):
 
 
 def is_write(call: Call) -> bool:
-    """Say whether a call is to change something."""
+    """Say whether a call is to change something of Google's, and not of what is deployed."""
+    if call.host.endswith(SITES):
+        return False
     if call.method == "POST":
         return not READS.search(call.name)
     return call.method in {"PUT", "PATCH", "DELETE"}
