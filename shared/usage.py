@@ -44,10 +44,13 @@ from shared.spans import DAY, RESOLUTIONS, Resolution, SpanQuery
 from shared.tables import Cell
 
 MOST_GROUPS = 50
+MOST_VALUES = 10_000
+"""Steps of all groups together that are shown: with many steps there are fewer groups, for whoever
+asks for both would keep everybody else waiting for a second."""
 END_USERS = "end-users"
 """What stands for the key where end users called."""
 OTHER = "other"
-"""The group of all that are not among the first MOST_GROUPS."""
+"""The group of all that are not among the largest."""
 
 Grouping = Literal["route", "status", "code", "key", "mode", "version", "name"]
 LABELS: Mapping[str, tuple[str, ...]] = {"route": ("method", "route")}
@@ -200,7 +203,7 @@ class UsageSeries(Model):
 
     group: Annotated[str, Shape(examples=["GET /v1/patients/{patient}"])] | None
     """What its requests have in common, in what `by` says; null where all are one. `other` are all
-    groups beyond the 50 largest."""
+    groups beyond the 50 largest, or beyond fewer where there are more than 200 steps."""
     total: Annotated[int, Shape(examples=[1234])]
     """What was counted over the whole range; who was active on several days counts once."""
     percentiles: Percentiles | None
@@ -379,7 +382,7 @@ class Reader:
 def _series(
     found: Iterable[Measured], moments: Sequence[datetime], *, grouped: bool
 ) -> list[UsageSeries]:
-    """Return what was found, the largest group first; what is beyond MOST_GROUPS is one."""
+    """Return what was found, the largest group first; what is beyond so many is one."""
     groups: defaultdict[str | None, _Group] = defaultdict(_Group)
     for labels, at, value in found:
         groups[_name(labels) if grouped else None].add(at, value)
@@ -387,10 +390,11 @@ def _series(
         return [groups[None].series(None, moments)]
     ranked = sorted(groups.items(), key=lambda each: (-each[1].total, each[0] or ""))
     named = [each for each in ranked if each[0] != OTHER]
+    most = min(MOST_GROUPS, MOST_VALUES // len(moments))
     rest = _Group()
-    for _, beyond in [*named[MOST_GROUPS:], *(each for each in ranked if each[0] == OTHER)]:
+    for _, beyond in [*named[most:], *(each for each in ranked if each[0] == OTHER)]:
         rest.merge(beyond)
-    shown = [*named[:MOST_GROUPS], *([(OTHER, rest)] if rest.counts else [])]
+    shown = [*named[:most], *([(OTHER, rest)] if rest.counts else [])]
     return [group.series(name, moments) for name, group in shown]
 
 

@@ -201,6 +201,19 @@ def test_groups_beyond_fifty_are_one_and_no_count_is_lost(partner: Partner) -> N
     assert [series["group"] for series in shown["series"][:-1]] == [each.route for each in largest]
 
 
+def test_with_many_steps_there_are_fewer_groups_and_no_count_is_lost(partner: Partner) -> None:
+    """Whoever asks for both keeps nobody waiting."""
+    made = [
+        Counted(NOW - HOUR, took=(1,) * (number + 1), route=f"GET /v1/things{number:03}")
+        for number in range(30)
+    ]
+    count(partner, made)
+    shown = read(partner, by="route", period="6h", resolution="1m")
+    assert [len(series["points"]) for series in shown["series"]] == [360] * 28
+    assert totals(shown)[usage.OTHER] == 1 + 2 + 3
+    assert sum(totals(shown).values()) == sum(each.number for each in made)
+
+
 def test_what_an_instance_could_not_count_apart_is_other(partner: Partner) -> None:
     other = Counted(NOW - HOUR, route="other other", code="other", key="other")
     count(partner, [other._replace(status=200), Counted(NOW - HOUR)])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from math import ceil
+from operator import add
 from typing import NamedTuple, Protocol
 
 from shared.settings import Mode
@@ -64,7 +65,7 @@ class Distribution:
     """How many were less than the first of BOUNDS, less than the second, …, and the rest."""
 
     def __add__(self, other: "Distribution") -> "Distribution":
-        buckets = tuple(one + two for one, two in zip(self.buckets, other.buckets, strict=True))
+        buckets = tuple(map(add, self.buckets, other.buckets))  # both have as many
         return Distribution(self.count + other.count, self.total + other.total, buckets)
 
     def percentile(self, percent: int) -> float | None:
