@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from pydantic import Field, ValidationError
@@ -47,7 +47,9 @@ from shared.settings import Settings
 from shared.showing import Plan, links, plan, show
 from shared.store import Replay, Replayed, Store, insist
 from shared.tables import CSV, Table, as_csv, prefers_csv
-from shared.usage import Reader
+
+if TYPE_CHECKING:
+    from shared.usage import Reader
 
 __all__ = ["Api", "Call", "Request", "Response", "application"]
 
@@ -94,8 +96,10 @@ class Call:
         return self._held.meter
 
     @property
-    def usage(self) -> Reader:
+    def usage(self) -> "Reader":
         """What was counted of the caller's organisation in the caller's mode."""
+        from shared.usage import Reader
+
         held = self._held
         flushed = timedelta(seconds=held.settings.metering_interval)
         return Reader(

@@ -14,7 +14,16 @@ from typing import Any
 import orjson
 
 from shared import clock, ids
-from shared.backends import OURS, ConflictError, Key, Put, Storage, Write, new_marker
+from shared.backends import (
+    OURS,
+    ConflictError,
+    Key,
+    Put,
+    RejectedError,
+    Storage,
+    Write,
+    new_marker,
+)
 from shared.requests import LoggedRequest, RequestLine
 from shared.settings import Mode
 from shared.store import insist
@@ -23,6 +32,9 @@ MOST = 200
 """Lines of one commit."""
 REMEMBERED = 1000
 """Seconds of organisations for which it is remembered how many lines they had."""
+
+_Waiting = tuple[Put, asyncio.Future[None]]
+"""A copy, and who waits until it is kept."""
 
 
 def read_message(message: Any) -> RequestLine:
@@ -66,8 +78,9 @@ class Folder:
     """Makes copies of lines, and keeps them.
 
     Of the lines that an organisation has in one second and mode, those beyond `rate` are left out
-    where they tell of a success that touched no patient: the log still has them. Those of its pages
-    are counted apart, and left out though they tell of refusals: anybody can make any number.
+    where they tell of a success that touched no patient and changed nothing: the log still has
+    them. Those of its pages are counted apart, and left out though they tell of refusals: anybody
+    can make any number. A line that comes again meets the same fate again.
     """
 
     def __init__(self, storage: Storage, *, rate: int, patience: float) -> None:
@@ -75,19 +88,23 @@ class Folder:
         self._storage = storage
         self._rate = rate
         self._patience = patience
-        self._lines: dict[tuple[str, Mode, bool, str], int] = {}
-        self._waiting: dict[Mode, dict[Key, tuple[Put, asyncio.Future[None]]]] = {}
+        self._first: dict[tuple[str, Mode, bool, str], set[str]] = {}
+        """The first requests of a second, as many as `rate`."""
+        self._waiting: dict[Mode, dict[Key, _Waiting]] = {}
         self._working: dict[Mode, asyncio.Task[None]] = {}
 
     def copy(self, line: RequestLine) -> Put | None:
         """Make the copy of a line; None where it is left out."""
         request = LoggedRequest.of(line)
         second = (line.organisation, line.mode, line.page, line.time[: len("2026-11-22T09:30:00")])
-        lines = self._lines[second] = self._lines.pop(second, 0) + 1
-        if len(self._lines) > REMEMBERED:
-            del self._lines[next(iter(self._lines))]
-        harmless = line.page or (request.status < 400 and not request.patients)
-        if lines > self._rate and harmless:
+        first = self._first[second] = self._first.pop(second, set())
+        if len(self._first) > REMEMBERED:
+            del self._first[next(iter(self._first))]
+        if len(first) < self._rate:
+            first.add(request.id)
+        changed = request.method != "GET" and request.objects
+        harmless = line.page or (request.status < 400 and not request.patients and not changed)
+        if harmless and request.id not in first:
             return None
         key = Key(line.mode, line.organisation, request.collection, request.id)
         return Put(key, request.dump(), expires=request.expires, terms=request.terms())
@@ -110,15 +127,23 @@ class Folder:
         try:
             while waiting:
                 batch = [waiting.pop(key) for key in list(waiting)[:MOST]]
-                copies = [copy for copy, _ in batch]
-                try:
-                    await insist(partial(keep, self._storage, copies, mode), self._patience)
-                except Exception as error:  # whatever it is, who waits must be told
-                    for _, kept in batch:
-                        kept.set_exception(error)
-                        kept.exception()  # nobody may be left who asks
-                else:
-                    for _, kept in batch:
-                        kept.set_result(None)
+                await self._commit(batch, mode)
         finally:
             del self._working[mode]
+
+    async def _commit(self, batch: Sequence[_Waiting], mode: Mode) -> None:
+        """Keep copies by one commit, or, where one of them cannot be kept, each by its own."""
+        try:
+            copies = [copy for copy, _ in batch]
+            await insist(partial(keep, self._storage, copies, mode), self._patience)
+        except Exception as error:  # whatever it is, who waits must be told
+            if isinstance(error, RejectedError) and len(batch) > 1:
+                for each in batch:
+                    await self._commit([each], mode)
+                return
+            for _, kept in batch:
+                kept.set_exception(error)
+                kept.exception()  # nobody may be left who asks
+        else:
+            for _, kept in batch:
+                kept.set_result(None)

@@ -13,6 +13,7 @@ import math
 import secrets
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,8 @@ from shared.backends.metrics import (
 
 MOST_SERIES = 10_000
 """Series that are counted apart. What comes beyond them is counted as an organisation's `other`."""
+MOST_OF_ONE = 1000
+"""Of these, those of one organisation in one mode: nobody takes the places of the others."""
 OTHER = "other"
 KEYS_OF_A_CALL = MOST_POINTS // 4
 """What is counted of a request makes four points at most."""
@@ -167,6 +170,8 @@ class Meter:
         self._now = now
         self._timer = timer
         self._counted: dict[_Key, Tally] = {}
+        self._begun = Counter[tuple[str, ...]]()
+        """How many series each organisation has in each mode, of what is counted or unsure."""
         self._ledger = _Ledger(metrics)
         self._ledgers = [self._ledger]
         """Its ledger, and those of its last flushes once they have ended."""
@@ -204,8 +209,11 @@ class Meter:
         """Begin a series. Where there are too many, it is all that an organisation has besides."""
         key: _Key = (metric, labels)
         unsure = self._ledger.unsure
-        if key not in unsure and len(self._counted) + len(unsure) >= MOST_SERIES:
-            key = (metric, (*labels[:2], *(OTHER for _ in labels[2:])))
+        if key not in unsure:
+            series = len(self._counted) + len(unsure)
+            if series >= MOST_SERIES or self._begun[labels[:2]] >= MOST_OF_ONE:
+                key = (metric, (*labels[:2], *(OTHER for _ in labels[2:])))
+            self._begun[labels[:2]] += 1
         return self._counted.setdefault(key, Tally())
 
     # --- Writing ---------------------------------------------------------------------------------
@@ -270,6 +278,7 @@ class Meter:
 
     def _take(self) -> dict[_Key, Tally]:
         counted, self._counted = self._counted, {}
+        self._begun = Counter(labels[:2] for _, labels in self._ledger.unsure)
         return counted
 
     async def _write(self, ledger: _Ledger, counted: Mapping[_Key, Tally]) -> None:

@@ -39,6 +39,8 @@ def is_patient(object_id: str) -> bool:
 class LoggedRequest(Resource):
     """A request that was made with a key of yours, or by an end user, and what became of it.
 
+    Who calls is asked once a route is found: what was sent to none is in no log.
+
     Nothing of its body, its query or its answer is kept but the ids of objects.
     """
 
@@ -47,10 +49,10 @@ class LoggedRequest(Resource):
     traced: ClassVar[bool] = False
 
     object: str = "request"
-    method: Annotated[str, known(Method)] | None = None
-    """How the route was called; null where there was no such route."""
-    route: Annotated[str, Shape(examples=["/v1/patients/{patient}"])] | None = None
-    """The path as the reference names it; null where there was no such route."""
+    method: Annotated[str, known(Method)]
+    """How the route was called."""
+    route: Annotated[str, Shape(examples=["/v1/patients/{patient}"])]
+    """The path as the reference names it."""
     status: Annotated[int, Shape(examples=[402])]
     """The status of the answer."""
     code: Annotated[str, Shape(examples=["window_unavailable"])] | None = None
@@ -77,7 +79,7 @@ class LoggedRequest(Resource):
     @classmethod
     def of(cls, line: "RequestLine") -> Self:
         """Make the copy of a line."""
-        told = {name: None if value in ("", "-") else value for name, value in line}
+        told = {name: None if value == "" else value for name, value in line}
         return cls.model_validate(
             {
                 **told,
@@ -115,8 +117,8 @@ class RequestLine(Model):
     organisation: Annotated[str, Field(pattern=r"^org_[0-9A-Za-z]{22}$")]
     mode: Mode
     principal: Annotated[str, Field(pattern=r"^(key|eu)_[0-9A-Za-z]+$")]
-    method: str
-    route: str
+    method: Annotated[str, Field(pattern="^[A-Z]+$")]
+    route: Annotated[str, Field(pattern="^/")]
     status: int
     code: str
     objects: list[str]
@@ -147,7 +149,7 @@ class RequestQuery(ListQuery):
     """Only those with this key, or of this end user: its id."""
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
-        "createdAt": ListQuery.filterable["createdAt"],
+        **ListQuery.filterable,
         **{
             name: Filterable(name, "exact")
             for name in ("code", "method", "route", "key", "endUser")
@@ -237,10 +239,6 @@ class AuditQuery(ListQuery):
     """Only those that concern this patient, who may have been deleted since."""
     principal: Line | None = None
     """Only what was done with this key, or by this end user: its id."""
-
-    filterable: ClassVar[Mapping[str, Filterable]] = {
-        "createdAt": ListQuery.filterable["createdAt"]
-    }
 
     def equalities(self) -> list[Condition]:
         """Return what an event must be: its request touched the patient, or any."""

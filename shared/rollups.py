@@ -27,6 +27,7 @@ from shared.backends.metrics import (
 )
 from shared.errors import invalid
 from shared.forms import wrong
+from shared.metering import OTHER
 from shared.models import Record
 from shared.settings import Mode
 from shared.spans import DAY
@@ -37,9 +38,14 @@ CAUGHT_UP = 30
 """Days before today that a run rolls up where no other has."""
 LARGEST = 500_000
 """Bytes of counts in one document, about; Firestore takes a mebibyte."""
+MOST_ROWS = 2000
+"""Series of one metric, mode and day that are kept apart; what is beyond the largest is `other`. So
+a commit stays within Firestore's 10 MiB, and whoever makes up series spoils nobody's day."""
 AT_ONCE = 8
 """Organisations that are rolled up at a time."""
 MODES: tuple[Mode, ...] = get_args(Mode)
+_Series = tuple[tuple[str, ...], int | Distribution]
+"""The values of labels, and what was counted under them."""
 DAYS = "days"
 """The id of the document that says which days are rolled up."""
 
@@ -174,7 +180,10 @@ class RollUp:
         found = await self._metrics.read(reading)
         for mode in MODES:
             rows = [
-                [*each.group[1:], _packed(each.value)] for each in found if each.group[0] == mode
+                [*labels, _packed(value)]
+                for labels, value in _few(
+                    [(each.group[1:], each.value) for each in found if each.group[0] == mode]
+                )
             ]
             parts = list(_parts(sorted(rows), self._largest))
             if not parts:
@@ -208,6 +217,21 @@ class RollUp:
 
 
 # --- How it is written ---------------------------------------------------------------------------
+
+
+def _few(series: list[_Series]) -> list[_Series]:
+    """Return the largest series, and all others as one."""
+    series.sort(key=lambda each: (-_size(each[1]), each[0]))
+    rest = series[MOST_ROWS:]
+    if not rest:
+        return series
+    labels = tuple(OTHER for _ in rest[0][0])
+    nothing: Any = NOTHING if isinstance(rest[0][1], Distribution) else 0
+    return [*series[:MOST_ROWS], (labels, sum((value for _, value in rest), nothing))]
+
+
+def _size(value: int | Distribution) -> int:
+    return value.count if isinstance(value, Distribution) else value
 
 
 def _parts(rows: Iterable[Sequence[Any]], largest: int) -> Iterator[str]:

@@ -24,6 +24,7 @@ from shared.backends.metrics import Metrics
 from shared.end_users import EndUsers
 from shared.folding import Folder
 from shared.limits import Limiter
+from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
 from shared.settings import SettingError, Settings, load
@@ -110,17 +111,24 @@ async def _kept_pepper(secret_store: Secrets, settings: Settings) -> bytes:
 
 
 _current: Service | None = None
+_opening: Lookups[str, Service] = Lookups()
 
 
 async def current() -> Service:
-    """Return this process's service, opened from the environment at the first request."""
+    """Return this process's service, opened from the environment at the first request.
+
+    Requests that come together open one: what another would count, nobody would ever flush.
+    """
+    return _current or await _opening.find("", _open)
+
+
+async def _open() -> Service:
     global _current  # noqa: PLW0603 - a process has one
-    if _current is None:
-        try:
-            _current = await open_service(load())
-            _close_before_the_end(_current)
-        finally:  # also where the settings are wrong, and every request is told so
-            starting.end()
+    try:
+        _current = await open_service(load())
+        _close_before_the_end(_current)
+    finally:  # also where the settings are wrong, and every request is told so
+        starting.end()
     return _current
 
 

@@ -110,7 +110,8 @@ class Settings:
     what was copied of it (GET /v1/requests) stays."""
     log_rate: int = 50
     """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
-    successes that touched no patient are not copied to where GET /v1/requests looks."""
+    successes that changed nothing and touched no patient are not copied to where GET /v1/requests
+    looks."""
 
 
 def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = "") -> Settings:

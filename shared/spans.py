@@ -72,13 +72,10 @@ class SpanQuery(Model):
     less than a day reach back 40 days."""
 
     def span(self, resolutions: Sequence[Resolution], now: datetime) -> Span:
-        """Return the steps that are asked for, of some resolutions, or refuse with what is wrong.
+        """Return the steps that are asked for, of some resolutions, or refuse what does not fit.
 
         A range ends now at the latest. Left to us, its steps are the finest that are few.
         """
-        problems = list(self._problems(now))
-        if problems:
-            raise invalid(problems)
         found = [self._steps(each, now) for each in resolutions]
         fitting = [span for span in found if self._fits(span, now)]
         if self.resolution is not None:
@@ -93,7 +90,8 @@ class SpanQuery(Model):
         reason = f"does not fit the time, or the metric: ask for {fitting[0].resolution}"
         raise invalid([wrong("resolution", reason)])
 
-    def _problems(self, now: datetime) -> Iterator[ApiError]:
+    def problems(self, now: datetime) -> Iterator[ApiError]:
+        """Yield what is wrong with the range, without which it has steps."""
         if self.startAt is None:
             if self.endAt is not None:
                 yield wrong("endAt", "needs startAt as well")

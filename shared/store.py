@@ -27,6 +27,7 @@ from shared.backends import (
     Query,
     Storage,
     Ticket,
+    UnavailableError,
     Write,
     new_marker,
 )
@@ -133,7 +134,8 @@ class Store:
         """What is to be queued once all is committed."""
         self.touched: dict[str, None] = {}
         """Ids of the objects that were shown or changed, and of the patients whom these concern, in
-        order: what the audit line names."""
+        order: what the audit line names. Where nobody knows whether they were, they are among them.
+        """
 
     @property
     def livemode(self) -> bool:
@@ -371,7 +373,11 @@ class Store:
             made = new_marker(self._ground, self.organisation, self._commit_id, self.now)
             writes.append(made)
             marker = made.key
-        await self._storage.commit(writes, marker)
+        try:
+            await self._storage.commit(writes, marker)
+        except UnavailableError:  # what may have been changed is in the audit, too
+            self.touched |= self._changed
+            raise
         self.touched |= self._changed
 
     # --- Within ----------------------------------------------------------------------------------

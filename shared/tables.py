@@ -1,7 +1,5 @@
 """Answers that are tables too: the same numbers as CSV (RFC 4180), for who accepts `text/csv`."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
@@ -24,6 +22,9 @@ class Table(Protocol):
 
 def as_csv(table: Table) -> bytes:
     """Write a table; a cell without a value is empty, and none can be taken for a formula."""
+    import csv
+    import io
+
     written = io.StringIO()
     csv.writer(written, lineterminator="\r\n").writerows(map(_inert, table.rows()))
     return written.getvalue().encode()

@@ -33,7 +33,7 @@ from shared.backends.metrics import (
     Reading,
 )
 from shared.catalogue import TYPES
-from shared.errors import invalid
+from shared.errors import ApiError, invalid
 from shared.fields import Line, Moment, Shape, Timestamp, Whole, known
 from shared.forms import wrong
 from shared.keys import ApiKey
@@ -133,6 +133,33 @@ class UsageQuery(SpanQuery):
     keyId: Line | None = None
     """Only requests that were made with a key, or, for `end-users`, by those."""
 
+    def problems(self, now: datetime) -> Iterator[ApiError]:
+        """Yield all that is wrong: with the time, and with what the metric has not."""
+        yield from super().problems(now)
+        measure = MEASURES[self.metric]
+        if self.by is not None and self.by not in measure.by:
+            can = f"must be {' or '.join(measure.by)}" if measure.by else "is not possible"
+            yield wrong("by", f"{can} for {self.metric}")
+        for name in get_args(Filter):
+            if getattr(self, name) is not None and name not in measure.filters:
+                yield wrong(name, f"is not possible for {self.metric}")
+        if self.route is not None and not self.route.partition(" ")[2].startswith("/"):
+            reason = "must be a method and a template, such as GET /v1/patients/{patient}"
+            yield wrong("route", reason)
+        if self.keyId not in (None, END_USERS) and not ApiKey.accepts(str(self.keyId)):
+            yield wrong("keyId", f"must be the id of a key, or {END_USERS}")
+
+    def where(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what some labels must be."""
+        if self.route is not None:
+            method, _, template = self.route.partition(" ")
+            yield "method", (method,)
+            yield "route", (template,)
+        if self.status is not None:
+            yield "status", (str(self.status),)
+        if self.keyId is not None:
+            yield "key", (self.keyId,)
+
 
 class Percentiles(Model):
     """The milliseconds within which 50, 95 and 99 in 100 were done.
@@ -163,9 +190,9 @@ class UsagePoint(Model):
     at: Moment
     """The beginning of the step."""
     value: Annotated[int, Shape(examples=[42])]
-    """What was counted in it; of latency, how many requests were measured."""
+    """What was counted in it; of times, how many were measured."""
     percentiles: Percentiles | None
-    """Of latency, where there was something to measure; else null."""
+    """Of times, where there was something to measure; else null."""
 
 
 class UsageSeries(Model):
@@ -175,9 +202,9 @@ class UsageSeries(Model):
     """What its requests have in common, in what `by` says; null where all are one. `other` are all
     groups beyond the 50 largest."""
     total: Annotated[int, Shape(examples=[1234])]
-    """What was counted over the whole time."""
+    """What was counted over the whole range; who was active on several days counts once."""
     percentiles: Percentiles | None
-    """Of latency, those of the whole time; else null."""
+    """Of times, those of the whole range; else null."""
     points: list[UsagePoint]
     """Every step, the first of them first."""
 
@@ -195,7 +222,8 @@ class Usage(Model):
     by: Annotated[str, known(Grouping)] | None
     """What makes a series of its own; null where all is one."""
     unit: Annotated[str, Shape(examples=["requests"])]
-    """What is counted: `requests`, `bytes`; of latency `ms`, in which the percentiles are."""
+    """What is counted: `requests`, `bytes`, `events` or `people`; of times `ms`, in which the
+    percentiles are."""
     startAt: Moment
     """The beginning of the first step."""
     endAt: Moment
@@ -287,19 +315,12 @@ class Reader:
 
     async def read(self, query: UsageQuery) -> Usage:
         """Return what a query asks for, or refuse it. Raises UnavailableError."""
+        problems = list(query.problems(self._now))
+        if problems:
+            raise invalid(problems)
         measure = MEASURES[query.metric]
         span = query.span(measure.resolutions, self._now)
         by = query.by or measure.first
-        problems = [
-            wrong(name, f"is not possible for {query.metric}")
-            for name in get_args(Filter)
-            if getattr(query, name) is not None and name not in measure.filters
-        ]
-        if query.by is not None and query.by not in measure.by:
-            can = f"must be {' or '.join(measure.by)}" if measure.by else "is not possible"
-            problems.append(wrong("by", f"{can} for {query.metric}"))
-        if problems:
-            raise invalid(problems)
         moments = span.moments()
         if isinstance(measure.counted, Metric):
             reading = Reading(
@@ -310,7 +331,7 @@ class Reader:
                 end=span.end,
                 step=span.step,
                 by=() if by is None else LABELS.get(by, (by,)),
-                where=(*measure.where, *_filters(query)),
+                where=(*measure.where, *query.where()),
             )
             series = _series(await self._measure(reading), moments, grouped=by is not None)
         else:
@@ -388,21 +409,3 @@ def _between(reading: Reading, rolled: Set[datetime]) -> Iterator[tuple[datetime
 def _name(group: Sequence[str]) -> str:
     """Return the name of a group; an instance that meets too many counts some together as OTHER."""
     return OTHER if OTHER in group else " ".join(group)
-
-
-def _filters(query: UsageQuery) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what some labels must be, or refuse what none can be."""
-    if query.route is not None:
-        method, _, template = query.route.partition(" ")
-        if not template.startswith("/"):
-            reason = "must be a method and a template, such as GET /v1/patients/{patient}"
-            raise invalid([wrong("route", reason)])
-        yield "method", (method,)
-        yield "route", (template,)
-    if query.status is not None:
-        yield "status", (str(query.status),)
-    if query.keyId is not None:
-        if query.keyId != END_USERS and not ApiKey.accepts(query.keyId):
-            reason = f"must be the id of a key, or {END_USERS}"
-            raise invalid([wrong("keyId", reason)])
-        yield "key", (query.keyId,)

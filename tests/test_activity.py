@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from shared import activity
 from shared.activity import Active, ActiveDay, Activity, Kind, active
-from shared.backends import Key, Put, UnavailableError
+from shared.backends import Key, Put, UnavailableError, Write
 from shared.service import Service
 from shared.settings import Mode
 from shared.sketches import Sketch
@@ -183,6 +184,28 @@ def test_a_process_remembers_a_bounded_number_of_organisations(
     assert len(counting.instances[0]._counted) == len(counting.instances[0]._unkept) == 3
     counting.flush()
     assert counting.watched.commits == [2] * 3
+
+
+def test_many_organisations_are_kept_some_at_a_time(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other they would take longer than an instance has at its end."""
+    counting = Counting(partner)
+    for number in range(2 * activity.AT_ONCE):
+        counting.instances[0].see("test", f"org_{number:022}", "end_user", "ada", NOON)
+    commit = counting.watched.commit
+    under_way: list[int] = [0]
+
+    async def watch(writes: Sequence[Write], marker: Key) -> None:
+        under_way.append(under_way[-1] + 1)
+        await asyncio.sleep(0)
+        await commit(writes, marker)
+        under_way.append(under_way[-1] - 1)
+
+    monkeypatch.setattr(counting.watched, "commit", watch)
+    counting.flush()
+    assert max(under_way) == activity.AT_ONCE
+    assert not counting.instances[0].pending
 
 
 def test_what_is_kept_is_two_sketches_and_ends(partner: Partner) -> None:

@@ -1,8 +1,13 @@
 """What is written down of each request: who, what, to which objects, and no content."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from shared.backends import ConflictError, Key, UnavailableError, Write
+from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, Json, Partner
 
 SECRET_VALUE = "Zanzibar-Value"
@@ -30,6 +35,30 @@ def test_a_replay_is_audited_like_the_request_that_it_repeats(partner: Partner) 
     lines = lines_of(partner)
     codes = [lines[answer.headers["Request-Id"]]["code"] for answer in sent]
     assert codes == ["window_unavailable", "window_unavailable"]
+
+
+def test_what_may_have_been_changed_is_audited_and_what_was_not_is_not(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A patient who was made by a commit whose answer was lost, and one whom nobody made."""
+    api = InProcess(partner.backing, partner.key, lock_timeout=0.1)
+    api.call("GET", "/v1/tasks")
+    storage = api.watched.storage
+
+    async def lose(writes: Sequence[Write], marker: Key) -> None:
+        await storage.commit(writes, marker)
+        raise UnavailableError("the answer was lost")
+
+    monkeypatch.setattr(api.watched, "commit", lose)
+    unknown = api.send("POST", "/v1/patients", json=PATIENT)
+    monkeypatch.undo()
+    api.fail("commit", ConflictError("somebody is always faster"))
+    refused = api.send("POST", "/v1/patients", json=PATIENT)
+    assert (unknown.status_code, refused.status_code) == (503, 409)
+    lines = lines_of(partner)
+    (made,) = [each["id"] for each in partner.everything("/v1/patients")]
+    assert lines[unknown.headers["Request-Id"]]["objects"] == [made]
+    assert lines[refused.headers["Request-Id"]]["objects"] == []
 
 
 def test_a_list_is_audited_for_what_it_shows(partner: Partner) -> None:

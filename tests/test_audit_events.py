@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, get_args
 import pytest
 
 from functions import discover
+from shared.backends import UnavailableError
 from shared.organisations import EndUserPermission
+from tests.support.inprocess import InProcess
 from tests.support.log_sink import LogSink, until
 from tests.support.scale import examples
 from tests.support.serving import PATIENT, REASON, Json, Partner
@@ -254,3 +256,15 @@ def test_the_audit_of_every_patient_is_what_callers_know_of_it(
         assert events(reader, principal=principal) == {
             patient: seen for patient, seen in own.items() if seen
         }
+
+
+def test_what_may_have_been_changed_is_told_where_nobody_knows(partner: Partner) -> None:
+    api = InProcess(partner.backing, partner.key)
+    api.fail("commit", UnavailableError("no answer"))
+    answer = api.send("POST", "/v1/patients", json=PATIENT)
+    assert answer.status_code == 503
+    (line,) = (
+        each for each in partner.lines() if each.get("requestId") == answer.headers["Request-Id"]
+    )
+    (patient,) = line["objects"]
+    assert PATIENT_ID.fullmatch(patient)

@@ -14,9 +14,12 @@ from google.cloud import monitoring_v3
 from google.cloud.monitoring_v3.services.metric_service.transports import MetricServiceGrpcTransport
 
 from shared.backends.metrics import Distribution
+from tests.conftest import google_environment
 from tests.support.aligning import aligned
+from tests.support.emulator import Emulator
 from tests.support.monitoring import Fault, Monitoring
 from tests.support.processes import ROOT
+from tests.support.secret_manager import SecretManager
 from tests.support.time_series import Kept, Points, RefusedError
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -286,7 +289,7 @@ def test_it_lists_what_a_filter_names_by_groups_in_pages(standing_in: Any) -> No
             listed(wrong)
 
 
-def test_a_start_imports_nothing_of_it() -> None:
+def test_a_start_imports_nothing_of_it(emulator: Emulator, secret_manager: SecretManager) -> None:
     script = """
 import asyncio, sys
 from shared.service import open_service
@@ -294,21 +297,10 @@ from shared.settings import load
 asyncio.run(open_service(load()))
 print("google.cloud.firestore_v1" in sys.modules, "google.cloud.monitoring_v3" in sys.modules)
 """
-    nowhere = "127.0.0.1:1"
-    environment = {
-        "ALLY_BACKEND": "google",
-        "ALLY_URL": "https://api.ally.example",
-        "ALLY_PEPPER": "p" * 32,
-        "GOOGLE_CLOUD_PROJECT": "p",
-        "FIRESTORE_EMULATOR_HOST": nowhere,
-        "ALLY_SECRET_MANAGER_HOST": nowhere,
-        "ALLY_MONITORING_HOST": nowhere,
-        "ALLY_CLOUD_TASKS_HOST": nowhere,
-    }
     ran = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **google_environment(emulator, secret_manager)},
         capture_output=True,
         text=True,
         check=True,

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared import clock, ids
-from shared.backends import Query, UnavailableError
+from shared.backends import Key, Query, RejectedError, UnavailableError, Write
 from shared.exchange import VERSION
 from shared.folding import Folder, keep
 from shared.requests import RequestLine
@@ -106,6 +106,24 @@ def test_a_push_is_acknowledged_only_once_its_line_is_kept(partner: Partner) -> 
     assert line["requestId"] in kept(partner)
 
 
+def test_a_line_that_storage_refuses_hinders_no_other(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = InProcess(partner.backing, partner.key)
+    lines = [line_of(partner) for _ in range(20)]
+    refused = lines[7]["requestId"]
+    commit = api.watched.commit
+
+    async def refuse(writes: Sequence[Write], marker: Key) -> None:
+        if any(write.key.id == refused for write in writes):
+            raise RejectedError("told to refuse")
+        await commit(writes, marker)
+
+    monkeypatch.setattr(api.watched, "commit", refuse)
+    assert sorted(api.push([push_of(line) for line in lines])) == [200] * 19 + [500]
+    assert set(kept(partner)) == {line["requestId"] for line in lines} - {refused}
+
+
 def test_where_another_worker_was_faster_the_rest_is_kept_all_the_same(partner: Partner) -> None:
     api = InProcess(partner.backing, partner.key)
     lines = [line_of(partner) for _ in range(5)]
@@ -136,9 +154,9 @@ def test_what_is_no_line_of_a_known_caller_is_told_of_and_never_comes_again(
     partner: Partner, body: Json
 ) -> None:
     api = InProcess(partner.backing, partner.key)
-    before = len(partner.lines())
+    before = len(partner.lines("line"))
     assert api.call("POST", "/worker/lines", json=body) == {"outcome": "unread"}
-    told = [line for line in partner.lines()[before:] if line["kind"] == "line"]
+    told = partner.lines("line")[before:]
     assert [(line["severity"], line["result"]) for line in told] == [("ERROR", "unread")]
     assert api.watched.commits == []
 
@@ -150,6 +168,7 @@ def test_what_is_no_line_of_a_known_caller_is_told_of_and_never_comes_again(
         {"requestId": "req_1"},
         {"mode": "account"},
         {"principal": "somebody"},
+        {"method": "-", "route": "-"},
     ],
 )
 def test_a_line_that_could_lie_where_it_does_not_belong_is_not_kept(
@@ -178,6 +197,27 @@ def test_above_the_rate_successes_without_patients_are_left_out_and_nothing_else
     wanted = [*harmless[:10], *failures, *touching, *next_second]
     assert kept(partner) == sorted(line["requestId"] for line in wanted)
     assert kept(other) == sorted(line["requestId"] for line in others)
+
+
+def test_above_the_rate_what_changed_something_is_kept_and_a_line_that_comes_again(
+    partner: Partner,
+) -> None:
+    """Nobody hides the making of a key among reads, and a failure of storage costs no line."""
+    api = InProcess(partner.backing, partner.key, log_rate=10)
+    at = clock.now().replace(microsecond=0)
+    harmless = [line_of(partner, at=at) for _ in range(10)]
+    api.fail("commit", UnavailableError("told to fail"))
+    for line in harmless:
+        push(api, line, 503)
+    api.watched.failing = {}
+    key = "key_" + "0" * 22
+    made = line_of(partner, at=at, method="POST", route="/v1/api_keys", objects=[key])
+    counted = line_of(partner, at=at, method="POST", route="/v1/frontend_events")
+    for line in (made, counted, *harmless):
+        push(api, line)
+    there = kept(partner)
+    assert all(line["requestId"] in there for line in (*harmless, made))
+    assert counted["requestId"] not in there
 
 
 def test_above_the_rate_nothing_of_pages_is_kept_and_it_takes_no_place_of_servers(
@@ -290,7 +330,7 @@ def test_two_processes_that_follow_one_file_fold_all_of_it_once(
     for which, partner in enumerate(partners):
         wait_for(partner, wanted[which])
     second.stop()
-    crashes = [line for line in alone.lines() if line["kind"] == "crash"]
+    crashes = alone.lines("crash")
     assert crashes == []
 
 

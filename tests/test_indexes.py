@@ -96,9 +96,8 @@ def questions(asked: type[ListQuery]) -> list[Json]:
     filters = [
         {"filter": terms[known.kind].format(name)} for name, known in asked.filterable.items()
     ]
-    if "updatedAt" in asked.filterable:
-        fields.append({"filter": 'updatedAt<"2026-01-01"'})
-    both = [{**one, **two} for one, two in combinations(fields, 2)]
+    changed = {"filter": 'updatedAt<"2026-01-01"'}
+    both = [{**one, **two} for one, two in combinations([*fields, changed], 2)]
     return [{}, *fields, *filters, *both]
 
 

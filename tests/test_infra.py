@@ -46,6 +46,7 @@ def declared(environment: str, files: Path) -> list[list[Step]]:
     return list(load(values(environment, commit=COMMIT, number=NUMBER), files))
 
 
+@pytest.mark.timeout(600)  # gcloud reads ten in a second where it is alone
 def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
     needed(find_gcloud(), MISSING)
     commands = one_of_each_shape([declared(each, tmp_path) for each in environments()])

@@ -26,7 +26,16 @@ from shared.backends.metrics import (
     REQUESTS,
     Distribution,
 )
-from shared.metering import LONGEST_END, OTHER, PATIENCE, SPACING, Meter, Series
+from shared.metering import (
+    LONGEST_END,
+    MOST_OF_ONE,
+    MOST_SERIES,
+    OTHER,
+    PATIENCE,
+    SPACING,
+    Meter,
+    Series,
+)
 from tests.support.monitoring import Fault
 from tests.support.scale import examples
 from tests.support.time_series import Points, RefusedError
@@ -281,6 +290,21 @@ def test_beyond_a_number_of_series_an_organisation_has_one_for_all_others(
         others = metered.wire.points.totals("requests", "organisation", "route", "status")
         assert others["org_a", OTHER, OTHER] == others["org_b", OTHER, OTHER] == 75
         assert metered.wire.points.refusals == []
+
+    run(act())
+
+
+def test_an_organisation_with_many_series_leaves_others_theirs_and_its_other_mode() -> None:
+    async def act() -> None:
+        metered = Metered()
+        for number in range(MOST_SERIES):
+            metered.count(f"/v1/{number}", organisation="org_a")
+        metered.count(status="402", organisation="org_a", mode="live")
+        metered.count(status="402", organisation="org_b")
+        await metered.meter.close()
+        kept = metered.wire.points.totals("requests", "organisation", "route", "status")
+        assert kept["org_a", OTHER, OTHER] == MOST_SERIES - MOST_OF_ONE
+        assert kept["org_a", "/v1/patients", "402"] == kept["org_b", "/v1/patients", "402"] == 1
 
     run(act())
 

@@ -171,6 +171,25 @@ def test_what_is_too_long_for_a_document_lies_in_several(partner: Partner) -> No
     assert [(each.start, each.end) for each in watched.readings] == [(TODAY, TODAY + DAY)]
 
 
+def test_of_many_series_the_largest_are_kept_apart_and_the_total_is_right(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "MOST_ROWS", 5)
+    made = [
+        Counted(TODAY - DAY / 2, took=(1,) * (number + 1), route=f"GET /v1/things{number}")
+        for number in range(20)
+    ]
+    count(partner, made)
+    roll(partner, [YESTERDAY])
+    api, _ = observer(partner)
+    asked = {"startAt": "2026-11-21", "resolution": "1d", "by": "route"}
+    largest = {each.route: each.number for each in made[-5:]}
+    rest = sum(each.number for each in made[:-5])
+    for metric in ("requests", "latency"):
+        shown = api.call("GET", "/v1/usage", params={**asked, "metric": metric})
+        assert totals(shown) == {**largest, "other": rest}
+
+
 def test_ninety_days_are_one_get_and_what_is_not_rolled_up(partner: Partner) -> None:
     roll(partner, [YESTERDAY - n * DAY for n in range(5)])
     api, watched = observer(partner)

@@ -15,7 +15,9 @@ import grpc
 import httpx
 import pytest
 
+from shared import service as held
 from shared.backends import ConflictError, UnavailableError
+from shared.backends.local import LocalSecrets
 from tests.conftest import google_environment
 from tests.support.emulator import Emulator
 from tests.support.inprocess import InProcess
@@ -47,11 +49,7 @@ def test_a_crash_is_a_500_in_the_envelope_and_its_line_quotes_nothing(
     request_id = answer.headers["Request-Id"]
     assert request_id in error["fix"]
     assert "support@" in error["fix"]
-    (crash,) = (
-        line
-        for line in partner.lines()
-        if line["kind"] == "crash" and line["requestId"] == request_id
-    )
+    (crash,) = (line for line in partner.lines("crash") if line["requestId"] == request_id)
     assert crash["type"] == "RuntimeError"
     assert any("api.py" in where for where in crash["where"])
     assert SECRET_VALUE not in answer.text + json.dumps(crash)
@@ -92,6 +90,33 @@ asyncio.run(call())
     crash, answer = ran.stdout.splitlines()
     assert json.loads(crash)["type"] == "SettingError"
     assert answer.startswith("500 internal_error req_")
+
+
+def test_requests_that_come_together_first_open_one_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cloud Run sends an instance all that waited for its start: each waits for the pepper."""
+    monkeypatch.setenv("ALLY_BACKEND", "local")
+    monkeypatch.setenv("ALLY_STATE", str(tmp_path))
+    monkeypatch.setenv("ALLY_LOG", str(tmp_path / "log"))
+    monkeypatch.setattr(held, "_close_before_the_end", lambda _: None)
+    read = LocalSecrets.read
+
+    async def slowly(self: LocalSecrets, name: str) -> bytes | None:
+        await asyncio.sleep(0.01)
+        return await read(self, name)
+
+    monkeypatch.setattr(LocalSecrets, "read", slowly)
+
+    async def act() -> None:
+        opened = await asyncio.gather(*(held.current() for _ in range(5)))
+        assert all(each is opened[0] for each in opened)
+        await opened[0].close()
+
+    try:
+        asyncio.run(act())
+    finally:
+        held.use(None)
 
 
 def test_a_caller_who_leaves_in_the_middle_is_no_crash(partner: Partner) -> None:

@@ -1,5 +1,6 @@
 """`GET /v1/usage`: the numbers are those that were counted, by step and group, on both backends."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,7 +11,17 @@ import pytest
 
 from shared import spans, usage
 from shared.activity import Activity
-from shared.backends.metrics import FRONT_END_EVENTS, FRONT_END_TIMINGS, Distribution, Metric
+from shared.backends import UnavailableError
+from shared.backends.google.monitoring import CloudMetrics
+from shared.backends.metrics import (
+    FRONT_END_EVENTS,
+    FRONT_END_TIMINGS,
+    REQUESTS,
+    Distribution,
+    Measured,
+    Metric,
+    Reading,
+)
 from shared.catalogue import CATALOGUE
 from shared.service import Service
 from tests.support.counted import (
@@ -26,6 +37,7 @@ from tests.support.counted import (
     within,
 )
 from tests.support.inprocess import InProcess
+from tests.support.monitoring import Monitoring
 from tests.support.serving import Json, Partner, problems
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -389,6 +401,42 @@ def test_what_cannot_be_asked_is_told_with_a_way_out(
     error = caller(partner).call("GET", PATH, 400, params=asked)["error"]
     assert list(problems(error)) == [param]
     assert fix in error["message"]
+
+
+def test_all_that_is_wrong_is_told_at_once(partner: Partner) -> None:
+    asked = {"endAt": "2026-11-20", "by": "name", "route": "x", "keyId": "y"}
+    error = caller(partner).call("GET", PATH, 400, params=asked)["error"]
+    assert list(problems(error)) == ["endAt", "by", "route", "keyId"]
+
+
+def test_what_cannot_be_read_now_is_worth_asking_for_again(partner: Partner) -> None:
+    api = caller(partner)
+    api.metrics.failing = UnavailableError("told to fail")
+    answer = api.send("GET", PATH)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+
+
+def test_of_a_metric_that_nobody_was_counted_in_there_is_nothing() -> None:
+    """Cloud Monitoring knows a metric from its first point on, and says NOT_FOUND before."""
+    cloud = Monitoring()
+
+    async def ask() -> tuple[list[Measured], list[str]]:
+        metrics = CloudMetrics("p", "usage", call_timeout=5, address=cloud.address)
+        reading = Reading(REQUESTS, "org_a", ("test",), NOW - HOUR, NOW, HOUR)
+        found = await metrics.read(reading), await metrics.organisations(NOW - HOUR, NOW)
+        await metrics.close()
+        return found
+
+    assert asyncio.run(ask()) == ([], [])
+    cloud.stop()
+
+
+def test_a_page_of_more_than_four_megabytes_is_read(partner: Partner) -> None:
+    """It is longer than what gRPC takes by itself, as many distributions are."""
+    long = "x" * 5_000_000
+    count(partner, [Counted(NOW - HOUR, route=f"GET /{long}")])
+    assert totals(read(partner, by="route", period="6h")) == {f"GET /{long}": 1}
 
 
 def test_end_users_do_not_see_usage(partner: Partner) -> None:

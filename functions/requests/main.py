@@ -21,7 +21,8 @@ async def index(call: Call, query: RequestQuery) -> Page[LoggedRequest]:
     """List requests, newest first.
 
     One is there within 10 seconds after its answer, and for 30 days. Of an organisation that makes
-    very many in a second, those that succeeded and touched no patient are not all listed.
+    very many in a second, those that changed nothing and touched no patient are not all listed,
+    unless they were refused.
     """
     return await list_requests(call.store, query)
 

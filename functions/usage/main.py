@@ -10,7 +10,7 @@ api = Api("usage", audience="partner")
 
 @api.get("/v1/usage", permission="usage:read")
 async def get(call: Call, query: UsageQuery) -> Usage:
-    """Count requests, errors, latency or bytes over time, of your organisation in the key's mode.
+    """Count requests, errors, times, bytes, events or people of your organisation, in one mode.
 
     With `Accept: text/csv` the answer is the same as a table: a row for each step of each series.
     """

@@ -4,11 +4,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from shared import clock
 from shared.backends import OURS, Document, Key, Query
 from shared.catalogue import CATALOGUE
 from shared.errors import PROBLEM
@@ -257,6 +258,7 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
             "task": [each.task()["id"] for each in owners],
             "appointment": [each["id"] for each in (*booked, theirs)],
             "api_key": [each.with_key({"*": "read"}).api_key.id for each in owners],
+            "request": [each.send("GET", "/v1/tasks").headers["Request-Id"] for each in owners],
             "uid": ["ada"],
             "window": [
                 *(each["id"] for each in windows[-3:]),
@@ -301,6 +303,16 @@ def _set_scene(partner: Partner, other: Partner) -> Scene:
             "/v1/organisations": {"limit": 1},
             "/v1/availability": {**place, "fromDate": tomorrow(), "limit": 3},
             "/v1/coverage": place,
+            "/v1/usage": {
+                "metric": "errors",
+                "by": "code",
+                "startAt": (clock.now() - timedelta(days=9)).date().isoformat(),
+                "endAt": "2099-01-01",
+                "resolution": "1d",
+                "route": f"GET /{SILENT}",
+                "status": 404,
+                "keyId": partner.api_key.id,
+            },
             "/v1/cancellation_reasons": {"limit": 2},
             "/v1/appointments/{appointment}": {"expand": ["patient", "task"]},
         },

@@ -17,6 +17,8 @@ import grpc
 import httpx
 from google.cloud.tasks_v2 import types
 
+from tests.support import leaks
+
 SERVICE = "google.cloud.tasks.v2.CloudTasks"
 QUEUE = "projects/ally-tested/locations/europe-west2/queues/ally"
 ACCOUNT = "ally-caller@ally-tested.iam.gserviceaccount.com"
@@ -119,6 +121,7 @@ class CloudTasks:
         if act == "dawdle":
             time.sleep(self.dawdles)
         task = request.task
+        leaks.witness(task)
         self._check(request, context)
         with self._changed:
             if task.name in self.tasks:

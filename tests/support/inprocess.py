@@ -102,12 +102,15 @@ class WatchedMetrics:
     readings: list[Reading] = field(default_factory=list)
     series: int = 0
     """Groups that were read, each of which Cloud Monitoring would bill as a series."""
+    failing: Exception | None = None
 
     @property
     def delay(self) -> timedelta:
         return self.metrics.delay
 
     async def read(self, reading: Reading) -> list[Measured]:
+        if self.failing is not None:
+            raise self.failing
         self.readings.append(reading)
         found = await self.metrics.read(reading)
         self.series += len({each.group for each in found})

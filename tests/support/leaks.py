@@ -14,6 +14,8 @@ from typing import NamedTuple
 FOLDER = "ALLY_TEST_WITNESSED"
 """The environment variable that names the folder."""
 LOGS = frozenset({".jsonl", ".log", ".out"})
+METRICS = "metrics.sqlite"
+"""How the files begin in which are the labels that the embedded backend counts under."""
 
 
 class Leak(NamedTuple):
@@ -46,7 +48,7 @@ def written(root: Path) -> list[Path]:
         path
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.suffix in LOGS and path.is_file()
+        if (path.suffix in LOGS or path.name.startswith(METRICS)) and path.is_file()
     ]
 
 

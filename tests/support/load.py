@@ -34,13 +34,14 @@ class Counted(NamedTuple):
 class Load:
     """Requests of partners to servers that restart, chosen by chance, and what became of them.
 
-    `troubles` is called between requests, now and then, for what else is to go wrong.
+    `troubles` is called when a server is about to end, and when it is there again, with whether one
+    is: for what else is to go wrong.
     """
 
     servers: Sequence[Server]
     partners: Sequence[Partner]
     chance: random.Random
-    troubles: Callable[[], None] = lambda: None
+    troubles: Callable[[bool], None] = lambda _: None
     counts: Counter[Counted] = field(default_factory=Counter)
     request_ids: set[str] = field(default_factory=set)
     restarts: int = 0
@@ -67,8 +68,9 @@ class Load:
                 self._next_restart = requests - every * (number + 1)
                 await self._reached.wait()
                 self._reached.clear()
-                self.troubles()
+                self.troubles(True)
                 await self._restart(self.chance.randrange(len(self.servers)))
+                self.troubles(False)
         for client in self._open:
             await client.aclose()
 

@@ -23,6 +23,7 @@ class Fault(NamedTuple):
     """How a call fails: with what status, when, and how much of it was done before."""
 
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    """What it is answered with; OK where it is late and nothing else."""
     done: float = 0.0
     """The share of the call's series that are written all the same, from the first."""
     delay: float = 0.0
@@ -71,17 +72,11 @@ class Monitoring:
         """What each call that reads is answered with."""
         self._woken.set()
 
-    def fail(self, *faults: Fault, ever: bool = False) -> None:
-        """Fail the next calls that write, one after the other; or all, by turns."""
+    def fail(self, *faults: Fault) -> None:
+        """Fail the next calls that write, one after the other."""
         self._woken.clear()
         left = list(faults)
-
-        def fault() -> Fault | None:
-            if ever:
-                left.append(left[0])
-            return left.pop(0) if left else None
-
-        self.fault = fault
+        self.fault = lambda: left.pop(0) if left else None
 
     def stop(self) -> None:
         self.recover()
@@ -101,7 +96,7 @@ class Monitoring:
                     self.points.create(request)
             except RefusedError as refusal:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
-        if fault is not None:
+        if fault is not None and fault.code is not grpc.StatusCode.OK:
             context.abort(fault.code, "told to fail")
 
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -109,6 +104,9 @@ class Monitoring:
             self.reads += 1
             if self.unreadable is not None:
                 context.abort(self.unreadable, "told to fail")
+            if not any(f'"{each.metric}"' in request.filter for each in self.points.series):
+                # Google knows a metric from its first point on.
+                context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
             try:
                 return aligning.read(request, self.points.series)
             except aligning.UnreadableError as refusal:

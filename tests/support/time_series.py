@@ -14,6 +14,7 @@ from google.api.metric_pb2 import MetricDescriptor
 
 from shared import clock
 from shared.backends.metrics import Distribution
+from tests.support import leaks
 
 PREFIX = "custom.googleapis.com/"
 GENERIC_TASK = {"project_id", "location", "namespace", "job", "task_id"}
@@ -89,6 +90,8 @@ class Points:
 
     def _write(self, project: str, each: Any) -> None:
         series = _series(each)
+        if series not in self.series:
+            leaks.witness(series)
         _check_metric(each)
         _check_resource(each.resource, project)
         described = (each.metric_kind, each.value_type, frozenset(each.metric.labels))

@@ -276,8 +276,8 @@ class ApiKey(Resource):
 class Request(Resource):
     """A request of yours, or of an end user, and what became of it."""
 
-    method: str | None = None
-    route: str | None = None
+    method: str
+    route: str
     status: int
     code: str | None = None
     key: str | None = None
