@@ -51,7 +51,8 @@ SPACING = 5.2
 """Seconds between two points of a series at the end: Cloud Monitoring's limit, and a bit more."""
 LONGEST_SPAN = timedelta(seconds=1)
 """How long the span of a point is at most, before anything goes wrong. It ends when the point is
-written: what reads it spreads it over its span, and that should be no other minute."""
+written, and lies within a minute: what reads it spreads it over its span, and every step of a
+reading is of whole minutes."""
 LONGEST_END = 9.0
 """Seconds that the last flushes take at most: Cloud Run ends a process 10 s after it said so."""
 _MILLISECOND = timedelta(milliseconds=1)
@@ -284,7 +285,8 @@ class Meter:
     async def _write(self, ledger: _Ledger, counted: Mapping[_Key, Tally]) -> None:
         """Write with the next span of time, and tell of what went wrong."""
         end = max(self._now(), self._written + 2 * _MILLISECOND)
-        start = max(self._written + _MILLISECOND, end - LONGEST_SPAN)
+        minute = (end - _MILLISECOND).replace(second=0, microsecond=0)
+        start = max(self._written + _MILLISECOND, end - LONGEST_SPAN, minute)
         self._written = end
         try:
             trouble = await ledger.write(counted, start, end)
