@@ -35,25 +35,25 @@ def observer(partner: Partner, other: Partner) -> InProcess:
     return api
 
 
+FRAMES = (
+    '{}" OR metric.labels.organisation = "{}',
+    '{}") OR metric.labels.mode = one_of("live',
+    "{}' OR '1' = '1",
+    "{}'); --",
+    "{}%",
+    "*",
+    "{}\\",
+    '\\"{}',
+    "monitoring.regex.full_match({})",
+    "{},{}",
+)
+"""What is put around a value so that it ends a quotation, or is more than one value."""
+
+
 def forged(*known: str) -> st.SearchStrategy[str]:
     """Return texts that try to end a quotation, or to be more than one value."""
     value = st.sampled_from([*known, THEIRS, SECRET_ROUTE, "live", "test", "org_"])
-    around = st.sampled_from(
-        [
-            "{}",
-            "{}",
-            '{}" OR metric.labels.organisation = "{}',
-            '{}") OR metric.labels.mode = one_of("live',
-            "{}' OR '1' = '1",
-            "{}'); --",
-            "{}%",
-            "*",
-            "{}\\",
-            '\\"{}',
-            "monitoring.regex.full_match({})",
-            "{},{}",
-        ]
-    )
+    around = st.sampled_from(["{}", "{}", *FRAMES])
     return st.builds(lambda frame, text: frame.replace("{}", text), around, value)
 
 
@@ -99,20 +99,34 @@ def test_nobody_can_ask_for_what_is_anothers(observer: InProcess, other: Partner
     @given(questions(), st.sampled_from(["application/json", "text/csv"]))
     def ask(asked: Json, accept: str) -> None:
         asked = {name: value for name, value in asked.items() if value != other.organisation.id}
-        answer = observer.send("GET", "/v1/usage", params=asked, headers={"Accept": accept})
-        assert answer.status_code in (200, 400)
-        if answer.status_code == 400:
-            for secret in (SECRET_CODE, "strangers", THEIRS):
-                assert secret not in answer.text
-            return
-        shown = observer.call("GET", "/v1/usage", params=asked)
-        held = [series["total"] for series in shown["series"]]
-        if shown["unit"] != "bytes":
-            assert sum(held) <= 4
-        groups = {series["group"] for series in shown["series"]}
-        assert groups <= {None, "GET /v1/patients", "200", MINE, "test", "2026-11-22"}
-        assert "strangers" not in answer.text
-        counted.append(sum(held))
+        counted.append(seen(observer, asked, accept))
 
     ask()
     assert any(counted), "somebody saw their own"
+
+
+@pytest.mark.parametrize("name", ["route", "keyId"])
+def test_no_text_ends_the_quotation_that_it_stands_in(observer: InProcess, name: str) -> None:
+    texts = {"route": ("GET /v1/patients", SECRET_ROUTE), "keyId": (MINE, THEIRS)}[name]
+    assert seen(observer, {name: texts[0], "period": "90d"})
+    for text in texts:
+        for frame in FRAMES:
+            assert not seen(observer, {name: frame.replace("{}", text), "period": "90d"})
+
+
+def seen(observer: InProcess, asked: Json, accept: str = "application/json") -> int:
+    """Ask, insist that nothing of anybody else is told, and return how much was counted."""
+    answer = observer.send("GET", "/v1/usage", params=asked, headers={"Accept": accept})
+    assert answer.status_code in (200, 400)
+    if answer.status_code == 400:
+        for secret in (SECRET_CODE, "strangers", THEIRS):
+            assert secret not in answer.text
+        return 0
+    shown = observer.call("GET", "/v1/usage", params=asked)
+    held: int = sum(series["total"] for series in shown["series"])
+    if shown["unit"] != "bytes":
+        assert held <= 4
+    groups = {series["group"] for series in shown["series"]}
+    assert groups <= {None, "GET /v1/patients", "200", MINE, "test", "2026-11-22"}
+    assert "strangers" not in answer.text
+    return held

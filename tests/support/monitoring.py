@@ -68,8 +68,6 @@ class Monitoring:
         """Work as it should from now on, and let go of the calls that it delays."""
         self.fault: Callable[[], Fault | None] = lambda: None
         """Says of each call that writes how it fails, or that it does not."""
-        self.unreadable: grpc.StatusCode | None = None
-        """What each call that reads is answered with."""
         self._woken.set()
 
     def fail(self, *faults: Fault) -> None:
@@ -102,8 +100,6 @@ class Monitoring:
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self.reads += 1
-            if self.unreadable is not None:
-                context.abort(self.unreadable, "told to fail")
             if not any(f'"{each.metric}"' in request.filter for each in self.points.series):
                 # Google knows a metric from its first point on.
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
