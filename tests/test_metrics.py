@@ -118,6 +118,11 @@ def test_counts_are_summed_by_step_and_group(port: Port) -> None:
     ]
 
 
+def test_what_ends_with_a_reading_is_in_it_and_what_ends_as_it_begins_is_not(port: Port) -> None:
+    port.write(point(1, 0), point(2, 180), point(4, 182))
+    assert port.read(reading()) == [Measured((), at(120), 2)]
+
+
 def test_a_later_point_of_the_same_start_takes_the_place_of_the_earlier(port: Port) -> None:
     port.write(point(3, 10, 9), point(took(2, 900), 10, 9, LATENCIES))
     assert port.read(reading()) == [Measured((), NOON, 3)]

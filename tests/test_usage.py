@@ -23,6 +23,7 @@ from shared.backends.metrics import (
     Reading,
 )
 from shared.catalogue import CATALOGUE
+from shared.exchange import VERSION
 from shared.service import Service
 from tests.support.counted import (
     KEYS,
@@ -38,7 +39,7 @@ from tests.support.counted import (
 )
 from tests.support.inprocess import InProcess
 from tests.support.monitoring import Monitoring
-from tests.support.serving import Json, Partner, problems
+from tests.support.serving import PATIENT, Json, Partner, problems
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATH = "/v1/usage"
@@ -105,6 +106,37 @@ def test_each_metric_counts_its_part(partner: Partner) -> None:
     assert units["bytes_in"] == units["bytes_out"] == "bytes"
     assert units["latency"] == "ms"
     assert units["requests"] == units["errors"] == units["rate_limited"] == "requests"
+
+
+def test_a_request_is_counted_under_all_that_is_known_of_it(partner: Partner) -> None:
+    partner.patch_organisation(endUserPermissions=["tasks:read"])
+    api = InProcess(partner.backing, partner.key)
+    sent = [api.send("POST", "/v1/patients", json=body) for body in (PATIENT, {})]
+    api.key = partner.end_user("ada").key
+    sent.append(api.send("GET", "/v1/tasks"))
+    partner.backing.run(lambda _: api.meter.close())
+    api.key = partner.key
+
+    def ask(metric: str, route: str, **asked: str) -> Json:
+        asked |= {"metric": metric, "route": route, "period": "7d"}
+        return api.call("GET", PATH, params=asked)
+
+    def told(*asked: str, **by: str) -> dict[str | None, int]:
+        return totals(ask(*asked, **by))
+
+    made = "POST /v1/patients"
+    assert told("requests", made, by="status") == {"200": 1, "400": 1}
+    assert told("requests", made, by="version") == {VERSION: 2}
+    assert told("requests", made, by="key") == {partner.api_key.id: 2}
+    assert told("requests", "GET /v1/tasks", by="key") == {"end-users": 1}
+    assert told("errors", made) == {"parameter_missing": 1}
+    times = {each["requestId"]: each["milliseconds"] for each in partner.lines()}
+    longest = max(times[each.headers["Request-Id"]] for each in sent[:2])
+    (latency,) = ask("latency", made)["series"]
+    assert latency["total"] == 2
+    assert latency["percentiles"]["p99"] == pytest.approx(longest, rel=0.13, abs=0.55)
+    assert told("bytes_in", made) == {None: sum(len(each.request.content) for each in sent)}
+    assert told("bytes_out", made) == {None: sum(len(each.content) for each in sent[:2])}
 
 
 def test_filters_take_a_part(partner: Partner) -> None:
