@@ -266,7 +266,7 @@ async def list_requests(store: Store, query: ListQuery) -> Page[LoggedRequest]:
     return await store.page(LoggedRequest, query, [*where, ("id", ">", oldest)])
 
 
-async def list_audit_events(store: Store, query: AuditQuery) -> Page[AuditEvent]:
+async def audit_events(store: Store, query: AuditQuery) -> Page[AuditEvent]:
     """Return a page of events; their ids are those of requests with another prefix."""
     cursor = query.cursor(AuditEvent.prefix)
     request = None if cursor is None else _renamed(cursor, LoggedRequest.prefix)

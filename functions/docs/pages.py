@@ -30,6 +30,7 @@ GUIDES = {
     "/docs/idempotency": "idempotency",
     "/docs/front-ends": "front-ends",
     "/docs/usage": "usage",
+    "/docs/requests": "requests",
     "/docs/going-live": "going-live",
 }
 """The guides in the order in which they are read, by path: files in guides/."""

@@ -8,8 +8,8 @@ from shared.requests import (
     AuditQuery,
     LoggedRequest,
     RequestQuery,
+    audit_events,
     find_request,
-    list_audit_events,
     list_requests,
 )
 
@@ -34,13 +34,13 @@ async def get(call: Call, request: str) -> LoggedRequest:
 
 
 @api.get("/v1/audit_events", permission="audit_events:read")
-async def list_events(call: Call, query: AuditQuery) -> Page[AuditEvent]:
+async def list_audit_events(call: Call, query: AuditQuery) -> Page[AuditEvent]:
     """List who saw or changed what belongs to patients, newest first.
 
     Every request that showed or changed it is listed, within 10 seconds and for 30 days, also when
     the patient has been deleted since. Ask us for what is older.
     """
-    return await list_audit_events(call.store, query)
+    return await audit_events(call.store, query)
 
 
 @functions_framework.aio.http
