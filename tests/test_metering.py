@@ -299,7 +299,7 @@ def test_a_request_that_ends_with_the_process_waits_3_s_at_most_for_what_hangs()
     async def act() -> None:
         metered = Metered()
         await metered.meter.close()
-        metered.meter._activity.flush = lambda _: asyncio.sleep(3600)  # type: ignore[method-assign]  # Firestore does not answer
+        metered.meter._activity.flush = lambda _: asyncio.sleep(3600)  # type: ignore[assignment, method-assign]  # Firestore does not answer
         assert await metered.request() == pytest.approx(LONGEST_LAST) == pytest.approx(3.0)
         metered.check()
 
