@@ -53,6 +53,8 @@ LONGEST_SPAN = timedelta(seconds=1)
 """How long the span of a point is at most, before anything goes wrong. It ends when the point is
 written, and lies within a minute: what reads it spreads it over its span, and every step of a
 reading is of whole minutes."""
+LONGEST_LAST = 3.0
+"""Seconds that a request waits, at the end of the process, for what it was counted under."""
 LONGEST_END = 9.0
 """Seconds that the last flushes take at most: Cloud Run ends a process 10 s after it said so."""
 _MILLISECOND = timedelta(milliseconds=1)
@@ -181,6 +183,8 @@ class Meter:
         self._written = datetime.fromtimestamp(0, UTC)
         """The end of the last points that were made."""
         self._closing = False
+        self._lasts: list[asyncio.Task[None]] = []
+        """What requests write that end when the process does."""
 
     # --- Counting --------------------------------------------------------------------------------
 
@@ -231,10 +235,13 @@ class Meter:
         """Let a request wait for the flush that it began, for 50 ms at most, before its answer.
 
         Beyond that the flush goes on while there are requests, and else when the next one comes.
-        When the process is about to end, each request writes what it was counted under itself.
+        When the process is about to end, each request writes what it was counted under itself, and
+        waits for that no longer than its caller and Cloud Run bear.
         """
         if self._closing:
-            await self._write_last()
+            last = asyncio.create_task(self._write_last())
+            self._lasts.append(last)
+            await asyncio.wait((last,), timeout=LONGEST_LAST)
         elif flush is not None:
             await asyncio.wait((flush,), timeout=PATIENCE)
 

@@ -94,7 +94,8 @@ class Settings:
     metering_interval: float = 60.0
     """ALLY_METERING_INTERVAL: seconds that pass at least between two flushes of what an instance
     counted: what is lost of the metrics when one is killed. At least 10 on the google backend,
-    where one series takes a point in 5 s, and 1 on the local one."""
+    where one series takes a point in 5 s and each is paid for; on the local one, which costs
+    nothing, it is 1 if not said."""
     queue: str = ""
     """ALLY_QUEUE: the queue of Cloud Tasks that has jobs done, projects/…/locations/…/queues/…."""
     worker_url: str = ""
@@ -161,7 +162,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         metering_interval=_number(
             environ,
             "ALLY_METERING_INTERVAL",
-            Settings.metering_interval,
+            Settings.metering_interval if backend == "google" else 1,
             least=10 if backend == "google" else 1,
         ),
         queue=environ.get("ALLY_QUEUE", ""),

@@ -204,7 +204,7 @@ def test_many_organisations_are_kept_some_at_a_time(
 
     monkeypatch.setattr(counting.watched, "commit", watch)
     counting.flush()
-    assert max(under_way) == activity.AT_ONCE
+    assert 1 < max(under_way) <= activity.AT_ONCE
     assert not counting.instances[0].pending
 
 

@@ -1,6 +1,5 @@
 """What is written down of each request: who, what, to which objects, and no content."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_each_request_leaves_one_line_with_its_objects_and_no_content(partner: P
     text = log.read_text()
     for value in (*values.values(), partner.key, partner.key[-30:]):
         assert value not in text
-    lines = {line["requestId"]: line for line in map(json.loads, text.splitlines())}
+    lines = lines_of(partner)
     expected = [
         (created, "POST", "/v1/patients", 200, [patient], ""),
         (listed, "GET", "/v1/patients", 200, [], ""),

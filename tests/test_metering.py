@@ -28,6 +28,7 @@ from shared.backends.metrics import (
 )
 from shared.metering import (
     LONGEST_END,
+    LONGEST_LAST,
     MOST_OF_ONE,
     MOST_SERIES,
     OTHER,
@@ -293,6 +294,17 @@ def test_beyond_a_number_of_series_an_organisation_has_one_for_all_others(
         others = metered.wire.points.totals("requests", "organisation", "route", "status")
         assert others["org_a", OTHER, OTHER] == others["org_b", OTHER, OTHER] == 75
         assert metered.wire.points.refusals == []
+
+    run(act())
+
+
+def test_a_request_that_ends_with_the_process_waits_3_s_at_most_for_what_hangs() -> None:
+    async def act() -> None:
+        metered = Metered()
+        await metered.meter.close()
+        metered.meter._activity.flush = lambda _: asyncio.sleep(3600)  # type: ignore[assignment, method-assign]  # Firestore does not answer
+        assert await metered.request() == pytest.approx(LONGEST_LAST) == pytest.approx(3.0)
+        metered.check()
 
     run(act())
 

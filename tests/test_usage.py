@@ -196,6 +196,8 @@ def test_what_took_longer_than_the_last_bucket_shows_as_its_beginning() -> None:
     assert distribution([3_600_000.0]).percentile(50) == pytest.approx(70_064.9, rel=1e-5)
     nothing: Distribution = distribution([])
     assert nothing.percentile(50) is None
+    rounded = Distribution(1, 0.5, nothing.buckets)  # half of a point, as Cloud Monitoring may say
+    assert rounded.percentile(50) is None
 
 
 def test_a_key_sees_its_own_mode_alone(partner: Partner) -> None:

@@ -6,6 +6,7 @@ was counted since; it takes the place of the first. So nothing is counted twice 
 whether or not the first arrived. (Cloud Monitoring calls such points CUMULATIVE.)
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,10 +75,11 @@ class Distribution:
         It is the middle of the bucket that the one of that rank is in: right to within an eighth
         from 1 ms to 70 s, and to within half a millisecond below. Above, it is the 70 s.
         """
-        if not self.count:
+        seen = list(accumulate(self.buckets))
+        if not seen[-1]:
             return None
-        rank = ceil(self.count * percent / 100)
-        at = next(n for n, seen in enumerate(accumulate(self.buckets)) if seen >= rank)
+        rank = ceil(seen[-1] * percent / 100)  # the sum: what is interpolated may differ from count
+        at = bisect_left(seen, rank)
         low = BOUNDS[at - 1] if at else 0.0
         high = BOUNDS[at] if at < len(BOUNDS) else low
         return (low + high) / 2
