@@ -118,9 +118,9 @@ def test_a_write_that_is_told_to_fail_ends_gcloud_with_the_message(
 def test_what_is_not_known_is_said_loudly_and_does_not_leave_the_machine(
     google: GoogleCloud,
 ) -> None:
-    google.project("ally-staging").services.add("pubsub")
-    assert "does not know" in refused(google, "pubsub topics list")
-    assert google.unknown == ["GET pubsub.googleapis.com/v1/projects/ally-staging/topics"]
+    google.project("ally-staging").services.add("spanner")
+    assert "does not know" in refused(google, "spanner instances list")
+    assert google.unknown == ["GET spanner.googleapis.com/v1/projects/ally-staging/instances"]
     google.unknown.clear()
 
 
