@@ -49,7 +49,7 @@ class Load:
     """Requests that a server which ended did not read."""
 
     def run(self, requests: int, restarts: int) -> None:
-        """Send so many requests, while servers are restarted by SIGTERM so many times."""
+        """Send so many requests, and more until servers have been restarted so many times."""
         asyncio.run(self._run(requests, restarts))
 
     async def _run(self, requests: int, restarts: int) -> None:
@@ -58,6 +58,7 @@ class Load:
         ]
         self._serving = set(range(len(self.servers)))
         self._left = requests
+        self._least_restarts = restarts
         self._next_restart = 0
         self._reached = asyncio.Event()
         every = requests // (restarts + 1)
@@ -90,7 +91,7 @@ class Load:
         self.restarts += 1
 
     async def _call(self) -> None:
-        while self._left > 0:
+        while self._left > 0 or self.restarts < self._least_restarts:
             self._left -= 1
             if self._left <= self._next_restart:
                 self._reached.set()
