@@ -28,7 +28,17 @@ from shared.metering import (
     PATIENCE,
     SPACING,
 )
-from tests.support.metered import FAILED, FROZEN, HANGING, INTERVAL, LOST, Metered, timer, took
+from tests.support.metered import (
+    FAILED,
+    FROZEN,
+    HANGING,
+    INTERVAL,
+    LOST,
+    Metered,
+    broken,
+    timer,
+    took,
+)
 from tests.support.monitoring import Fault
 from tests.support.scale import examples
 from tests.support.virtual_time import run
