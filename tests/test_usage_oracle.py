@@ -21,7 +21,7 @@ from tests.support.monitoring import Fault, Monitoring
 from tests.support.serving import Backing, Partner, Server
 from tests.support.worker import Worker
 
-REQUESTS = int(os.environ.get("ALLY_LOAD", "600"))
+REQUESTS = int(os.environ.get("ALLY_LOAD", "400"))
 ORGANISATIONS = 7
 SERVERS = 4
 RESTARTS = max(3, REQUESTS // 500)
