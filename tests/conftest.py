@@ -119,6 +119,14 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gener
     return cache(lambda language: generators.LANGUAGES[language](tmp_path_factory.mktemp(language)))
 
 
+LONGEST = ("tests/test_deploy.py", "tests/test_readme.py", "tests/test_usage_oracle.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is alone with it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 WITNESSED = leaks.begin()
 """Where this run keeps what must hold no patient's value; None in a process that it started."""
 

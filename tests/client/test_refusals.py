@@ -139,7 +139,7 @@ def test_others_who_are_faster(partner: Partner) -> None:
 
 
 def test_too_many_requests(partner: Partner) -> None:
-    ally = in_trouble(partner, rate_test=1)
+    ally = in_trouble(partner, rate_test=1, rate_window=3600)
     ally.tasks.list()
     error = raised(RateLimitError, ally.tasks.list)
     assert (error.http_status, error.code) == (429, "rate_limited")
