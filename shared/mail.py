@@ -7,7 +7,7 @@ the address nor the code of a letter stands anywhere else. Whom we write to belo
 the store must be one for changes of the account. docs/decisions/0026-mail.md says why it is so.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -41,7 +41,13 @@ class Mail(Record):
 
     sealed: str
     until: Moment
+    """Until when it is worth sending."""
     createdAt: Moment
+
+    @property
+    def expires(self) -> datetime:
+        """When it may be deleted, sent or not."""
+        return self.until
 
 
 class Addressed(Model):
