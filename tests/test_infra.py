@@ -185,7 +185,10 @@ def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
     assert {"ally-referrals", "ally-night-work"} < accounts
     assert rights(found)["ally-night-work"] == {"pepper", "keys", "data", "enqueue", "metrics"}
     called = {each["service"]: each["called_by"].partition("@")[0] for each in found["called"]}
-    assert called == {"ally-referrals": "ally-gateway", "ally-night-work": "ally-caller"}
+    assert called == {
+        "ally-referrals": "serviceAccount:ally-gateway",
+        "ally-night-work": "serviceAccount:ally-caller",
+    }
 
 
 def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
@@ -220,7 +223,7 @@ def test_each_function_may_do_what_it_needs_and_no_more() -> None:
         "ally-docs": {"pepper", "metrics"},
         "ally-api-keys": plain | {"new_keys", "key_versions"},
         "ally-usage": plain | {"read_metrics"},
-        "ally-worker": {"pepper", "data", "enqueue", "metrics", "read_metrics"},
+        "ally-worker": {"pepper", "data", "enqueue", "metrics", "read_metrics", "smtp"},
     }
     for each in found["functions"]:
         assert rights(found)[each["service"]] == special.get(each["service"], plain)
