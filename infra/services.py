@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from infra.steps import HERE, Values
-from shared.routes import PUBLIC, Routes
+from shared.routes import Routes
 
 
 @cache
@@ -80,16 +80,6 @@ def _caller(api: Routes, values: Values) -> str:
     return f"serviceAccount:{values['proxy']}" if api.audience == "staff" else "allUsers"
 
 
-def first_page(api: Routes) -> str:
-    """Return a path of a function that anybody may read; nothing where there is none."""
-    public = (
-        route.template
-        for route in api.routes
-        if route.method == "GET" and route.permission == PUBLIC and "{" not in route.template
-    )
-    return next(public, "")
-
-
 def describe(api: Routes, values: Values) -> dict[str, Any]:
     """Return the values of one function for the steps of its service."""
     function = api.name
@@ -110,7 +100,6 @@ def describe(api: Routes, values: Values) -> dict[str, Any]:
         "account": f"{name}@{values['project']}.iam.gserviceaccount.com",
         "called_by": _caller(api, values),
         "host": host(function, values),
-        "page": first_page(api),
         "ingress": ingress,
         # A service whose label is this was made of just that, so the same again is left alone.
         "fingerprint": hashlib.sha256(made_of.encode()).hexdigest()[:16],

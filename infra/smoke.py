@@ -102,17 +102,17 @@ def ask(probe: Probe, address: str, headers: Mapping[str, str], values: Values) 
 def ask_page(portal: Values, values: Values) -> str:
     """Ask a portal as anybody can, and tell its answer. StoppedError where it is not what it owes.
 
-    That is a page of ours or, where it is for staff, the way to Google's page to sign in.
+    That is our way to where people sign in or, if it is for staff, the way to Google's.
     NoWayError where the host's name does not lead here yet, which no release changes.
     """
     staff = portal["audience"] == "staff"
-    status, path = (302, "/") if staff else (200, portal["page"])
-    probe = Probe(portal["function"], "GET", path, frozenset({status}))
+    probe = Probe(portal["function"], "GET", "/", frozenset({302 if staff else 303}))
     address = f"https://{portal['host']}"
 
     def right(reply: Reply) -> bool:
         led = urlsplit(reply.location).hostname == SIGN_IN
-        return reply.status == status and bool(reply.request_id) != staff and led == staff
+        ours = bool(reply.request_id)
+        return reply.status in probe.statuses and ours != staff and led == staff
 
     try:
         reply = _answer(probe, address, {}, values, right)
@@ -122,12 +122,12 @@ def ask_page(portal: Values, values: Values) -> str:
                 f"{probe.function}: not asked, for {address} leads nowhere yet ({error})."
                 " docs/operating.md says how a name is led here."
             ) from None
-        owed = f"{status} to {SIGN_IN}" if staff else f"{status} in our own words"
+        owed = f"302 to {SIGN_IN}" if staff else "303 in our own words"
         raise StoppedError(
-            f"Smoke test: {address}{path} answered {error}, and not {owed}."
+            f"Smoke test: {address}/ answered {error}, and not {owed}."
             f" {_logs(probe.function, values)}"
         ) from None
-    return f"{probe.function}: GET {address}{path} {reply}"
+    return f"{probe.function}: GET {address}/ {reply}"
 
 
 class _UnansweredError(Exception):

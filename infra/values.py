@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from functions import discover
+from functions import discover, discover_portals
 from infra import errors, gateway, routing, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
@@ -80,7 +80,7 @@ def values(
         "proxy": f"service-{number}@gcp-sa-iap.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
-    apis = [api for api in list(apis) or discover() if api.deployed]
+    apis = [api for api in list(apis) or [*discover(), *discover_portals()] if api.deployed]
     found["functions"] = [services.describe(api, found) for api in apis]
     found["publics"] = [services.describe(api, found) for api in apis if api.reachable]
     found["called"] = [each for each in found["functions"] if each["called_by"]]

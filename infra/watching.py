@@ -18,8 +18,8 @@ TOLD = {"notificationChannels": ["*/notificationChannels/*"]}
 """What an alert has beside its file: somebody whom it tells."""
 
 
-LOGO = "/docs/assets/ally.svg"
-"""What is fetched of the API, for want of something smaller that is public."""
+LOGO, STYLE = "/docs/assets/ally.svg", "/assets/portal.css"
+"""What is fetched of the API and of pages: files that are small and public."""
 
 
 def watching(values: Values) -> dict[str, Any]:
@@ -43,11 +43,11 @@ def watching(values: Values) -> dict[str, Any]:
 
 
 def _pages(values: Values) -> list[Values]:
-    """Return what is fetched of each portal that shows anybody a page."""
+    """Return what is fetched of each portal where Google does not ask first who comes."""
     return [
-        {"check": each["service"], "domain": each["host"], "path": each["page"]}
+        {"check": each["service"], "domain": each["host"], "path": STYLE}
         for each in values["portals"]
-        if each["page"] and each["audience"] != "staff"
+        if each["audience"] != "staff"
     ]
 
 

@@ -52,7 +52,7 @@ def functions_answer(call: Call) -> Answer:
     if call.host.startswith("operations."):
         return Answer(b"", 302, {"Location": "https://accounts.google.com/o/oauth2/v2/auth?x=y"})
     if call.host.startswith("dashboard."):
-        return Answer(b"", 200, headers)
+        return Answer(b"", 303, {**headers, "Location": "/sign-in"})
     if call.path.startswith("/worker"):
         return Answer({"error": {"code": "body_malformed"}}, 400, headers)
     if call.path.startswith("/docs"):

@@ -1,6 +1,6 @@
-"""Portals as far as a deployment sees them: a name, who it is for, and a page that anybody sees."""
+"""Portals as far as a deployment sees them: a name, and who it is for."""
 
-from shared.routes import PUBLIC, Audience, Content, Routes, Site
+from shared.routes import Routes
 
 
 class Pages(Routes):
@@ -11,15 +11,4 @@ class Pages(Routes):
         return False
 
 
-def pages(name: str, audience: Audience) -> Pages:
-    """Return a portal that shows anybody where to sign in."""
-    made = Pages(name, audience=audience)
-
-    @made.get("/sign-in", permission=PUBLIC)
-    async def sign_in(_: Site) -> Content:
-        return Content("text/html", "")
-
-    return made
-
-
-PORTALS = [pages("dashboard", "browser"), pages("operations", "staff")]
+PORTALS = [Pages("dashboard", audience="browser"), Pages("operations", audience="staff")]
