@@ -25,6 +25,7 @@ from shared.metering import Meter
 from shared.origins import Origins
 from shared.service import Service
 from shared.settings import Mode
+from shared.throttles import Throttles
 from tests.support.conformity import conforming
 from tests.support.serving import Backing, Json
 
@@ -189,6 +190,7 @@ class InProcess:
                 end_user=chosen.rate_end_user,
                 seconds=chosen.rate_window,
             ),
+            throttles=Throttles(self.watched, self.keyring.hash, patience=chosen.lock_timeout),
             activity=self.activity,
             folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
             meter=self.meter,
