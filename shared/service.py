@@ -30,6 +30,7 @@ from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
 from shared.passwords import HashedPasswords, Passwords
+from shared.sessions import Sessions
 from shared.settings import SettingError, Settings, load
 from shared.throttles import Throttles
 
@@ -45,6 +46,7 @@ class Service:
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
+    sessions: Sessions
     origins: Origins
     log: Log
     limiter: Limiter
@@ -88,6 +90,7 @@ async def open_service(settings: Settings) -> Service:
             hash=keyring.hash,
             believe=believe,
         ),
+        sessions=Sessions(storage, keyring.hash, believe=believe),
         origins=Origins(storage, believe=believe, lookups=lookups),
         limiter=Limiter(
             storage,
