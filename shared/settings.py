@@ -119,12 +119,11 @@ class Settings:
     cloud_tasks: str = ""
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     smtp: str = ""
-    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC 8314,
-    RFC 3207); smtp://127.0.0.1:PORT, which is not encrypted, on this machine alone. Without it the
-    local backend keeps mail in its state folder, where people can read it."""
+    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC
+    8314, RFC 3207), or in clear, for this machine alone, smtp://127.0.0.1:PORT. Without it the
+    local backend keeps mail in its state folder."""
     smtp_user: str = ""
-    """ALLY_SMTP_USER: who signs in there, if somebody must; the password is the secret
-    `smtp-password`."""
+    """ALLY_SMTP_USER: who signs in there, if anybody; with the secret `smtp-password`."""
     mail_from: str = ""
     """ALLY_MAIL_FROM: who mail is from, such as Ally <no-reply@ally.example>."""
     log: str = "-"
@@ -253,7 +252,9 @@ def _check_mail(settings: Settings) -> None:
     if settings.smtp and not re.fullmatch(f"{encrypted}|{here}", settings.smtp):
         raise SettingError("Set ALLY_SMTP to smtps://HOST:PORT or smtp+starttls://HOST:PORT.")
     if settings.mail_from and not re.fullmatch(r"[^<>@\r\n]+ <\S+@\S+>", settings.mail_from):
-        raise SettingError("Set ALLY_MAIL_FROM to a name and address, Ally <no-reply@ally.example>.")
+        raise SettingError(
+            "Set ALLY_MAIL_FROM to a name and address, Ally <no-reply@ally.example>."
+        )
 
 
 def _check_pages(settings: Settings) -> None:
