@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import trustme
+from cryptography import x509
 
 from shared.callers import KeyCaller
 from shared.clock import london_day
@@ -30,6 +31,8 @@ from shared.tasks import Task
 COVERAGE = Path(__file__).parent.parent / "infra" / "coverage.json"
 KEY_FILE = "test-key"
 DAYS_AHEAD = 3
+NAMES = ("localhost", *(f"{name}.localhost" for name in ("dashboard", "operations", "mailbox")))
+"""What the API and the pages are called on this machine. Each browser knows that they are here."""
 POSTCODE = "SW1A 1AA"
 ADDRESS = Address(line1="10 Example Street", city="London", postcode=POSTCODE)
 
@@ -44,16 +47,18 @@ class Certificate:
 
 
 def certificate(state: Path) -> Certificate:
-    """Return the certificate for localhost, made at the first start.
+    """Return the certificate for this machine's names, made at the first start.
 
-    The key is moved into its place last, so that a start that was cut short is made up for.
+    The key is moved into its place last, so that a start that was cut short is made up for. One
+    that lacks a name, of an earlier version, is made anew.
     """
     files = Certificate(
         state / "localhost-ca.pem", state / "localhost.pem", state / "localhost.key"
     )
-    if not all(file.exists() for file in (files.authority, files.chain, files.key)):
+    whole = all(file.exists() for file in (files.authority, files.chain, files.key))
+    if not whole or not _covers(files.chain):
         authority = trustme.CA(organization_name="Ally API on this machine")
-        server = authority.issue_cert("localhost", "127.0.0.1", "::1")
+        server = authority.issue_cert(*NAMES, "127.0.0.1", "::1")
         authority.cert_pem.write_to_path(str(files.authority))
         files.chain.write_bytes(b"".join(pem.bytes() for pem in server.cert_chain_pems))
         draft = files.key.with_suffix(".new")
@@ -61,6 +66,16 @@ def certificate(state: Path) -> Certificate:
         server.private_key_pem.write_to_path(str(draft))
         draft.replace(files.key)
     return files
+
+
+def _covers(chain: Path) -> bool:
+    """Tell whether a certificate that an earlier start made is for all names of today."""
+    try:
+        made = x509.load_pem_x509_certificate(chain.read_bytes())
+    except ValueError:  # cut short
+        return False
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return set(NAMES) <= set(names.get_values_for_type(x509.DNSName))
 
 
 class Demo:

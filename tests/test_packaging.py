@@ -18,7 +18,9 @@ from tests.support.processes import ROOT
 
 CHECKED_HASH = 3
 """The flags of byte code that is compared with its source by a hash (PEP 552)."""
-LOCAL = {f"shared.backends.{name}" for name in ("local", "local_metrics", "local_queue")}
+LOCAL = {
+    f"shared.backends.{name}" for name in ("local", "local_mail", "local_metrics", "local_queue")
+}
 """What is imported only where ALLY_BACKEND is local."""
 
 
