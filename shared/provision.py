@@ -6,6 +6,7 @@ from typing import Any
 
 from shared import ids
 from shared.backends import OURS
+from shared.directory import Entry
 from shared.end_users import Tenant
 from shared.issuing import draw
 from shared.keys import Access, ApiKey
@@ -67,7 +68,8 @@ async def create_organisation(
     """Make an organisation with the standard tasks in test mode, and its first test key."""
     at = service.now()
     organisation = Organisation.new(at=at, livemode=False, displayName=name)
-    await keep(service, "test", organisation.id, [organisation], at, account=True)
+    entry = Entry.of(organisation, at)
+    await keep(service, "test", organisation.id, [organisation, entry], at, account=True)
     await keep(service, "test", organisation.id, standard_tasks(at), at)
     return organisation, await create_key(service, "test", organisation.id, scopes)
 

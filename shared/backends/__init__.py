@@ -274,9 +274,9 @@ def open_tokens(settings: Settings, secrets: Secrets) -> Tokens:
         from shared.backends.tokens import LocalTokens
 
         return LocalTokens(secrets)
-    from shared.backends.google.tokens import KEYS, FirebaseTokens
+    from shared.backends.google.tokens import KEYS, PublishedTokens
 
-    return FirebaseTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)
+    return PublishedTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)
 
 
 def open_mailer(settings: Settings, secrets: Secrets) -> Mailer:
