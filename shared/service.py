@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, queue, mail, keys, log, counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, mail, log, counts; opened when needed."""
 
 import asyncio
 import secrets

@@ -119,12 +119,11 @@ class Settings:
     cloud_tasks: str = ""
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     smtp: str = ""
-    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC 8314,
-    RFC 3207); smtp://127.0.0.1:PORT, which is not encrypted, on this machine alone. Without it the
-    local backend keeps mail in its state folder, where people can read it."""
+    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC
+    8314, RFC 3207), or in clear, for this machine alone, smtp://127.0.0.1:PORT. Without it the
+    local backend keeps mail in its state folder."""
     smtp_user: str = ""
-    """ALLY_SMTP_USER: who signs in there, if somebody must; the password is the secret
-    `smtp-password`."""
+    """ALLY_SMTP_USER: who signs in there, if anybody; with the secret `smtp-password`."""
     mail_from: str = ""
     """ALLY_MAIL_FROM: who mail is from, such as Ally <no-reply@ally.example>."""
     log: str = "-"

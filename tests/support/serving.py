@@ -134,7 +134,12 @@ class Server:
         self.port, self.http_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
         self._http: httpx.Client | None = None
-        self._environment = {**backing.environment, "ALLY_STATE": str(folder), **environment}
+        pages = {
+            f"ALLY_{name.upper()}_URL": f"https://{name}.localhost:{self.port}"
+            for name in ("dashboard", "operations")
+        }
+        own = {"ALLY_STATE": str(folder), **pages}
+        self._environment = {**backing.environment, **own, **environment}
         self.start()
 
     def start(self) -> None:
