@@ -3,10 +3,7 @@
 from typing import Any
 
 import httpx
-import pytest
 
-from shared.activation import Application
-from shared.organisations import Organisation
 from tests.support.people import Person, signed_in
 from tests.support.serving import Partner
 
