@@ -6,6 +6,7 @@ import ssl
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 
 from shared import clock, ids
 from shared.appointments import Appointment
-from shared.backends import OURS, Query
+from shared.backends import OURS, ConflictError, Query
 from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
 from shared.issuing import EVERYTHING
@@ -362,7 +363,8 @@ class Partner:
             each for each in self.lines() if each["requestId"] == answer.headers["Request-Id"]
         )
         request = LoggedRequest.of(RequestLine.model_validate(line))
-        self.backing.keep(self.mode, self.organisation.id, [request])
+        with suppress(ConflictError):  # what follows the log was faster, and kept the same
+            self.backing.keep(self.mode, self.organisation.id, [request])
         return request.model_dump(mode="json")
 
     # --- What is stored --------------------------------------------------------------------------
