@@ -2,7 +2,17 @@
 
 import functions_framework.aio
 
-from functions.dashboard import home  # noqa: F401 - it declares pages
+<<<<<<< HEAD
+from functions.dashboard import activation, home  # noqa: F401 - they declare pages
+=======
+from functions.dashboard import (  # noqa: F401 - they declare pages
+    account,
+    home,
+    joining,
+    signing_in,
+    team,
+)
+>>>>>>> acc73d405feaa41f5393aacf6048449a402c6b4e
 from functions.dashboard.portal import portal
 from shared import Request, Response
 
