@@ -2,7 +2,13 @@
 
 import functions_framework.aio
 
-from functions.dashboard import home  # noqa: F401 - it declares pages
+from functions.dashboard import (  # noqa: F401 - they declare pages
+    api_keys,
+    audit,
+    home,
+    organisation,
+    requests,
+)
 from functions.dashboard.portal import portal
 from shared import Request, Response
 
