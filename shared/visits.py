@@ -120,7 +120,7 @@ class Visit:
         return {name: text for name, text in parse_qsl(query) if name != SAID}
 
     def link(self, **changes: object) -> str:
-        """Return this page's address with other parameters; None or an empty text leaves one out."""
+        """Return this page's address with other parameters; an empty one leaves it out."""
         found = {**self.parameters, **changes}
         kept = {name: str(value) for name, value in found.items() if value not in (None, "")}
         return f"{self.path}?{urlencode(kept)}" if kept else self.path

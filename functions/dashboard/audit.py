@@ -16,7 +16,7 @@ class TrailQuery(DaysQuery, AuditQuery):
 @portal.get("/{mode}/audit_events", permission="audit_events:read")
 async def index(visit: Visit, query: Form[TrailQuery]) -> View:
     """List events, newest first."""
-    page = Page[AuditEvent]([], has_more=False)
+    page: Page[AuditEvent] = Page([], has_more=False)
     if query.value is not None:
         try:
             page = await audit_events(visit.store, query.value)

@@ -16,7 +16,7 @@ from shared.pages import Page
 from shared.portals import Form, View, Visit
 from shared.requests import OF_API, LoggedRequest, RequestQuery, find_request, list_requests
 
-NO_REQUESTS = Page[LoggedRequest]([], has_more=False)
+NO_REQUESTS: Page[LoggedRequest] = Page([], has_more=False)
 
 
 class LogQuery(DaysQuery, RequestQuery):
