@@ -14,6 +14,8 @@ Space = Literal["test", "live", "account"]
 
 SHORTEST_PEPPER = 32
 LONGEST_BELIEF = 15
+AUTHORITY = "localhost-ca.pem"
+"""The file in the local backend's folder that says whose certificates `make run` serves with."""
 SPACES: tuple[Space, ...] = get_args(Space)
 
 
