@@ -58,6 +58,12 @@ class Passwords(Protocol):
     def outdated(self, kept: str) -> bool:
         """Tell whether a password that was right should be kept anew, in a better way."""
 
+    def account(self, kept: str) -> str | None:
+        """Return the id of the account by which others keep a password; None where we do."""
+
+    async def forget(self, account: str) -> None:
+        """Have others delete an account, if it is still there."""
+
 
 class HashedPasswords:
     """Passwords that are kept as their hashes, here."""
@@ -80,6 +86,13 @@ class HashedPasswords:
     def outdated(self, kept: str) -> bool:
         """Tell whether a hash was made with less work than they are made with now."""
         return self._hasher().check_needs_rehash(kept)
+
+    def account(self, kept: str) -> str | None:
+        """Return none: there is nothing but the hash."""
+        return None
+
+    async def forget(self, account: str) -> None:
+        """Do nothing: a hash goes with the record that holds it."""
 
     def _matches(self, password: str, kept: str | None) -> bool:
         from argon2.exceptions import InvalidHashError, VerificationError

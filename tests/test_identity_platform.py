@@ -4,6 +4,8 @@ Those that are asked of both take `passwords`, and an address of their own from 
 """
 
 import asyncio
+import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -11,12 +13,24 @@ from typing import Any, TypeVar
 
 import pytest
 
-from shared.backends import BackendError, RejectedError, UnavailableError, open_passwords
+from shared.backends import (
+    OURS,
+    BackendError,
+    Key,
+    RejectedError,
+    UnavailableError,
+    open_passwords,
+)
 from shared.backends.google import identity
 from shared.backends.google.identity import KEPT, IdentityPasswords
 from shared.passwords import HashedPasswords
+from shared.service import Service
 from shared.settings import SettingError, load
+from shared.users import Login, User, login_id
 from tests.support.identity_platform import KEY, PROJECT, TOKEN, IdentityPlatform
+from tests.support.joining import PASSWORD, address, invitation_code, joins
+from tests.support.people import Person, signed_in
+from tests.support.serving import Backing, Json, Server
 
 T = TypeVar("T")
 
@@ -114,6 +128,20 @@ def test_a_password_that_is_refused_there_is_named_by_its_code_alone(
     with pytest.raises(RejectedError) as refused:
         wait(passwords.keep(email, "short"))
     assert str(refused.value) == "WEAK_PASSWORD"
+
+
+def test_an_account_that_is_forgotten_opens_nothing_and_the_address_is_free(
+    passwords: IdentityPasswords, email: str
+) -> None:
+    kept = wait(passwords.keep(email, RIGHT))
+    account = passwords.account(kept)
+    assert account is not None
+    wait(passwords.forget(account))
+    wait(passwords.forget(account))
+    assert not wait(passwords.check(email, RIGHT, kept))
+    again = wait(passwords.keep(email, OTHER))
+    assert again != kept
+    assert wait(passwords.check(email, OTHER, again))
 
 
 # --- Of the stand-in alone ------------------------------------------------------------------------
@@ -215,3 +243,88 @@ def test_a_deployment_chooses_by_a_setting_who_keeps_passwords(tmp_path: Path) -
     ):
         with pytest.raises(SettingError, match="ALLY_IDENTITY"):
             load({**theirs, **wrong})
+
+
+# --- In the dashboard -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def backing(
+    platform: IdentityPlatform, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backing]:
+    """One whose users have their passwords with Identity Platform."""
+    folder = tmp_path_factory.mktemp("state")
+    made = Backing(
+        {
+            "ALLY_BACKEND": "local",
+            "ALLY_STATE": str(folder),
+            "ALLY_LOG": str(folder / "requests.jsonl"),
+            "ALLY_IDENTITY_PLATFORM": PROJECT,
+            "ALLY_IDENTITY_KEY": KEY,
+            "ALLY_IDENTITY_HOST": platform.address,
+        }
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(backing: Backing) -> Iterator[Server]:
+    running = Server(backing, Path(backing.environment["ALLY_STATE"]))
+    yield running
+    running.stop()
+
+
+def test_people_sign_up_and_in_by_the_same_pages_and_no_hash_is_kept(
+    backing: Backing, server: Server, platform: IdentityPlatform
+) -> None:
+    email = address()
+    joins(backing, server, email)
+    person = Person(server)
+    page = person.submit(person.get("/sign-in"), 400, email=email, password=OTHER)
+    page = person.submit(page, email=email, password=PASSWORD)
+    assert page.url.path == "/test"
+    account = account_of(platform, email)
+    assert account is not None
+    assert account["password"] == PASSWORD
+    assert kept_of(backing, email) == f"{KEPT}{account['localId']}"
+
+
+def test_who_leaves_the_team_leaves_no_account_behind(
+    backing: Backing, server: Server, platform: IdentityPlatform
+) -> None:
+    partner = backing.partner(server)
+    administrator, email = signed_in(partner), address()
+    page = administrator.get("/team/invite")
+    administrator.submit(page, email=email, role="member")
+    code = invitation_code(backing, partner.organisation.id, email)
+    newcomer = Person(server)
+    newcomer.submit(newcomer.get("/invitation"), code=code, name="Sam Field", password=PASSWORD)
+    assert account_of(platform, email) is not None
+    (leaves,) = re.findall(r'href="(/team/usr_\w+)">Sam Field', administrator.get("/team").text)
+    administrator.submit(administrator.get(leaves), to=f"{leaves}/remove")
+    deadline = time.monotonic() + 15
+    while account_of(platform, email) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def account_of(platform: IdentityPlatform, email: str) -> Json | None:
+    accounts = list(platform.accounts.values())
+    return next((each for each in accounts if each["email"] == email), None)
+
+
+def kept_of(backing: Backing, email: str) -> str | None:
+    """Return what the record of a user holds of their password."""
+
+    async def read(held: Service) -> str | None:
+        (found,) = await held.storage.get(
+            [Key("account", OURS, Login.collection, login_id(held.keyring.hash, email))]
+        )
+        assert found is not None
+        place = Key("account", found.data["organisation"], User.collection, found.data["user"])
+        (user,) = await held.storage.get([place])
+        assert user is not None
+        return User.load(user.data).passwordHash
+
+    return backing.run(read)

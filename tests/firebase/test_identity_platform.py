@@ -12,6 +12,7 @@ from tests.test_identity_platform import (
     test_a_password_that_is_chosen_anew_is_the_only_one,
     test_a_password_that_is_refused_there_is_named_by_its_code_alone,
     test_a_password_that_was_hashed_before_is_right_until_it_is_kept_there,
+    test_an_account_that_is_forgotten_opens_nothing_and_the_address_is_free,
     test_who_has_an_account_there_and_none_with_us_is_nobody,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "test_a_password_that_is_chosen_anew_is_the_only_one",
     "test_a_password_that_is_refused_there_is_named_by_its_code_alone",
     "test_a_password_that_was_hashed_before_is_right_until_it_is_kept_there",
+    "test_an_account_that_is_forgotten_opens_nothing_and_the_address_is_free",
     "test_who_has_an_account_there_and_none_with_us_is_nobody",
 ]
 

@@ -30,6 +30,7 @@ class IdentityPlatform:
         self.failing: tuple[int, str] | None = None
         """What all is answered with instead: a status and a message."""
         self.tokens = {"owner", TOKEN}
+        self._made = 0
         platform = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,7 +100,8 @@ class IdentityPlatform:
             return _refuse(request, 400, told)
         if self._of(body["email"].lower()) is not None:
             return _refuse(request, 400, "EMAIL_EXISTS")
-        account = {**body, "localId": f"uid{len(self.accounts)}", "email": body["email"].lower()}
+        self._made += 1
+        account = {**body, "localId": f"uid{self._made}", "email": body["email"].lower()}
         self.accounts[account["localId"]] = account
         return _send(request, 200, {"localId": account["localId"]})
 

@@ -86,6 +86,18 @@ class IdentityPasswords:
         """Tell whether a password is not yet kept by the platform."""
         return not kept.startswith(KEPT)
 
+    def account(self, kept: str) -> str | None:
+        """Return the id of the account there; None where the password is not yet kept there."""
+        return None if self.outdated(kept) else kept.removeprefix(KEPT)
+
+    async def forget(self, account: str) -> None:
+        """Delete an account, if it is still there. Raises BackendError."""
+        try:
+            await self._ask(f"{self._accounts}:delete", {"localId": account})
+        except RejectedError as refusal:
+            if str(refusal) != "USER_NOT_FOUND":
+                raise
+
     async def _sign_in(self, email: str, password: str) -> str | None:
         """Return the account of an address and its password; None where that is wrong."""
         told = {"email": email, "password": normal(password), "returnSecureToken": True}
