@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from shared import ids
 from shared.auth import Keyring
+from shared.backends import ConflictError
 from shared.callers import KeyCaller
 from shared.errors import ApiError, invalid
 from shared.forms import wrong
@@ -61,9 +62,39 @@ async def draw(
     if fields.get("type") == "publishable":
         shown = {"maskedKey": await keyring.publish(mode, organisation, object_id)}
     else:
-        secret = str(await keyring.issue(mode, organisation, object_id))
-        shown = {"secret": secret, "maskedKey": f"{secret[:-SECRET_LENGTH]}…{secret[-4:]}"}
+        shown = await _issue(keyring, mode, organisation, object_id)
     return ApiKey.new(at=at, livemode=mode == "live", **{"id": object_id, **shown, **fields})
+
+
+async def _issue(keyring: Keyring, mode: Mode, organisation: str, object_id: str) -> dict[str, str]:
+    """Make the secret of a key; return that, and how it is shown once it is hidden."""
+    secret = str(await keyring.issue(mode, organisation, object_id))
+    return {"secret": secret, "maskedKey": f"{secret[:-SECRET_LENGTH]}…{secret[-4:]}"}
+
+
+def unrevealed(keyring: Keyring, at: datetime, **fields: Any) -> ApiKey:
+    """Make a live key that has no secret yet, and so opens nothing, until it is revealed."""
+    object_id = ids.mint(ApiKey.prefix, at)
+    masked = f"live_{keyring.key_id('live', object_id)}.…"
+    common = {"id": object_id, "maskedKey": masked, "unrevealed": True}
+    return ApiKey.new(at=at, livemode=True, **common, **fields)
+
+
+async def reveal_live(store: Store, keyring: Keyring, key_id: str) -> ApiKey:
+    """Make the secret of an unrevealed key and return the key with it, this once.
+
+    Who lost the answer, or the commit, rolls the key: a secret is never made a second time.
+    """
+    key = await store.get(ApiKey, key_id)
+    if key.standing(store.now) != "unrevealed":
+        raise ApiError("secret_not_revealable")
+    try:
+        shown = await _issue(keyring, store.mode, store.organisation, key.id)
+    except (
+        ConflictError
+    ):  # somebody else reveals it at this moment, or could not keep that they did
+        raise ApiError("secret_not_revealable") from None
+    return store.put(key.changed(store.now, unrevealed=False, **shown))
 
 
 async def create(store: Store, keyring: Keyring, caller: KeyCaller, request: ApiKeyIn) -> ApiKey:
@@ -173,7 +204,7 @@ async def _as_they_are(store: Store, caller: KeyCaller, *key_ids: str) -> list[A
 
 def _check_usable(key: ApiKey, now: datetime) -> None:
     standing = "replaced" if key.replacedBy else key.standing(now)
-    if standing != "active":
+    if standing not in ("active", "unrevealed"):
         raise ApiError("key_not_usable", status=standing)
 
 

@@ -118,19 +118,20 @@ class Visit:
             behind=timedelta(seconds=held.settings.metering_interval) + held.metrics.delay,
         )
 
-    def enter(self, organisation: str) -> Store:
-        """Return a store of an organisation's account, for who is about to be let in.
+    def enter(self, organisation: str, mode: Mode | None = None) -> Store:
+        """Return a store of an organisation, for who is about to be let in, and for staff.
 
+        It is one of a mode, or, where none is named, of the account.
         What is staged in it is committed as what is staged in `store` is; of all stores of a
         request, one alone may have something staged at its end.
         """
         store = Store(
             self.exchange.service.storage,
-            mode="test",
+            mode=mode or "test",
             organisation=organisation,
             now=self.now,
             request_id=self.exchange.request_id,
-            account=True,
+            account=mode is None,
         )
         self.stores.append(store)
         return store

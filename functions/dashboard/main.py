@@ -4,6 +4,7 @@ import functions_framework.aio
 
 from functions.dashboard import (  # noqa: F401 - they declare pages
     account,
+    activation,
     home,
     joining,
     signing_in,

@@ -5,6 +5,9 @@ from pathlib import Path
 from shared.portals import Portal, Users
 
 NOTICES = {
+    "activation_changed": "Nothing was changed: this is how things are by now.",
+    "activation_submitted": "It was sent to Ally.",
+    "activation_withdrawn": "You can change it again. Send it when you are done.",
     "signed_out": "You have signed out.",
     "joined": "Welcome to the team.",
     "saved": "Saved.",

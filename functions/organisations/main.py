@@ -3,6 +3,7 @@
 import functions_framework.aio
 
 from shared import Api, Call, Changes, ListQuery, Page, Request, Response
+from shared.directory import enter
 from shared.organisations import Organisation, OrganisationIn
 from shared.origins import register
 
@@ -30,6 +31,7 @@ async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -
     found = await call.store.get(Organisation, organisation)
     amended = found.amended(body, call.now)
     await register(call.store, found, amended)
+    await enter(call.store, amended, found)
     return call.store.put(amended)
 
 
