@@ -5,8 +5,12 @@ import functions_framework.aio
 from functions.dashboard import (  # noqa: F401 - they declare pages
     account,
     activation,
+    api_keys,
+    audit,
     home,
     joining,
+    organisation,
+    requests,
     signing_in,
     team,
 )
