@@ -83,7 +83,7 @@ async def _member_page(
     return visit.page(
         "team/member.html",
         title=user.name,
-        member=user,
+        person=user,
         form=form,
         problem=problem,
         roles=_roles(),
