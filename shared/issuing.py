@@ -36,6 +36,8 @@ Maker = KeyCaller | UserCaller
 MOST_PREDECESSORS = 20
 """How many replaced keys may still be valid beside the one that replaced them."""
 
+EVERYTHING: Mapping[str, Access] = {"*": "write"}
+"""What an organisation's first key may do: all but what makes keys."""
 OVERLAPS = {
     "0": timedelta(0),
     "1h": timedelta(hours=1),
@@ -64,10 +66,18 @@ class RollIn(Model):
 
 
 async def draw(
-    keyring: Keyring, mode: Mode, organisation: str, at: datetime, **fields: Any
+    keyring: Keyring,
+    mode: Mode,
+    organisation: str,
+    at: datetime,
+    object_id: str = "",
+    **fields: Any,
 ) -> ApiKey:
-    """Make a key and its secret. It opens nothing until what is returned is stored."""
-    object_id = ids.mint(ApiKey.prefix, at)
+    """Make a key and its secret. It opens nothing until what is returned is stored.
+
+    A test key whose id is given may have been made before, and not stored: it is the same then.
+    """
+    object_id = object_id or ids.mint(ApiKey.prefix, at)
     if fields.get("type") == "publishable":
         shown = {"maskedKey": await keyring.publish(mode, organisation, object_id)}
     else:

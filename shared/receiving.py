@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -56,6 +56,12 @@ class Form(Generic[F]):
                 )
             self.errors.setdefault(name, sentence)
         self.value = None
+
+    def saying(self, sentence: str, name: str = "") -> Self:
+        """Return the form with what is wrong with a field, or with all of it."""
+        self.errors.setdefault(name, sentence)
+        self.value = None
+        return self
 
     def text(self, name: str) -> str:
         """Return what was typed into a field, by its name in bracket form."""

@@ -152,3 +152,46 @@ VatNumber = Annotated[
 European Union (HMRC, VAT registration numbers): nine digits of which two are check digits by
 modulus 97 or 9755, three more for a branch; GD000 to GD499 for government departments, HA500 to
 HA999 for health authorities."""
+
+_TIMES = (
+    *((0, 1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 4, 0, 6, 7, 8, 9, 5)),
+    *((2, 3, 4, 0, 1, 7, 8, 9, 5, 6), (3, 4, 0, 1, 2, 8, 9, 5, 6, 7)),
+    *((4, 0, 1, 2, 3, 9, 5, 6, 7, 8), (5, 9, 8, 7, 6, 0, 4, 3, 2, 1)),
+    *((6, 5, 9, 8, 7, 1, 0, 4, 3, 2), (7, 6, 5, 9, 8, 2, 1, 0, 4, 3)),
+    *((8, 7, 6, 5, 9, 3, 2, 1, 0, 4), (9, 8, 7, 6, 5, 4, 3, 2, 1, 0)),
+)
+"""How two symmetries of a pentagon are one: the group of Verhoeff's check digit."""
+_TURNED = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+"""What a digit becomes with each place that it is further to the left."""
+
+
+def _verhoeff(number: str) -> bool:
+    """Tell whether a number ends in its check digit (J. Verhoeff, 1969)."""
+    total = 0
+    for place, digit in enumerate(map(int, reversed(number))):
+        turned = digit
+        for _ in range(place % 8):
+            turned = _TURNED[turned]
+        total = _TIMES[total][turned]
+    return total == 0
+
+
+def _snomed_code(value: str, _: Intake) -> str:
+    number = re.sub(r"\s", "", value)
+    if not re.fullmatch(r"[1-9][0-9]{3,15}[01]0[0-9]", number) or not _verhoeff(number):
+        raise ValueError("must be the code of a concept of SNOMED CT, such as 28520004")
+    return number
+
+
+SnomedCode = Annotated[
+    Line,
+    checked(_snomed_code),
+    Shape(
+        description="The code of a concept of SNOMED CT.",
+        format="snomed-code",
+        examples=["28520004"],
+    ),
+]
+"""The identifier of a concept of SNOMED CT: 6 to 18 digits, of which the last is a check digit and
+the two before it say that it is a concept (SNOMED International, SCTID, release file
+specification, 6)."""

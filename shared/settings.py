@@ -14,6 +14,8 @@ Space = Literal["test", "live", "account"]
 
 SHORTEST_PEPPER = 32
 LONGEST_BELIEF = 15
+AUTHORITY = "localhost-ca.pem"
+"""The file in the local backend's folder that says whose certificates `make run` serves with."""
 SPACES: tuple[Space, ...] = get_args(Space)
 
 
@@ -119,12 +121,11 @@ class Settings:
     cloud_tasks: str = ""
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
     smtp: str = ""
-    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC 8314,
-    RFC 3207); smtp://127.0.0.1:PORT, which is not encrypted, on this machine alone. Without it the
-    local backend keeps mail in its state folder, where people can read it."""
+    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC
+    8314, RFC 3207), or in clear, for this machine alone, smtp://127.0.0.1:PORT. Without it the
+    local backend keeps mail in its state folder."""
     smtp_user: str = ""
-    """ALLY_SMTP_USER: who signs in there, if somebody must; the password is the secret
-    `smtp-password`."""
+    """ALLY_SMTP_USER: who signs in there, if anybody; with the secret `smtp-password`."""
     mail_from: str = ""
     """ALLY_MAIL_FROM: who mail is from, such as Ally <no-reply@ally.example>."""
     log: str = "-"
@@ -244,6 +245,9 @@ def _check_google(settings: Settings) -> None:
         raise SettingError("Set ALLY_WORKER_URL to where the worker is, such as https://w.example.")
     if "@" not in settings.worker_account:
         raise SettingError("Set ALLY_WORKER_ACCOUNT to the account that the worker is asked by.")
+    for name, value in (("SMTP", settings.smtp), ("MAIL_FROM", settings.mail_from)):
+        if not value:
+            raise SettingError(f"Set ALLY_{name}: people confirm their address by mail.")
 
 
 def _check_mail(settings: Settings) -> None:

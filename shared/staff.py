@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from shared import ids
-from shared.backends import OURS, Condition, Query, Storage
+from shared.backends import OURS, Condition, Key, Put, Query, Storage
 from shared.callers import Caller, Quota
 from shared.fields import Moment
 from shared.models import Record
 from shared.organisations import Organisation
 from shared.pages import Page, bound
-from shared.settings import SPACES, Mode
+from shared.settings import SPACES, Mode, Space
 from shared.store import Store
 
 KEY_FILE = "operations-key"
@@ -138,17 +138,33 @@ def note(
 ) -> None:
     """Stage the memory of what is staged: whoever does something is known by it for ever."""
     kind = AccountAction if store.account else StaffAction
-    store.insert(
-        kind(
-            id=ids.mint(kind.prefix, store.now),
-            at=store.now,
-            staff=caller.id,
-            action=action,
-            organisation=None if store.organisation == OURS else store.organisation,
-            subject=subject,
-            reason=reason or None,
-            requestId=store.request_id,
-        )
+    store.insert(_made(kind, store, caller, action, subject=subject, reason=reason))
+
+
+def written(store: Store, caller: Caller, action: Action, space: Space, *, subject: str) -> Put:
+    """Return the memory of what is written without a store, in a space."""
+    made = _made(StaffAction, store, caller, action, subject=subject)
+    return Put(Key(space, OURS, StaffAction.collection, made.id), made.dump())
+
+
+def _made(
+    kind: type[StaffAction],
+    store: Store,
+    caller: Caller,
+    action: Action,
+    *,
+    subject: str | None,
+    reason: str = "",
+) -> StaffAction:
+    return kind(
+        id=ids.mint(kind.prefix, store.now),
+        at=store.now,
+        staff=caller.id,
+        action=action,
+        organisation=None if store.organisation == OURS else store.organisation,
+        subject=subject,
+        reason=reason or None,
+        requestId=store.request_id,
     )
 
 

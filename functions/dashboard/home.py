@@ -112,7 +112,7 @@ async def _steps(visit: Visit) -> list[Step]:
     return [] if all(step.done for step in steps) else steps
 
 
-def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[Step]:  # noqa: FBT001 - what is done
+def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[Step]:
     may, docs = visit.caller.may, f"{visit.settings.url}/docs"
     if may("requests:read"):
         yield Step("Make a first call", "With a test key, from your own machine.", docs, called)

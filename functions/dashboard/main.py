@@ -3,11 +3,16 @@
 import functions_framework.aio
 
 from functions.dashboard import (  # noqa: F401 - they declare pages
+    account,
+    activation,
     api_keys,
     audit,
     home,
+    joining,
     organisation,
     requests,
+    signing_in,
+    team,
 )
 from functions.dashboard.portal import portal
 from shared import Request, Response

@@ -288,3 +288,10 @@ def open_mailer(settings: Settings, secrets: Secrets) -> Mailer:
     from shared.backends.smtp import SmtpMailer
 
     return SmtpMailer(settings.smtp, user=settings.smtp_user, secrets=secrets)
+
+
+def open_staff_tokens(settings: Settings) -> Tokens:
+    """Open what Identity-Aware Proxy says of members of staff (ES256)."""
+    from shared.backends.google.tokens import PublishedTokens
+
+    return PublishedTokens(settings.iap_keys, timeout=settings.storage_timeout, algorithm="ES256")

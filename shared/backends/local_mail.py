@@ -6,8 +6,6 @@ import os
 from email.message import EmailMessage
 from pathlib import Path
 
-from shared.backends import RejectedError
-
 
 class LocalMailer:
     """Messages in `mailbox/` of the state folder, a file each, named after its Message-ID."""
@@ -17,19 +15,32 @@ class LocalMailer:
 
     async def send(self, message: EmailMessage) -> None:
         """Keep a message, for its owner alone; the same again changes nothing."""
-        name = str(message["Message-ID"]).strip("<>").partition("@")[0]
-        if not name.replace("_", "").isalnum():
-            raise RejectedError("a message without an id of ours")
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        draft = self._folder / f"{name}.new"
+        file = self._folder / f"{name(message)}.eml"
+        draft = file.with_suffix(".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(message.as_bytes())
-        draft.replace(self._folder / f"{name}.eml")
+        with os.fdopen(descriptor, "wb") as writing:
+            writing.write(message.as_bytes())
+        draft.replace(file)
 
-    def read(self) -> list[EmailMessage]:
-        """Return what is kept, the newest first."""
-        files = self._folder.glob("*.eml")
-        kept = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True)
-        parsed = (email.message_from_bytes(f.read_bytes(), policy=email.policy.SMTP) for f in kept)
-        return list(parsed)
+    def latest(self, limit: int) -> list[EmailMessage]:
+        """Return the latest messages, the newest first."""
+        files = [(file.stat().st_mtime_ns, file) for file in self._folder.glob("*.eml")]
+        return [_parsed(file) for _, file in sorted(files, reverse=True)[:limit]]
+
+    def read(self, named: str) -> EmailMessage | None:
+        """Return the message of a name that has been checked; None where there is none."""
+        file = self._folder / f"{named}.eml"
+        return _parsed(file) if file.is_file() else None
+
+
+def name(message: EmailMessage) -> str:
+    """Return what a message is kept under: the first part of its Message-ID."""
+    return str(message["Message-ID"]).strip("<>").partition("@")[0]
+
+
+def _parsed(file: Path) -> EmailMessage:
+    message = email.message_from_bytes(file.read_bytes(), policy=email.policy.SMTP)
+    if not isinstance(message, EmailMessage):
+        raise TypeError("this policy makes such messages")
+    return message
