@@ -102,6 +102,8 @@ class Person:
         self.url = server.portal(portal)
         self.host = self.url.removeprefix("https://")
         self.cookies: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        """What something between the browser and us adds to each request."""
         self._user: User | None = None
 
     @property
@@ -116,7 +118,7 @@ class Person:
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send one request, with the cookies so far, and follow nothing."""
-        headers = {"Host": self.host, **options.pop("headers", {})}
+        headers = {"Host": self.host, **self.headers, **options.pop("headers", {})}
         if method == "POST":
             headers = {"Origin": self.url, **headers}
         if self.cookies:
