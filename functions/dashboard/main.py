@@ -2,7 +2,14 @@
 
 import functions_framework.aio
 
-from functions.dashboard import home  # noqa: F401 - it declares pages
+from functions.dashboard import (  # noqa: F401 - they declare pages
+    appointments,
+    availability,
+    booking,
+    home,
+    patients,
+    tasks,
+)
 from functions.dashboard.portal import portal
 from shared import Request, Response
 
