@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, mail, log, counts; opened when needed."""
 
 import asyncio
 import secrets
@@ -11,9 +11,11 @@ from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
+    Mailer,
     Queue,
     Secrets,
     Storage,
+    open_mailer,
     open_metrics,
     open_queue,
     open_secrets,
@@ -27,8 +29,10 @@ from shared.limits import Limiter
 from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
+from shared.passwords import HashedPasswords, Passwords
 from shared.sessions import Sessions
 from shared.settings import SettingError, Settings, load
+from shared.throttles import Throttles
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -38,6 +42,7 @@ class Service:
     settings: Settings
     storage: Storage
     queue: Queue
+    mailer: Mailer
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
@@ -45,6 +50,8 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
+    throttles: Throttles
+    passwords: Passwords
     activity: Activity
     metrics: Metrics
     meter: Meter
@@ -73,6 +80,7 @@ async def open_service(settings: Settings) -> Service:
         settings=settings,
         storage=storage,
         queue=open_queue(settings),
+        mailer=open_mailer(settings, secret_store),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(
@@ -90,6 +98,8 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        throttles=Throttles(storage, keyring.hash, patience=settings.lock_timeout),
+        passwords=HashedPasswords(keyring.hash),
         activity=activity,
         log=log,
         metrics=metrics,

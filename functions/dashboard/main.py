@@ -3,12 +3,22 @@
 import functions_framework.aio
 
 from functions.dashboard import (  # noqa: F401 - they declare pages
+    account,
+    activation,
+    api_keys,
     appointments,
+    audit,
     availability,
     booking,
     home,
+    home,
+    joining,
+    organisation,
     patients,
+    requests,
+    signing_in,
     tasks,
+    team,
 )
 from functions.dashboard.portal import portal
 from shared import Request, Response

@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 import functions_framework.aio
 from pydantic import Field
 
-from shared import Api, Request, Response, running
+from shared import (
+    Api,
+    Request,
+    Response,
+    joining,  # noqa: F401 - kinds of job that no other import brings
+    mail,  # noqa: F401 - one more
+    running,
+)
 from shared.folding import read_message
 from shared.models import Model
 from shared.rollups import RollUp
