@@ -11,7 +11,6 @@ from functions.dashboard import (  # noqa: F401 - they declare pages
     availability,
     booking,
     home,
-    home,
     joining,
     organisation,
     patients,
