@@ -1,18 +1,10 @@
 """Operations: what Ally's staff do, who they are, and that it is remembered."""
 
-import time
-
-import httpx
 import pytest
 
-from shared.clock import london_day, now
-from shared.jobs import FailedJob
-from shared.scheduling import Coverage
-from shared.staff import StaffAction
-from tests.support.id_tokens import new_key, proxy
-from tests.support.people import Person, signed_in
+from tests.support.people import Person
 from tests.support.serving import Partner, Server
-from tests.support.staff import HEADER, assertion, name_of, staff
+from tests.support.staff import staff
 
 
 @pytest.fixture
