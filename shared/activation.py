@@ -20,7 +20,7 @@ from shared.keys import ApiKey
 from shared.letters import Letter
 from shared.models import Changes, Model, Record, changes_model
 from shared.organisations import Activation, DisplayName, Organisation, OrganisationIn
-from shared.provision import EVERYTHING, open_store
+from shared.provision import open_store
 from shared.registers import CharityNumber, CompanyNumber, UkMobile, VatNumber
 from shared.service import Service
 from shared.store import Ref, Store
@@ -265,7 +265,9 @@ async def open_live(service: Service, organisation: str) -> None:
     for task in [each for each in found if each.active] or list(standard_tasks(at)):
         said = task.model_dump(include={"name", "description", "durationMinutes", "steps"})
         live.insert(Task.new(at=at, livemode=True, **said))
-    key: ApiKey = issuing.unrevealed(service.keyring, at, name=FIRST_KEY, scopes=dict(EVERYTHING))
+    key: ApiKey = issuing.unrevealed(
+        service.keyring, at, name=FIRST_KEY, scopes=dict(issuing.EVERYTHING)
+    )
     live.insert(key)
     live.insert(LiveStart(id=organisation, key=key.id))
     try:

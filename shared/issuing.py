@@ -1,5 +1,6 @@
 """Making, changing, rolling and revoking API keys. Nobody gives more than they have."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from shared.forms import wrong
 from shared.keys import (
     ADMINISTRATION,
     SECRET_LENGTH,
+    Access,
     ApiKey,
     ApiKeyChanges,
     ApiKeyIn,
@@ -27,6 +29,8 @@ from shared.store import Ref, Store
 MOST_PREDECESSORS = 20
 """How many replaced keys may still be valid beside the one that replaced them."""
 
+EVERYTHING: Mapping[str, Access] = {"*": "write"}
+"""What an organisation's first key may do: all but what makes keys."""
 OVERLAPS = {
     "0": timedelta(0),
     "1h": timedelta(hours=1),
@@ -43,10 +47,18 @@ class RollIn(Model):
 
 
 async def draw(
-    keyring: Keyring, mode: Mode, organisation: str, at: datetime, **fields: Any
+    keyring: Keyring,
+    mode: Mode,
+    organisation: str,
+    at: datetime,
+    object_id: str = "",
+    **fields: Any,
 ) -> ApiKey:
-    """Make a key and its secret. It opens nothing until what is returned is stored."""
-    object_id = ids.mint(ApiKey.prefix, at)
+    """Make a key and its secret. It opens nothing until what is returned is stored.
+
+    A test key whose id is given may have been made before, and not stored: it is the same then.
+    """
+    object_id = object_id or ids.mint(ApiKey.prefix, at)
     if fields.get("type") == "publishable":
         shown = {"maskedKey": await keyring.publish(mode, organisation, object_id)}
     else:

@@ -8,7 +8,7 @@ from shared import ids
 from shared.backends import OURS
 from shared.directory import Entry
 from shared.end_users import Tenant
-from shared.issuing import draw
+from shared.issuing import EVERYTHING, draw
 from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
@@ -18,7 +18,6 @@ from shared.settings import Mode
 from shared.store import Ref, Store
 from shared.tasks import standard_tasks
 
-EVERYTHING: Mapping[str, Access] = {"*": "write"}
 ADMINISTRATOR: Mapping[str, Access] = {**EVERYTHING, "api_keys": "write"}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -49,6 +49,12 @@ class Form(Generic[F]):
             name = told.get("param", "")
             self.errors.setdefault(name, _sentence(told["code"], name, told["message"]))
         self.value = None
+
+    def saying(self, sentence: str, name: str = "") -> Self:
+        """Return the form with what is wrong with a field, or with all of it."""
+        self.errors.setdefault(name, sentence)
+        self.value = None
+        return self
 
     def text(self, name: str) -> str:
         """Return what was typed into a field, by its name in bracket form."""

@@ -2,7 +2,14 @@
 
 import functions_framework.aio
 
-from functions.dashboard import activation, home  # noqa: F401 - they declare pages
+from functions.dashboard import (  # noqa: F401 - they declare pages
+    account,
+    activation,
+    home,
+    joining,
+    signing_in,
+    team,
+)
 from functions.dashboard.portal import portal
 from shared import Request, Response
 

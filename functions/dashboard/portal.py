@@ -9,6 +9,17 @@ NOTICES = {
     "activation_submitted": "It was sent to Ally.",
     "activation_withdrawn": "You can change it again. Send it when you are done.",
     "signed_out": "You have signed out.",
+    "joined": "Welcome to the team.",
+    "saved": "Saved.",
+    "password_changed": "Your password is changed. You are signed out everywhere else.",
+    "session_ended": "The session is ended.",
+    "sessions_ended": "All other sessions are ended.",
+    "factor_added": "You have another second factor.",
+    "factor_removed": "The second factor is removed.",
+    "invited": "The invitation is on its way.",
+    "invitation_withdrawn": "The invitation is withdrawn.",
+    "role_changed": "The role is changed. It takes effect within 15 seconds.",
+    "removed": "They are no longer in your team. Their sessions end within 15 seconds.",
 }
 """What a page may begin with after something was done, by the name that its address carries."""
 

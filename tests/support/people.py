@@ -12,7 +12,7 @@ from shared import ids
 from shared.provision import open_store
 from shared.service import Service
 from shared.sessions import COOKIE
-from shared.users import Login, Role, Session, User
+from shared.users import Login, Role, Session, User, login_id
 from tests.support.serving import Backing, Partner, Server
 
 Sent = Mapping[str, str | list[str]]
@@ -199,7 +199,7 @@ def user_of(
         )
         store = open_store(service, "test", organisation, at=at, account=True)
         store.insert(user)
-        login = service.keyring.hash(f"login {email}")
+        login = login_id(service.keyring.hash, email)
         store.insert(Login(id=login, organisation=organisation, user=user.id))
         await store.commit()
         return user
