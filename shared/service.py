@@ -27,6 +27,7 @@ from shared.limits import Limiter
 from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
+from shared.sessions import Sessions
 from shared.settings import SettingError, Settings, load
 
 
@@ -40,6 +41,7 @@ class Service:
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
+    sessions: Sessions
     origins: Origins
     log: Log
     limiter: Limiter
@@ -80,6 +82,7 @@ async def open_service(settings: Settings) -> Service:
             hash=keyring.hash,
             believe=believe,
         ),
+        sessions=Sessions(storage, keyring.hash, believe=believe),
         origins=Origins(storage, believe=believe, lookups=lookups),
         limiter=Limiter(
             storage,

@@ -330,6 +330,11 @@ class Store:
 
     # --- For the door ----------------------------------------------------------------------------
 
+    @property
+    def staged(self) -> bool:
+        """Whether a commit would change something."""
+        return not all(isinstance(write, Guard) for write in self._staged.values())
+
     async def check_replay(self) -> None:
         """Read the replay record, unless that was done: raise Replayed or refuse, or go on."""
         if not self._replay_checked:

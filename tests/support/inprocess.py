@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from functions import discover
+from functions import discover, discover_portals
 from shared import service as held
 from shared.activity import Activity
 from shared.api import application
@@ -24,11 +24,12 @@ from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
 from shared.service import Service
+from shared.sessions import Sessions
 from shared.settings import Mode
 from tests.support.conformity import conforming
 from tests.support.serving import Backing, Json
 
-APPLICATION = application(discover())
+APPLICATION = application(discover(), discover_portals())
 
 
 @dataclass
@@ -177,6 +178,12 @@ class InProcess:
             metrics=self.metrics,
             keyring=self.keyring,
             end_users=self.end_users,
+            sessions=Sessions(
+                self.watched,
+                self.keyring.hash,
+                believe=chosen.key_cache,
+                timer=lambda: self.elapsed,
+            ),
             origins=Origins(
                 self.watched,
                 believe=chosen.key_cache,

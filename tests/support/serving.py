@@ -166,6 +166,12 @@ class Server:
             headers["Authorization"] = str(key)
         return conforming(self._http.request(method, path, headers=headers, **options))
 
+    def open(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request of a browser, whose answer is a page."""
+        if self._http is None:
+            self._http = httpx.Client(base_url=self.url, verify=self.tls(), timeout=30)
+        return self._http.request(method, path, **options)
+
     def stop(self) -> int:
         self.close()
         return self.process.stop()

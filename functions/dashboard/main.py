@@ -1,0 +1,15 @@
+"""The dashboard: the pages in which an organisation's people work."""
+
+import functions_framework.aio
+
+from functions.dashboard import home  # noqa: F401 - it declares pages
+from functions.dashboard.portal import portal
+from shared import Request, Response
+
+__all__ = ["dashboard", "portal"]
+
+
+@functions_framework.aio.http
+async def dashboard(request: Request) -> Response:
+    """Serve the dashboard's host."""
+    return await portal(request)
