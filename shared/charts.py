@@ -24,8 +24,8 @@ _ACROSS = 1000
 """Units from one side of the plot to the other."""
 _LINE = 15
 """Pixels from one label at the end of a line to the next, at least."""
-_SHORT = 11
-"""Letters of a name that has room at the end of its line; longer ones are there by their number."""
+_SHORT = 13
+"""Letters of a name that has room at the end of its line."""
 _MARKED = 6
 """Marks along a line, about."""
 MOST_TICKS = 8
@@ -67,6 +67,8 @@ class Key(NamedTuple):
     name: str
     label: str
     """What stands at the end of its line."""
+    numbered: bool
+    """Whether that is a number, for want of room."""
     swatch: "Markup"
 
 
@@ -92,6 +94,7 @@ def line(
     if not moments or not 1 <= len(series) <= MOST_SERIES + 1:
         raise ValueError(f"{name}: {len(series)} series of {len(moments)} steps cannot be drawn")
     styles = list(_styles(series))
+    labels = list(_labels(series, styles))
     scale, ticks = _upward([each.values for each in series], unit)
     svg = _picture(name, title, _description(moments, series, unit), HEIGHT + BELOW)
     svg.append(_grid(scale, ticks, unit))
@@ -104,14 +107,14 @@ def line(
         if not each.before:
             _mark(marks, each.values, scale, style)
     if any(value is not None for each in series for value in each.values):
-        svg.append(_ends(series, styles, scale))
+        svg.append(_ends(series, labels, styles, scale))
         svg.append(_steps(moments, series, unit))
     else:
         nothing = SubElement(svg, "text", {"class": "nothing", "x": "50%", "y": str(HEIGHT / 2)})
         nothing.text = "Nothing to measure"
     keys = [
-        Key(each.name, _label(each, style), _swatch(style))
-        for each, style in zip(series, styles, strict=True)
+        Key(each.name, label, label == style[1:], _swatch(style))
+        for each, label, style in zip(series, labels, styles, strict=True)
     ]
     return Chart(_written(svg), keys)
 
@@ -137,7 +140,9 @@ def bars(values: Sequence[float]) -> "list[Markup]":
     most = max(values, default=0) or 1
     drawn = []
     for value in values:
-        svg = Element("svg", {"class": "meter", "height": "10", "aria-hidden": "true"})
+        svg = Element(
+            "svg", {"class": "meter", "width": "100%", "height": "10", "aria-hidden": "true"}
+        )
         SubElement(svg, "rect", {"class": "whole", "width": "100%", "height": "10", "rx": "2"})
         part = {"class": "part", "width": _per_cent(value / most), "height": "10", "rx": "2"}
         SubElement(svg, "rect", part)
@@ -338,11 +343,13 @@ def _mark(marks: Element, values: Sequence[float | None], scale: Any, style: str
             SubElement(SubElement(group, "svg", place), "path", {"d": MARKS[number]})
 
 
-def _ends(series: Sequence[Series], styles: Sequence[str], scale: Any) -> Element:
+def _ends(
+    series: Sequence[Series], labels: Sequence[str], styles: Sequence[str], scale: Any
+) -> Element:
     """Write beside the end of each line which it is, one below the other."""
     ends = sorted(
-        (float(scale.project(known[-1], HEIGHT, 0)), _label(each, style), style)
-        for each, style in zip(series, styles, strict=True)
+        (float(scale.project(known[-1], HEIGHT, 0)), label, style)
+        for each, label, style in zip(series, labels, styles, strict=True)
         if (known := [value for value in each.values if value is not None])
     )
     low = HEIGHT - _LINE * (len(ends) - 1)
@@ -381,10 +388,14 @@ def _styles(series: Sequence[Series]) -> Iterator[str]:
         yield "before" if each.before else f"s{number}"
 
 
-def _label(series: Series, style: str) -> str:
-    if series.before:
-        return "before"
-    return series.name if len(series.name) <= _SHORT else style[1:]
+def _labels(series: Sequence[Series], styles: Sequence[str]) -> Iterator[str]:
+    """Yield what stands at the end of each line: its name or, where one has no room, its number."""
+    named = all(len(each.name) <= _SHORT for each in series if not each.before)
+    for each, style in zip(series, styles, strict=True):
+        if each.before:
+            yield "before"
+        else:
+            yield each.name if named else style[1:]
 
 
 def _swatch(style: str) -> "Markup":

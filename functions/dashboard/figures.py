@@ -4,10 +4,10 @@ A figure is plain numbers. Its picture, its table and its CSV are made of the sa
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, Self, get_args
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, cast, get_args
 
 from pydantic import BeforeValidator
 
@@ -16,7 +16,7 @@ from shared.charts import Chart, Series, Unit
 from shared.clock import isoformat
 from shared.errors import ApiError, invalid
 from shared.fields import When
-from shared.spans import Period, Span
+from shared.spans import Period, Resolution, Span
 from shared.tables import Cell
 from shared.usage import MEASURES, Filter, Grouping, MetricName, Reader, Usage, UsageQuery
 
@@ -31,6 +31,11 @@ PERIODS: Mapping[Period, str] = {
     "90d": "90 days",
 }
 """What people call the periods."""
+
+
+UNKNOWN = "\N{EN DASH}"
+"""What stands for a number that there is not."""
+NameKeys = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
 
 
 def _utc(value: object) -> object:
@@ -74,9 +79,15 @@ class Questions:
     Use it as a context: at its end nothing is under way.
     """
 
-    def __init__(self, asked: Asked, now: datetime, own: Reader, wider: Reader) -> None:
-        """Take who reads the page's mode, and who reads all modes that the visitor may see."""
+    def __init__(
+        self, asked: Asked, now: datetime, own: Reader, wider: Reader, name_keys: NameKeys
+    ) -> None:
+        """Take who reads the page's mode, who reads all modes that the visitor may see, and names.
+
+        `name_keys` returns the names of keys, by their ids, of those that the visitor may know.
+        """
         self.asked = asked
+        self.name_keys = name_keys
         self._now = now
         self._own = own
         self._wider = wider
@@ -98,6 +109,11 @@ class Questions:
         except ApiError:
             return False
         return True
+
+    @property
+    def compares(self) -> bool:
+        """Whether anything of the time before was read."""
+        return any(before for *_, before in self._begun)
 
     @property
     def as_of(self) -> datetime:
@@ -148,7 +164,8 @@ class Questions:
 
 def moments(usage: Usage) -> list[datetime]:
     """Return the beginnings of the steps, also where no group has any."""
-    return Span(usage.startAt, usage.endAt, usage.resolution).moments()  # type: ignore[arg-type] - what is shown is a Resolution
+    step = cast("Resolution", usage.resolution)
+    return Span(usage.startAt, usage.endAt, step).moments()
 
 
 def counts(usage: Usage, of: Callable[[str | None], bool] = lambda _: True) -> list[int]:
@@ -194,7 +211,7 @@ def compared(now: float | None, before: float | None, then: str, *, timed: bool 
 def share(part: float, whole: float) -> str:
     """Return a share in words: `12 %`, and what is little but not nothing as `< 0.1 %`."""
     if not whole:
-        return "–"
+        return UNKNOWN
     percent = 100 * part / whole
     if 0 < percent < 0.1:
         return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
@@ -224,6 +241,7 @@ class Tile:
 class Curves:
     """Numbers over time, one series or several."""
 
+    kind: ClassVar[str] = "curves"
     name: str
     title: str
     moments: Sequence[datetime]
@@ -247,29 +265,35 @@ class Curves:
         step = charts.step_of(self.moments)
         for at, moment in enumerate(self.moments):
             values = [series.values[at] for series in self.series]
-            told = ["–" if value is None else charts.told(value, self.unit) for value in values]
+            told = [UNKNOWN if value is None else charts.told(value, self.unit) for value in values]
             yield isoformat(moment), charts.moment_of(moment, step), told
 
 
 class Entry(NamedTuple):
     """A row of a ranking."""
 
+    group: str
+    """What it is to programs."""
     name: str
     value: int
     more: tuple[float | None, ...] = ()
     """What else is known of it: a value for each further column."""
-    group: str = ""
-    """What it is to programs, where that is not its name."""
+
+    @property
+    def id(self) -> str:
+        """What it is to programs, where people call it something else."""
+        return "" if self.group == self.name else self.group
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
     """How much there was of each kind, the most first."""
 
+    kind: ClassVar[str] = "ranking"
     name: str
     title: str
-    kind: str
-    """What the rows are: the head of the first column."""
+    head: str
+    """The head of the first column: what the rows are."""
     counted: str
     """What was counted: the head of the second."""
     entries: Sequence[Entry]
@@ -277,32 +301,37 @@ class Ranking:
     """The heads of further columns, of times in milliseconds."""
     words: str = ""
 
-    def bars(self) -> list[tuple[Entry, Any, str]]:
-        """Return each entry with its bar and its share of all."""
+    def table(self) -> Iterator[tuple[Entry, str, str, Any, list[tuple[str, str]]]]:
+        """Yield what people read: entry, number, share, bar, and what further columns say."""
         drawn = charts.bars([entry.value for entry in self.entries])
         whole = sum(entry.value for entry in self.entries)
-        shares = [share(entry.value, whole) for entry in self.entries]
-        return list(zip(self.entries, drawn, shares, strict=True))
+        for entry, bar in zip(self.entries, drawn, strict=True):
+            times = [UNKNOWN if each is None else charts.told(each, "ms") for each in entry.more]
+            more = list(zip(self.more, times, strict=True))
+            yield entry, charts.told(entry.value, "count"), share(entry.value, whole), bar, more
 
     def rows(self) -> Iterator[Sequence[Cell]]:
         """Return the table."""
-        yield [self.kind, self.counted, *(f"{head} (ms)" for head in self.more)]
+        yield [self.head, self.counted, *(f"{head} (ms)" for head in self.more)]
         for entry in self.entries:
-            yield [entry.group or entry.name, entry.value, *entry.more]
+            yield [entry.group, entry.value, *entry.more]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
     """How many came to each stage of a booking."""
 
+    kind: ClassVar[str] = "funnel"
     name: str
     title: str
     stages: Sequence[tuple[str, int]]
     words: str = ""
 
-    def drawn(self) -> list[charts.Stage]:
-        """Draw it."""
-        return charts.funnel(self.stages)
+    def table(self) -> Iterator[tuple[str, str, Any, str, str]]:
+        """Yield what people read: stage, number, bar, shares of the first and the one before."""
+        for name, value, *shares, bar in charts.funnel(self.stages):
+            of_first, of_last = (UNKNOWN if each is None else share(each, 1) for each in shares)
+            yield name, charts.told(value, "count"), bar, of_first, of_last
 
     def rows(self) -> Iterator[Sequence[Cell]]:
         """Return the table."""

@@ -2,7 +2,7 @@
 
 import functions_framework.aio
 
-from functions.dashboard import home  # noqa: F401 - it declares pages
+from functions.dashboard import home, usage  # noqa: F401 - they declare pages
 from functions.dashboard.portal import portal
 from shared import Request, Response
 

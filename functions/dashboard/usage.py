@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from shlex import quote
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from functions.dashboard.figures import (
     PERIODS,
+    UNKNOWN,
     Asked,
     Curves,
     Entry,
@@ -23,22 +26,23 @@ from functions.dashboard.figures import (
 )
 from functions.dashboard.portal import portal
 from shared import Content
-from shared.callers import UserCaller
-from shared.catalogue import TYPES
+from shared.catalogue import TITLES, TYPES
 from shared.charts import MOST_SERIES, Series, told
+from shared.clock import isoformat
 from shared.design import words
 from shared.errors import ApiError
 from shared.front_ends import EVENTS
 from shared.keys import ApiKey
 from shared.portals import Form, View, Visit
 from shared.tables import CSV, as_csv
-from shared.usage import END_USERS, MEASURES, OTHER, MetricName, Usage, UsageSeries
+from shared.usage import END_USERS, OTHER, MetricName, Usage, UsageSeries
 
 STATUSES = (200, *sorted(TYPES))
 """The statuses that one can ask for."""
 STAGES = [name for kind, _, name in (event.partition(".") for event in EVENTS) if kind == "step"]
 STAGES.remove("abandoned")
 """The steps of a booking, in their order."""
+TIME = ("period", "startAt", "endAt", "resolution")
 PERCENTILES = ("p50", "p95", "p99")
 Groups = Callable[[str | None], bool]
 """What tells some groups from others."""
@@ -50,7 +54,9 @@ class Section(NamedTuple):
     """A page of usage: its numbers at a glance, and its figures by name."""
 
     title: str
-    tiles: Callable[[Questions], Awaitable[list[Tile]]]
+    metric: MetricName
+    """What is asked for where one asks the API."""
+    tiles: Callable[[Questions], Awaitable[Sequence[Tile]]]
     figures: Mapping[str, Callable[[Questions], Awaitable[Figure | None]]]
 
 
@@ -99,7 +105,7 @@ def number(
     return Tile(name=name, title=title, value=told(total, "count"), words=said, values=now)
 
 
-async def glance(questions: Questions) -> list[Tile]:
+async def glance(questions: Questions) -> Sequence[Tile]:
     """Return the numbers of the API: requests, how they ended, how long they took."""
     (now, before), (took, took_before) = await asyncio.gather(
         questions.both("requests", "status"), questions.both("latency")
@@ -121,7 +127,7 @@ async def glance(questions: Questions) -> list[Tile]:
         Tile(
             name="slow",
             title="95 in 100 within",
-            value="–" if slow is None else told(slow, "ms"),
+            value=UNKNOWN if slow is None else told(slow, "ms"),
             words=compared(slow, slow_before, then, timed=True),
             values=percentile(took, "p95"),
             unit="ms",
@@ -139,7 +145,7 @@ async def requests(questions: Questions) -> Curves:
             name="requests",
             title=f"Requests by {by}",
             moments=moments(usage),
-            series=_largest(usage),
+            series=_largest(usage, await _namer(questions, usage)),
         )
     now, before = await questions.both("requests", "status")
     return Curves(
@@ -171,7 +177,7 @@ async def latency(questions: Questions) -> Curves:
             name="latency",
             title=f"Latency by {by}: 95 in 100 within",
             moments=moments(usage),
-            series=_slowness(usage),
+            series=_slowness(usage, await _namer(questions, usage)),
             unit="ms",
         )
     now, before = await questions.both("latency")
@@ -194,9 +200,10 @@ async def rate_limited(questions: Questions) -> Curves:
     return Curves(
         name="rate_limited",
         title="Rate limit hits",
+        words="Requests that were refused with 429, for there were too many of them.",
         moments=moments(now),
         series=[
-            Series("429", counts(now, limited)),
+            Series("Requests", counts(now, limited)),
             *_before(questions, before, lambda usage: counts(usage, limited)),
         ],
     )
@@ -209,11 +216,11 @@ async def routes(questions: Questions) -> Ranking:
     return Ranking(
         name="routes",
         title="Top routes",
-        kind="Route",
+        head="Route",
         counted="Requests",
         more=PERCENTILES,
         entries=[
-            Entry(series.group or "", series.total, _told(slow.get(series.group)))
+            Entry(_group(series), _group(series), series.total, _told(slow.get(series.group)))
             for series in (await found).series
         ],
     )
@@ -225,26 +232,28 @@ async def codes(questions: Questions) -> Ranking:
     return Ranking(
         name="codes",
         title="Errors by code",
-        kind="Code",
+        head="Code",
         counted="Requests",
-        entries=[Entry(series.group or "none", series.total) for series in usage.series],
+        entries=[Entry(_group(each), _group(each), each.total) for each in usage.series],
     )
 
 
 async def keys(questions: Questions) -> Ranking:
     """Return who called: keys, and all end users as one."""
     usage = await questions.ask("requests", "key")
+    names = await _namer(questions, usage)
     return Ranking(
         name="keys",
         title="Requests by key",
-        kind="Key",
+        head="Key",
         counted="Requests",
-        entries=[Entry(series.group or "", series.total) for series in usage.series],
+        entries=[Entry(_group(each), names(_group(each)), each.total) for each in usage.series],
     )
 
 
 API = Section(
     "API",
+    "requests",
     glance,
     {
         "requests": requests,
@@ -263,13 +272,13 @@ API = Section(
 BY_DAY = "People are counted by the day: choose 24 hours or more."
 
 
-async def front_end_glance(questions: Questions) -> list[Tile]:
+async def front_end_glance(questions: Questions) -> Sequence[Tile]:
     """Return the numbers of front ends: who was there, what was seen, what went wrong."""
     then = questions.asked.named_before()
 
     async def people(metric: MetricName, name: str, title: str) -> Tile:
         if not questions.by_day:
-            return Tile(name=name, title=title, value="–", words=BY_DAY, values=[None])
+            return Tile(name=name, title=title, value=UNKNOWN, words=BY_DAY, values=[None])
         now, before = await questions.both(metric)
         # Who comes on several days is one of the whole time, so that is no sum of days.
         total, was = now.series[0].total, before.series[0].total if before else None
@@ -337,7 +346,7 @@ async def timings(questions: Questions) -> Curves:
         name="timings",
         title="Timings: 95 in 100 within",
         moments=moments(usage),
-        series=_slowness(usage),
+        series=_slowness(usage, words),
         unit="ms",
     )
 
@@ -348,18 +357,19 @@ async def waits(questions: Questions) -> Ranking:
     return Ranking(
         name="waits",
         title="Timings",
-        kind="What",
+        head="What",
         counted="Times",
         more=PERCENTILES,
         entries=[
-            Entry(words(series.group or ""), series.total, _told(series.percentiles))
-            for series in usage.series
+            Entry(words(_group(each)), words(_group(each)), each.total, _told(each.percentiles))
+            for each in usage.series
         ],
     )
 
 
 FRONT_ENDS = Section(
     "Front ends",
+    "front_end_views",
     front_end_glance,
     {
         "active": active,
@@ -374,7 +384,7 @@ FRONT_ENDS = Section(
 
 async def _happened(questions: Questions, metric: MetricName, name: str, title: str) -> Curves:
     usage = await questions.ask(metric)
-    series = _largest(usage, name_of=words)
+    series = _largest(usage, words)
     return Curves(name=name, title=title, moments=moments(usage), series=series)
 
 
@@ -388,33 +398,41 @@ def _before(
     what: str = "",
 ) -> list[Series]:
     """Return the series of the time before, where that is kept."""
-    name = f"{what}{questions.asked.named_before()}"
-    return [] if before is None else [Series(sentence(name), values(before), before=True)]
+    then = questions.asked.named_before()
+    name = f"{what}{then}" if what else words(then)
+    return [] if before is None else [Series(name, values(before), before=True)]
 
 
-def sentence(text: str) -> str:
-    """Return a text that begins a line."""
-    return text[:1].upper() + text[1:]
-
-
-def _largest(usage: Usage, name_of: Callable[[str], str] = str) -> list[Series]:
+def _largest(usage: Usage, name_of: Callable[[str], str]) -> list[Series]:
     """Return the largest groups, and all others as one; zero, where there is none."""
     named = [series for series in usage.series if series.group != OTHER][:KEPT_APART]
     apart = {series.group for series in named}
     found = [
-        Series(name_of(each.group or ""), [point.value for point in each.points]) for each in named
+        Series(name_of(_group(each)), [point.value for point in each.points]) for each in named
     ]
     rest = counts(usage, lambda group: group not in apart)
-    if any(rest):
-        found.append(Series("Other", rest))
-    return found or [Series("None", rest)]
+    return [*found, Series("Other", rest)] if any(rest) or not found else found
 
 
-def _slowness(usage: Usage) -> list[Series]:
+def _slowness(usage: Usage, name_of: Callable[[str], str]) -> list[Series]:
     """Return within how long 95 in 100 were done, of the largest groups."""
-    groups = [series.group or "" for series in usage.series][:MOST_SERIES]
-    found = [Series(group, percentile(usage, "p95", group)) for group in groups]
+    groups = [_group(series) for series in usage.series][:MOST_SERIES]
+    found = [Series(name_of(group), percentile(usage, "p95", group)) for group in groups]
     return found or [Series("p95", [None] * len(moments(usage)))]
+
+
+async def _namer(questions: Questions, usage: Usage) -> Callable[[str], str]:
+    """Return what names a group: a key as its organisation calls it, for who may know."""
+    if usage.by != "key":
+        return str
+    ids = [series.group for series in usage.series if series.group and ApiKey.accepts(series.group)]
+    names = {END_USERS: "End users", **await questions.name_keys(ids)}
+    return lambda group: names.get(group, group)
+
+
+def _group(series: UsageSeries) -> str:
+    """Return the name of a series' group; the line of a request without a label has none."""
+    return series.group or "none"
 
 
 def _told(percentiles: Any) -> tuple[float | None, ...]:
@@ -459,22 +477,61 @@ async def _page(visit: Visit, form: Form[Asked], section: Section) -> View:
             asked.check(visit.now)
         except ApiError as refusal:
             form.blame(refusal)
-    values: dict[str, Any] = {"title": "Usage", "form": form, "section": section}
-    values |= {"asked": asked or Asked(), "periods": PERIODS, "statuses": STATUSES}
+    time = {name: text for name, text in visit.parameters.items() if name in TIME}
+    shown: dict[str, Any] = {
+        "title": "Usage",
+        "of_time": _query(time),
+        "of_all": _query(visit.parameters),
+        "form": form,
+        "section": section,
+        "asked": asked or Asked(),
+        "periods": PERIODS,
+        "statuses": [(status, f"{status} {TITLES.get(status, 'OK')}") for status in STATUSES],
+        "call": _call(visit, asked or Asked(), section),
+        "tiles": [],
+        "known": {},
+    }
     if form.value is None:
-        return visit.page("usage/show.html", status=400, **values, tiles=[], figures=[])
+        return visit.page("usage/show.html", status=400, **shown)
     async with _questions(visit, form.value) as questions:
         tiles, *found = await asyncio.gather(
             section.tiles(questions), *(build(questions) for build in section.figures.values())
         )
-        as_of = questions.as_of
+        shown |= {"as_of": questions.as_of, "compares": questions.compares}
     figures = [figure for figure in found if figure is not None]
-    return visit.page("usage/show.html", **values, tiles=tiles, figures=figures, as_of=as_of)
+    shown |= {"tiles": tiles, "figures_shown": figures}
+    shown["known"] = {
+        figure.name: [(entry.group, entry.name) for entry in figure.entries]
+        for figure in figures
+        if isinstance(figure, Ranking)
+    }
+    return visit.page("usage/show.html", **shown)
+
+
+def _query(parameters: Mapping[str, str]) -> str:
+    return f"?{urlencode(parameters)}" if parameters else ""
+
+
+def _call(visit: Visit, asked: Asked, section: Section) -> str:
+    """Return how the first figure of a section is asked for in the API."""
+    moments = {name: isoformat(at) for name in ("startAt", "endAt") if (at := getattr(asked, name))}
+    told = {"metric": section.metric, **visit.parameters, **moments}
+    options = [
+        f"  --data-urlencode {quote(f'{name}={text}')}" for name, text in told.items() if text
+    ]
+    url = f"{visit.settings.url}/v1/usage"
+    return " \\\n".join([f'curl -G {url} -H "Authorization: $ALLY_KEY"', *options])
 
 
 def _questions(visit: Visit, asked: Asked) -> Questions:
     """Return what asks for the page's mode; split by mode, for all that the visitor may see."""
-    caller = visit.user
-    live = caller.session.secondFactor and caller.account.activation == "active"
+    user = visit.user
+    live = user.session.secondFactor and user.account.activation == "active"
+
+    async def name_keys(ids: Sequence[str]) -> Mapping[str, str]:
+        if not user.may("api_keys:read"):
+            return {}
+        return {each.id: each.name for each in (await visit.store.related(ApiKey, ids)).values()}
+
     wider = visit.usage("test", "live") if live else visit.usage(visit.mode)
-    return Questions(asked, visit.now, visit.usage(visit.mode), wider)
+    return Questions(asked, visit.now, visit.usage(visit.mode), wider, name_keys)
