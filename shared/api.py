@@ -148,7 +148,7 @@ class Api(Routes):
         try:
             held = await service.current()
         except Exception as error:
-            return _cannot_open(at, error)
+            return cannot_open(at, error)
         exchange = Exchange(held, request, held.now())
         flush = held.meter.enter()
         trouble: Exception | None = None
@@ -193,7 +193,7 @@ def _unavailable() -> ApiError:
     return ApiError("temporarily_unavailable", headers={"Retry-After": "2"})
 
 
-def _cannot_open(at: datetime, error: Exception) -> Answer:
+def cannot_open(at: datetime, error: Exception) -> Answer:
     """Answer where settings or services are such that there is nothing to answer with."""
     request_id = ids.mint("req", at)
     Log("-").crash(at, request_id, error)

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 
 from shared import clock, running, service
-from shared.api import NOTHING, Request, Response
+from shared.api import NOTHING, Request, Response, cannot_open
 from shared.audit import Log
 from shared.backends import OURS, ConflictError, UnavailableError
 from shared.callers import Caller, UserCaller
@@ -113,7 +113,10 @@ class Portal(Routes):
         """Answer a request. Nothing is raised: whatever goes wrong is a page too."""
         began = time.perf_counter()
         at = clock.now()
-        held = await service.current()
+        try:
+            held = await service.current()
+        except Exception as error:
+            return cannot_open(at, error)
         exchange = Exchange(held, request, held.now())
         flush = held.meter.enter()
         try:

@@ -28,8 +28,9 @@ from shared.receiving import Form
 from shared.settings import Settings
 from shared.tables import Table
 
-Audience = Literal["partner", "browser", "internal", "staff"]
-"""Who a function is for. Only the first two are ever reached through the gateway."""
+Audience = Literal["partner", "browser", "internal", "staff", "developer"]
+"""Who a function is for. Only the first two are ever reached through the gateway, and the last is
+whoever runs it on a machine of their own: it is never deployed."""
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -209,6 +210,11 @@ class Routes:
     def reachable(self) -> bool:
         """Whether callers from outside are led to it."""
         return self.audience in ("partner", "browser")
+
+    @property
+    def deployed(self) -> bool:
+        """Whether it is there on Google Cloud too."""
+        return self.audience != "developer"
 
     @property
     def public(self) -> bool:

@@ -165,7 +165,8 @@ async def _attempt(held: Service, key: Key) -> list[Ticket] | None:
     kind = KINDS.get(job.kind)
     if kind is None:
         raise UnknownKindError
-    await kind.handler(store, kind.payload.model_validate(job.payload))
+    given = (held, store) if kind.outward else (store,)
+    await kind.handler(*given, kind.payload.model_validate(job.payload))
     await store.commit()
     _tell(held, job, "INFO", result="done", objects=list(store.touched))
     return store.tickets

@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, mail, log, counts; opened when needed."""
 
 import asyncio
 import secrets
@@ -11,9 +11,11 @@ from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
+    Mailer,
     Queue,
     Secrets,
     Storage,
+    open_mailer,
     open_metrics,
     open_queue,
     open_secrets,
@@ -38,6 +40,7 @@ class Service:
     settings: Settings
     storage: Storage
     queue: Queue
+    mailer: Mailer
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
@@ -73,6 +76,7 @@ async def open_service(settings: Settings) -> Service:
         settings=settings,
         storage=storage,
         queue=open_queue(settings),
+        mailer=open_mailer(settings, secret_store),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(

@@ -118,6 +118,14 @@ class Settings:
     """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
     cloud_tasks: str = ""
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
+    smtp: str = ""
+    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC
+    8314, RFC 3207), or in clear, for this machine alone, smtp://127.0.0.1:PORT. Without it the
+    local backend keeps mail in its state folder."""
+    smtp_user: str = ""
+    """ALLY_SMTP_USER: who signs in there, if anybody; with the secret `smtp-password`."""
+    mail_from: str = ""
+    """ALLY_MAIL_FROM: who mail is from, such as Ally <no-reply@ally.example>."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder. A
@@ -188,6 +196,11 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         worker_url=environ.get("ALLY_WORKER_URL", ""),
         worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
         cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
+        smtp=environ.get("ALLY_SMTP", ""),
+        smtp_user=environ.get("ALLY_SMTP_USER", ""),
+        mail_from=environ.get(
+            "ALLY_MAIL_FROM", "Ally <no-reply@ally.example>" if backend == "local" else ""
+        ),
         log=environ.get("ALLY_LOG", Settings.log),
         log_rate=int(_number(environ, "ALLY_LOG_RATE", Settings.log_rate, least=0)),
     )
@@ -195,6 +208,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         raise SettingError("Give each of test, live and account a database or a root of its own.")
     if settings.pepper and len(settings.pepper) < SHORTEST_PEPPER:
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
+    _check_mail(settings)
     if backend == "google":
         _check_google(settings)
     if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
@@ -229,6 +243,18 @@ def _check_google(settings: Settings) -> None:
         raise SettingError("Set ALLY_WORKER_URL to where the worker is, such as https://w.example.")
     if "@" not in settings.worker_account:
         raise SettingError("Set ALLY_WORKER_ACCOUNT to the account that the worker is asked by.")
+
+
+def _check_mail(settings: Settings) -> None:
+    """Refuse a mail server that would be spoken to in clear, and a sender who is none."""
+    encrypted = r"(smtps|smtp\+starttls)://[^\s:/@]+:\d+"
+    here = r"smtp://(127\.0\.0\.1|localhost|\[::1\]):\d+"
+    if settings.smtp and not re.fullmatch(f"{encrypted}|{here}", settings.smtp):
+        raise SettingError("Set ALLY_SMTP to smtps://HOST:PORT or smtp+starttls://HOST:PORT.")
+    if settings.mail_from and not re.fullmatch(r"[^<>@\r\n]+ <\S+@\S+>", settings.mail_from):
+        raise SettingError(
+            "Set ALLY_MAIL_FROM to a name and address, Ally <no-reply@ally.example>."
+        )
 
 
 def _check_pages(settings: Settings) -> None:

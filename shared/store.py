@@ -280,7 +280,7 @@ class Store:
         key = self._key(type(record), record.id)
         if not self._exists(type(record), getattr(record, "endUserId", None)):
             raise RuntimeError("an end user makes what is somebody else's")
-        self._staged[key] = Put(key, record.dump(), terms=record.terms())
+        self._staged[key] = Put(key, record.dump(), None, record.expires, record.terms())
         self._changed |= _traces(record)
         self._marker = self._marker or key
         return record
@@ -288,7 +288,9 @@ class Store:
     def put(self, record: R) -> R:
         """Stage a record over what was read in its place, be it an older state or nothing."""
         key = self._key(type(record), record.id)
-        self._staged[key] = Put(key, record.dump(), self._version(key), terms=record.terms())
+        self._staged[key] = Put(
+            key, record.dump(), self._version(key), record.expires, record.terms()
+        )
         self._changed |= _traces(record)
         return record
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from functions import discover
+from functions import discover, discover_portals
 from tests.support.processes import ROOT
+
+FUNCTIONS = [each.name for each in (*discover(), *discover_portals())]
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -53,7 +55,7 @@ def test_an_import_against_the_rules_is_named(
     assert rule in broken
 
 
-@pytest.mark.parametrize("name", [api.name for api in discover()])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_imports_what_is_shared_and_no_other_function(name: str) -> None:
     imported = {"functions_framework"}
     for file in (ROOT / "functions" / name).rglob("*.py"):
@@ -71,7 +73,7 @@ def test_a_function_imports_what_is_shared_and_no_other_function(name: str) -> N
     }
 
 
-@pytest.mark.parametrize("name", [api.name for api in discover()])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_importing_a_function_starts_nothing_and_loads_no_vendor(name: str) -> None:
     script = f"""
 import sys, threading, json
@@ -97,7 +99,7 @@ def test_the_worker_knows_every_kind_of_job_that_any_function_stages() -> None:
 import functions.worker.main
 from shared.jobs import KINDS
 known = set(KINDS)
-from functions import discover
+from functions import discover, discover_portals
 discover()
 print(len(known), set(KINDS) - known)
 """
@@ -137,10 +139,9 @@ print(json.dumps([answer.status_code, rested, gc.isenabled(), frozen > 10_000]))
     assert json.loads(ran.stdout.splitlines()[-1]) == [status, True, True, True]
 
 
-@pytest.mark.parametrize("api", discover(), ids=lambda api: api.name)
-def test_a_function_starts_in_the_functions_framework(api: object) -> None:
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_starts_in_the_functions_framework(name: str) -> None:
     """Its folder, its name and its entry point are one, and the framework finds it by them."""
-    name = getattr(api, "name", "")
     script = f"""
 from functions_framework.aio import create_asgi_app
 create_asgi_app("{name}", "functions/{name}/main.py")

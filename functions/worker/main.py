@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 import functions_framework.aio
 from pydantic import Field
 
-from shared import Api, Request, Response, running
+from shared import (
+    Api,
+    Request,
+    Response,
+    mail,  # noqa: F401 - a kind of job that no other import brings
+    running,
+)
 from shared.folding import read_message
 from shared.models import Model
 from shared.rollups import RollUp

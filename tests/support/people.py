@@ -1,5 +1,6 @@
 """People in a portal: what they see in their browser, without the browser."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -14,7 +15,7 @@ from shared.sessions import COOKIE
 from shared.users import Login, Role, Session, User
 from tests.support.serving import Backing, Partner, Server
 
-Sent = dict[str, str | list[str]]
+Sent = Mapping[str, str | list[str]]
 
 
 @dataclass
@@ -98,9 +99,20 @@ class Person:
 
     def __init__(self, server: Server, portal: str = "dashboard") -> None:
         self.server = server
-        self.host = f"{portal}.localhost:{server.port}"
-        self.url = f"https://{self.host}"
+        self.url = server.portal(portal)
+        self.host = self.url.removeprefix("https://")
         self.cookies: dict[str, str] = {}
+        self._user: User | None = None
+
+    @property
+    def user(self) -> User:
+        """Who it is, where the test made them."""
+        assert self._user is not None
+        return self._user
+
+    @user.setter
+    def user(self, user: User) -> None:
+        self._user = user
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send one request, with the cookies so far, and follow nothing."""
@@ -138,7 +150,7 @@ class Person:
             and (to or each.action != "/sign-out")
         ]
         assert found, f"no form of {here} has {names} and leads to {to!r}: {forms(page)}"
-        sent: Sent = {}
+        sent: dict[str, str | list[str]] = {}
         for name, text in found[0].fields:
             before = sent.get(name)
             sent[name] = (
@@ -193,22 +205,16 @@ def user_of(
     return backing.run(make)
 
 
-def signed_in(
-    partner: Partner, role: Role = "administrator", *, second_factor: bool = True, **fields: Any
-) -> Person:
-    """Return a new user of a partner's organisation who has just signed in."""
-    user = user_of(partner.backing, partner.organisation.id, role, **fields)
-    person = Person(partner.server)
+def begin_session(backing: Backing, user: User, *, second_factor: bool = True) -> str:
+    """Let a user have signed in just now, and return what the cookie holds."""
 
     async def begin(service: Service) -> str:
         at = service.now()
         token = service.sessions.make_token()
-        session_id = service.sessions.id_of(token)
-        assert session_id is not None
-        store = open_store(service, "test", partner.organisation.id, at=at, account=True)
+        store = open_store(service, "test", user.organisation, at=at, account=True)
         store.insert(
             Session(
-                id=session_id,
+                id=str(service.sessions.id_of(token)),
                 organisation=user.organisation,
                 user=user.id,
                 createdAt=at,
@@ -220,5 +226,16 @@ def signed_in(
         await store.commit()
         return token
 
-    person.cookies[COOKIE] = partner.backing.run(begin)
+    return backing.run(begin)
+
+
+def signed_in(
+    partner: Partner, role: Role = "administrator", *, second_factor: bool = True, **fields: Any
+) -> Person:
+    """Return a new user of a partner's organisation who has just signed in."""
+    person = Person(partner.server)
+    person.user = user_of(partner.backing, partner.organisation.id, role, **fields)
+    person.cookies[COOKIE] = begin_session(
+        partner.backing, person.user, second_factor=second_factor
+    )
     return person

@@ -6,6 +6,7 @@ import ssl
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 
 from shared import clock, ids
 from shared.appointments import Appointment
-from shared.backends import OURS, Query
+from shared.backends import OURS, ConflictError, Query
 from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
 from shared.keys import Access, ApiKey
@@ -123,6 +124,9 @@ class Backing:
         return Partner(self, server, organisation, "test", key)
 
 
+PORTALS = ("dashboard", "operations")
+
+
 class Server:
     """The whole API in a process of its own, as `make run` starts it."""
 
@@ -134,8 +138,18 @@ class Server:
         self.port, self.http_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
         self._http: httpx.Client | None = None
-        self._environment = {**backing.environment, "ALLY_STATE": str(folder), **environment}
+        pages = {f"ALLY_{name.upper()}_URL": self.portal(name) for name in PORTALS}
+        self._environment = {
+            **backing.environment,
+            **pages,
+            "ALLY_STATE": str(folder),
+            **environment,
+        }
         self.start()
+
+    def portal(self, name: str) -> str:
+        """Return where a portal is found."""
+        return f"https://{name}.localhost:{self.port}"
 
     def start(self) -> None:
         self.process = Process(
@@ -349,7 +363,8 @@ class Partner:
             each for each in self.lines() if each["requestId"] == answer.headers["Request-Id"]
         )
         request = LoggedRequest.of(RequestLine.model_validate(line))
-        self.backing.keep(self.mode, self.organisation.id, [request])
+        with suppress(ConflictError):  # what follows the log was faster, and kept the same
+            self.backing.keep(self.mode, self.organisation.id, [request])
         return request.model_dump(mode="json")
 
     # --- What is stored --------------------------------------------------------------------------
