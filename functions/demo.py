@@ -26,6 +26,7 @@ from shared.provision import (
 )
 from shared.scheduling import AvailabilityQuery, OpenWindow, find_windows
 from shared.service import Service
+from shared.settings import AUTHORITY
 from shared.tasks import Task
 
 COVERAGE = Path(__file__).parent.parent / "infra" / "coverage.json"
@@ -52,9 +53,7 @@ def certificate(state: Path) -> Certificate:
     The key is moved into its place last, so that a start that was cut short is made up for. One
     that lacks a name, of an earlier version, is made anew.
     """
-    files = Certificate(
-        state / "localhost-ca.pem", state / "localhost.pem", state / "localhost.key"
-    )
+    files = Certificate(state / AUTHORITY, state / "localhost.pem", state / "localhost.key")
     whole = all(file.exists() for file in (files.authority, files.chain, files.key))
     if not whole or not _covers(files.chain):
         authority = trustme.CA(organization_name="Ally API on this machine")

@@ -184,6 +184,6 @@ def _reply(probe: Probe, address: str, headers: Mapping[str, str]) -> Reply:
         try:
             code = json.loads(error.read())["error"]["code"]
         except (ValueError, LookupError, TypeError):
-            code = "(not our envelope)"
+            code = "(not our envelope)" if error.code >= 400 else ""
         head = error.headers
         return Reply(error.code, head.get("Request-Id", ""), code, head.get("Location", ""))

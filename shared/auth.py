@@ -219,7 +219,13 @@ class Keyring:
         record = {"organisation": organisation, "hash": self.hash(str(key))}
         if mode == "test":
             record["sealed"] = self.seal(_TEST_SECRETS, str(key))
-        await self._secrets.create(_name(key.mode, key.id), orjson.dumps(record))
+        try:
+            await self._secrets.create(_name(key.mode, key.id), orjson.dumps(record))
+        except ConflictError:  # who began this before got no further
+            made = await self.reveal(mode, object_id)
+            if made is None:
+                raise
+            return parse(made)
         return key
 
     async def publish(self, mode: Mode, organisation: str, object_id: str) -> str:

@@ -262,7 +262,7 @@ class PublishableCaller(Caller):
     @property
     def limited_as(self) -> tuple[Quota, str]:
         """Each address alone: nobody uses up what others who have opened the page may send."""
-        return "visitor", f"{self.key.id} {_household(self.address)}"
+        return "visitor", f"{self.key.id} {household(self.address)}"
 
     @property
     def page(self) -> bool:
@@ -349,7 +349,7 @@ class UserCaller(Caller):
         self.require(permission)
 
 
-def _household(address: str) -> str:
+def household(address: str) -> str:
     """Return an address without what those who have it can choose by themselves."""
     try:
         host = ip_address(address)

@@ -270,7 +270,10 @@ def _upward(values: Sequence[Sequence[float | None]], unit: Unit) -> tuple[Any, 
 
     least = 4 if unit == "count" else 1
     most = max((value for each in values for value in each if value is not None), default=0)
-    scale = leather.Linear(0, max(ceil(most), least))
+    top = max(ceil(most), least)
+    if unit == "count" and top == 7:  # the one number for which leather chooses halves
+        top = 8
+    scale = leather.Linear(0, top)
     ticks = [float(tick) for tick in scale.ticks()]
     return scale, [tick for tick in ticks if unit == "ms" or tick.is_integer()]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -47,8 +47,21 @@ class Form(Generic[F]):
         """Note a refusal where its field is."""
         for told in refusal.errors or [refusal.describe()]:
             name = told.get("param", "")
-            self.errors.setdefault(name, _sentence(told["code"], name, told["message"]))
+            sentence = _sentence(told["code"], name, told["message"])
+            field, _, line = name.partition("[")
+            if line and isinstance(self.sent.get(field), str):  # several, typed line by line
+                name, sentence = (
+                    field,
+                    f"One line is wrong: it {sentence[:1].lower()}{sentence[1:]}",
+                )
+            self.errors.setdefault(name, sentence)
         self.value = None
+
+    def saying(self, sentence: str, name: str = "") -> Self:
+        """Return the form with what is wrong with a field, or with all of it."""
+        self.errors.setdefault(name, sentence)
+        self.value = None
+        return self
 
     def text(self, name: str) -> str:
         """Return what was typed into a field, by its name in bracket form."""

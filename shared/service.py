@@ -29,8 +29,10 @@ from shared.limits import Limiter
 from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
+from shared.passwords import HashedPasswords, Passwords
 from shared.sessions import Sessions
 from shared.settings import SettingError, Settings, load
+from shared.throttles import Throttles
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -48,6 +50,8 @@ class Service:
     origins: Origins
     log: Log
     limiter: Limiter
+    throttles: Throttles
+    passwords: Passwords
     activity: Activity
     metrics: Metrics
     meter: Meter
@@ -94,6 +98,8 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        throttles=Throttles(storage, keyring.hash, patience=settings.lock_timeout),
+        passwords=HashedPasswords(keyring.hash),
         activity=activity,
         log=log,
         metrics=metrics,

@@ -14,6 +14,8 @@ Space = Literal["test", "live", "account"]
 
 SHORTEST_PEPPER = 32
 LONGEST_BELIEF = 15
+AUTHORITY = "localhost-ca.pem"
+"""The file in the local backend's folder that says whose certificates `make run` serves with."""
 SPACES: tuple[Space, ...] = get_args(Space)
 
 
@@ -243,6 +245,9 @@ def _check_google(settings: Settings) -> None:
         raise SettingError("Set ALLY_WORKER_URL to where the worker is, such as https://w.example.")
     if "@" not in settings.worker_account:
         raise SettingError("Set ALLY_WORKER_ACCOUNT to the account that the worker is asked by.")
+    for name, value in (("SMTP", settings.smtp), ("MAIL_FROM", settings.mail_from)):
+        if not value:
+            raise SettingError(f"Set ALLY_{name}: people confirm their address by mail.")
 
 
 def _check_mail(settings: Settings) -> None:

@@ -119,7 +119,7 @@ class Store:
         self.now = now
         self._ground: Space = "account" if account else mode
         self.end_user = end_user
-        self._request_id = request_id
+        self.request_id = request_id
         self._replay = replay
         self._replay_checked = replay is None
         self._read: dict[Key, Document | None] = {}
@@ -141,6 +141,11 @@ class Store:
     def livemode(self) -> bool:
         """Whether real patients and practitioners are concerned."""
         return self.mode == "live"
+
+    @property
+    def account(self) -> bool:
+        """Whether what is changed belongs to no mode."""
+        return self._ground == "account"
 
     # --- Reading ---------------------------------------------------------------------------------
 
@@ -314,7 +319,7 @@ class Store:
             organisation=self.organisation,
             mode=self.mode,
             payload=payload.model_dump(mode="json"),
-            requestId=self._request_id,
+            requestId=self.request_id,
         )
         key = Key(self._ground, OURS, Job.collection, job.id)
         self._staged[key] = Put(key, job.dump())

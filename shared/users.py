@@ -4,7 +4,7 @@ Users, what leads to them by their e-mail, and sessions belong to an organisatio
 a mode. docs/decisions/0027-portals.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal, Self
 
@@ -12,6 +12,7 @@ from shared import ids
 from shared.fields import Moment
 from shared.keys import Access, access
 from shared.models import Record
+from shared.second_factors import Factors
 from shared.settings import Mode
 
 Role = Literal["administrator", "developer", "member"]
@@ -61,6 +62,8 @@ class User(Record):
     createdAt: Moment
     passwordHash: str | None = None
     """What checks the password (shared/passwords.py)."""
+    passwordChangedAt: Moment | None = None
+    factors: Factors = Factors()
 
     @classmethod
     def new(cls, *, at: datetime, **fields: object) -> Self:
@@ -71,12 +74,17 @@ class User(Record):
     @property
     def second_factor(self) -> bool:
         """Whether there is a second factor, without which a sign-in is not complete."""
-        return False
+        return self.factors.present
 
     def may(self, permission: str) -> bool:
         """Tell whether the user's role includes a permission such as `patients:read`."""
         resource, _, wanted = permission.partition(":")
         return access(ROLES[self.role], resource) in ("write", wanted)
+
+
+def login_id(keyed: Callable[[str], str], email: str) -> str:
+    """Return the id of the login of an e-mail address, in whatever capitals it was typed."""
+    return keyed(f"login {email.casefold()}")
 
 
 class Login(Record):

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from shared.auth import Keyring
-from shared.callers import Caller, UserCaller
+from shared.callers import Caller, UserCaller, household
 from shared.errors import ApiError
 from shared.exchange import Exchange
-from shared.routes import Content, Routes, View
+from shared.passwords import Passwords
+from shared.routes import PUBLIC, Content, Routes, View
 from shared.service import Service
+from shared.sessions import Sessions
 from shared.settings import Mode, Settings
 from shared.store import Store
+from shared.throttles import Try, in_words
 
 if TYPE_CHECKING:
     from shared.usage import Reader
@@ -70,9 +73,35 @@ class Visit:
     @property
     def service(self) -> Service:
         """The process's service, for what no organisation's user does: joining, Operations."""
-        if isinstance(self.visitor, UserCaller) and self.visitor.complete:
+        public = self.exchange.route is not None and self.exchange.route.permission == PUBLIC
+        if isinstance(self.visitor, UserCaller) and not public:
             raise TypeError("a user has a store, which is their organisation's")
         return self.exchange.service
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who has signed in."""
+        return self.exchange.service.sessions
+
+    @property
+    def passwords(self) -> Passwords:
+        """What keeps passwords."""
+        return self.exchange.service.passwords
+
+    async def too_often(self, *tries: Try) -> str:
+        """Count a try, before it is made; where there were too many, return what to say of it."""
+        wait = await self.exchange.service.throttles.count(self.now, *tries)
+        return f"There were too many tries. Try again in {in_words(wait)}." if wait else ""
+
+    @property
+    def household(self) -> str:
+        """The address of the network from which somebody visits, or that of their household."""
+        return household(self.exchange.address())
+
+    @property
+    def agent(self) -> str:
+        """What the browser says of itself."""
+        return self.exchange.header(b"user-agent") or ""
 
     def usage(self, *modes: Mode) -> "Reader":
         """Return what was counted of the visitor's organisation in some modes."""
@@ -89,19 +118,20 @@ class Visit:
             behind=timedelta(seconds=held.settings.metering_interval) + held.metrics.delay,
         )
 
-    def enter(self, organisation: str) -> Store:
-        """Return a store of an organisation's account, for who is about to be let in.
+    def enter(self, organisation: str, mode: Mode | None = None) -> Store:
+        """Return a store of an organisation, for who is about to be let in, and for staff.
 
+        It is one of a mode, or, where none is named, of the account.
         What is staged in it is committed as what is staged in `store` is; of all stores of a
         request, one alone may have something staged at its end.
         """
         store = Store(
             self.exchange.service.storage,
-            mode="test",
+            mode=mode or "test",
             organisation=organisation,
             now=self.now,
             request_id=self.exchange.request_id,
-            account=True,
+            account=mode is None,
         )
         self.stores.append(store)
         return store
@@ -120,9 +150,9 @@ class Visit:
         return {name: text for name, text in parse_qsl(query) if name != SAID}
 
     def link(self, **changes: object) -> str:
-        """Return this page's address with other parameters; None leaves one out."""
+        """Return this page's address with other parameters; an empty one leaves it out."""
         found = {**self.parameters, **changes}
-        kept = {name: str(value) for name, value in found.items() if value is not None}
+        kept = {name: str(value) for name, value in found.items() if value not in (None, "")}
         return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
     @property

@@ -16,7 +16,7 @@ from tests.support import emulator as firestore
 from tests.support import google_cloud as google
 from tests.support.addresses import ADDRESSES
 from tests.support.deployment import Deployment
-from tests.support.id_tokens import PROJECTS, signer
+from tests.support.id_tokens import PROJECTS, proxy, signer
 from tests.support.log_sink import LogSink
 from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
@@ -214,6 +214,7 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "ALLY_DATABASE_ACCOUNT": "account",
         "ALLY_PEPPER": secrets.token_hex(32),
         "ALLY_FIREBASE_KEYS": signer().address,
+        "ALLY_IAP_KEYS": proxy().address,
         **ADDRESSES,
         **cloud_tasks.settings("https://worker.ally.example", NOWHERE),
     }

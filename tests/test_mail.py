@@ -24,6 +24,8 @@ from shared.provision import open_store
 from shared.service import Service
 from shared.settings import SettingError, load
 from tests.conftest import BACKENDS, environment_of
+from tests.support import cloud_tasks
+from tests.support.addresses import ADDRESSES
 from tests.support.mail_server import PASSWORD, USER, MailServer, Taken
 from tests.support.yard import Yard
 
@@ -482,3 +484,12 @@ def test_a_setting_that_is_wrong_is_named(changes: dict[str, str], local: dict[s
     (name,) = changes
     with pytest.raises(SettingError, match=name):
         load(local | changes)
+
+
+@pytest.mark.parametrize("name", ["ALLY_SMTP", "ALLY_MAIL_FROM"])
+def test_the_google_backend_does_not_start_without_somebody_who_takes_mail(name: str) -> None:
+    sound = {"ALLY_BACKEND": "google", "GOOGLE_CLOUD_PROJECT": "ally", **ADDRESSES}
+    sound |= cloud_tasks.settings("https://worker.ally.example", "")
+    load(sound)
+    with pytest.raises(SettingError, match=name):
+        load({**sound, name: ""})

@@ -2,7 +2,19 @@
 
 import functions_framework.aio
 
-from functions.dashboard import home, usage  # noqa: F401 - they declare pages
+from functions.dashboard import (  # noqa: F401 - they declare pages
+    account,
+    activation,
+    api_keys,
+    audit,
+    home,
+    joining,
+    organisation,
+    requests,
+    signing_in,
+    team,
+    usage,
+)
 from functions.dashboard.portal import portal
 from shared import Request, Response
 

@@ -10,7 +10,8 @@ from shared import (
     Api,
     Request,
     Response,
-    mail,  # noqa: F401 - a kind of job that no other import brings
+    joining,  # noqa: F401 - kinds of job that no other import brings
+    mail,  # noqa: F401 - one more
     running,
 )
 from shared.folding import read_message

@@ -274,9 +274,9 @@ def open_tokens(settings: Settings, secrets: Secrets) -> Tokens:
         from shared.backends.tokens import LocalTokens
 
         return LocalTokens(secrets)
-    from shared.backends.google.tokens import KEYS, FirebaseTokens
+    from shared.backends.google.tokens import KEYS, PublishedTokens
 
-    return FirebaseTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)
+    return PublishedTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)
 
 
 def open_mailer(settings: Settings, secrets: Secrets) -> Mailer:
@@ -288,3 +288,10 @@ def open_mailer(settings: Settings, secrets: Secrets) -> Mailer:
     from shared.backends.smtp import SmtpMailer
 
     return SmtpMailer(settings.smtp, user=settings.smtp_user, secrets=secrets)
+
+
+def open_staff_tokens(settings: Settings) -> Tokens:
+    """Open what Identity-Aware Proxy says of members of staff (ES256)."""
+    from shared.backends.google.tokens import PublishedTokens
+
+    return PublishedTokens(settings.iap_keys, timeout=settings.storage_timeout, algorithm="ES256")

@@ -26,6 +26,7 @@ from shared.origins import Origins
 from shared.service import Service
 from shared.sessions import Sessions
 from shared.settings import Mode
+from shared.throttles import Throttles
 from tests.support.conformity import conforming
 from tests.support.serving import Backing, Json
 
@@ -196,6 +197,7 @@ class InProcess:
                 end_user=chosen.rate_end_user,
                 seconds=chosen.rate_window,
             ),
+            throttles=Throttles(self.watched, self.keyring.hash, patience=chosen.lock_timeout),
             activity=self.activity,
             folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
             meter=self.meter,

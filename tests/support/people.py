@@ -12,7 +12,7 @@ from shared import ids
 from shared.provision import open_store
 from shared.service import Service
 from shared.sessions import COOKIE
-from shared.users import Login, Role, Session, User
+from shared.users import Login, Role, Session, User, login_id
 from tests.support.serving import Backing, Partner, Server
 
 Sent = Mapping[str, str | list[str]]
@@ -102,6 +102,8 @@ class Person:
         self.url = server.portal(portal)
         self.host = self.url.removeprefix("https://")
         self.cookies: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        """What something between the browser and us adds to each request."""
         self._user: User | None = None
 
     @property
@@ -116,7 +118,7 @@ class Person:
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send one request, with the cookies so far, and follow nothing."""
-        headers = {"Host": self.host, **options.pop("headers", {})}
+        headers = {"Host": self.host, **self.headers, **options.pop("headers", {})}
         if method == "POST":
             headers = {"Origin": self.url, **headers}
         if self.cookies:
@@ -197,7 +199,7 @@ def user_of(
         )
         store = open_store(service, "test", organisation, at=at, account=True)
         store.insert(user)
-        login = service.keyring.hash(f"login {email}")
+        login = login_id(service.keyring.hash, email)
         store.insert(Login(id=login, organisation=organisation, user=user.id))
         await store.commit()
         return user

@@ -19,12 +19,12 @@ from shared.appointments import Appointment
 from shared.backends import OURS, ConflictError, Query
 from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
+from shared.issuing import EVERYTHING
 from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
 from shared.provision import (
     ADMINISTRATOR,
-    EVERYTHING,
     connect_tenant,
     create_key,
     create_organisation,

@@ -1,0 +1,77 @@
+"""A tour of all pages of the portals: where each is, for an organisation that has one of each."""
+
+import re
+from collections.abc import Callable
+from functools import cached_property
+
+from functions import discover_portals
+from shared.portals import Portal
+from shared.routes import PUBLIC, Route
+from tests.support.people import Person, signed_in
+from tests.support.serving import Partner
+
+PLACEHOLDER = re.compile(r"{(\w+)}")
+FILES = ("/assets/{name}",)
+"""What is read and is no page."""
+
+
+def pages(portal: Portal) -> list[Route]:
+    """Return the routes of a portal that are looked at."""
+    return [
+        route for route in portal.routes if route.method == "GET" and route.template not in FILES
+    ]
+
+
+PAGES = [(portal.name, route.template) for portal in discover_portals() for route in pages(portal)]
+"""The portal and the template of every page."""
+
+
+class Tour:
+    """Somebody who may see every page, of an organisation that has something on each."""
+
+    def __init__(self, partner: Partner) -> None:
+        self.partner = partner
+        self._found: dict[str, str] = {}
+
+    @cached_property
+    def administrator(self) -> Person:
+        """An administrator who has just signed in with a second factor."""
+        return signed_in(self.partner)
+
+    def visitor(self, portal: str, template: str) -> Person:
+        """Return who looks at a page."""
+        public = any(
+            route.permission == PUBLIC
+            for each in discover_portals()
+            if each.name == portal
+            for route in each.routes
+            if route.template == template
+        )
+        if public:
+            return Person(self.partner.server, portal)
+        assert portal == "dashboard", f"say here who looks at the pages of {portal}"
+        return self.administrator
+
+    def path(self, template: str) -> str:
+        """Return where a page is that is described by a template."""
+        return PLACEHOLDER.sub(lambda found: self._named(found[1]), template)
+
+    def _named(self, noun: str) -> str:
+        if noun not in self._found:
+            make = self._makers.get(noun)
+            assert make is not None, f"say here which {noun} there is to look at"
+            self._found[noun] = make()
+        return self._found[noun]
+
+    @property
+    def _makers(self) -> dict[str, Callable[[], str]]:
+        """What makes or finds what a path names."""
+        return {
+            "mode": lambda: "test",
+            "patient": lambda: str(self.partner.create_patient()["id"]),
+            "appointment": lambda: str(self.partner.book()["id"]),
+            "task": lambda: str(self.partner.task()["id"]),
+            "request": lambda: str(self.partner.logged_request()["id"]),
+            "api_key": lambda: self.partner.api_key.id,
+            "user": lambda: self.administrator.user.id,
+        }

@@ -1,0 +1,26 @@
+"""Joining: from an e-mail address to the first call, and nobody learns who else is there."""
+
+from shared.joining import SignUp
+from tests.support.joining import PASSWORD, address, code_for, joins, shown_key, signs_up
+from tests.support.people import Person
+from tests.support.serving import PATIENT, Backing, Server
+
+
+def test_who_signs_up_and_confirms_makes_a_call_with_the_key_that_is_shown(
+    backing: Backing, server: Server
+) -> None:
+    _, page = joins(backing, server)
+    made = server.send("POST", "/v1/patients", shown_key(page), json=PATIENT)
+    assert made.status_code == 200
+    tasks = server.send("GET", "/v1/tasks", shown_key(page)).json()["data"]
+    assert tasks
+
+
+def test_a_code_of_a_sign_up_is_taken_once(backing: Backing, server: Server) -> None:
+    email = address()
+    signs_up(Person(server), email)
+    code = code_for(backing, SignUp, email)
+    person = Person(server)
+    person.submit(person.get("/confirm"), code=code, password=PASSWORD)
+    page = person.submit(person.get("/confirm"), 400, code=code, password=PASSWORD)
+    assert "not taken any more" in page.text
