@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from functions.dashboard.days import exactly
 from functions.dashboard.figures import Tile
 from functions.dashboard.health import health
 from functions.dashboard.links import reachable
@@ -62,6 +63,7 @@ async def home(visit: Visit) -> View:
         day=day,
         steps=steps,
         unseen=unseen,
+        exactly=exactly,
     )
 
 
