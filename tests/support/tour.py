@@ -13,7 +13,7 @@ from tests.support.serving import Partner
 from tests.support.staff import staff
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-FILES = ("/assets/{name}",)
+FILES = ("/assets/{name}", "/{mode}/usage/tables/{figure}")
 """What is read and is no page."""
 
 
