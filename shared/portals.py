@@ -398,7 +398,8 @@ class Users:
             and caller.account.activation == "active"
         ):
             return "/account/second-factor"
-        if route.fresh and not caller.session.fresh(now):
+        asked = route.fresh if route.fresh != "live" else mode == "live"
+        if asked and not caller.session.fresh(now):
             return "/sign-in/again"
         return ""
 

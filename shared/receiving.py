@@ -47,7 +47,14 @@ class Form(Generic[F]):
         """Note a refusal where its field is."""
         for told in refusal.errors or [refusal.describe()]:
             name = told.get("param", "")
-            self.errors.setdefault(name, _sentence(told["code"], name, told["message"]))
+            sentence = _sentence(told["code"], name, told["message"])
+            field, _, line = name.partition("[")
+            if line and isinstance(self.sent.get(field), str):  # several, typed line by line
+                name, sentence = (
+                    field,
+                    f"One line is wrong: it {sentence[:1].lower()}{sentence[1:]}",
+                )
+            self.errors.setdefault(name, sentence)
         self.value = None
 
     def saying(self, sentence: str, name: str = "") -> Self:

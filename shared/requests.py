@@ -27,6 +27,11 @@ KEPT = timedelta(days=30)
 AUDITED = "patients"
 """What every request is found by that touched a patient, beside the patient's id."""
 
+OF_API = "api"
+"""What every request is found by that was not made in the dashboard."""
+FEW = 10
+"""The objects of a request by each of which it is found; one that touched more, by its patients."""
+
 PRINCIPALS: Mapping[str, str] = {"key": "key", "eu": "endUser", "usr": "user"}
 """The member of a request that names its principal, by what the principal's id begins with."""
 
@@ -115,10 +120,12 @@ class LoggedRequest(Resource):
         return ids.split(self.id)[0] + KEPT
 
     def terms(self) -> Sequence[str]:
-        """Return what few requests have: being an error, and having touched patients."""
+        """Return what the request is found by: that it failed, or how it came, what it touched."""
         failed = [f"{self.status // 100}xx"] if self.status >= 400 else []
+        by_api = [OF_API, *(f"{OF_API} {each}" for each in failed)] if self.user is None else []
         patients = self.patients
-        return [*failed, *([AUDITED] if patients else []), *patients]
+        touched = self.objects if len(self.objects) <= FEW else patients
+        return [*failed, *by_api, *([AUDITED] if patients else []), *touched]
 
 
 class RequestLine(Model):

@@ -44,6 +44,9 @@ INTERNAL = "internal"
 SIGNED_IN = "signed_in"
 """The permission of what everybody may do who has signed in to a portal, with what is their own."""
 
+Fresh = bool | Literal["live"]
+"""Whether a page is for who has just signed in: always, never, or in live mode."""
+
 _PERMISSION = re.compile(r"[a-z_]+:(read|write)|public|internal|signed_in")
 
 
@@ -118,7 +121,7 @@ class Terms(TypedDict, total=False):
     that its own rules give, beside those that every such route has (shared/operations.py).
 
     Of a portal alone: what an `account` route changes belongs to no mode; a `fresh` one is for who
-    has just signed in.
+    has just signed in; one that is so in `live` mode alone is told by that word.
     """
 
     permission: Required[str]
@@ -127,7 +130,7 @@ class Terms(TypedDict, total=False):
     refuses: Collection[str]
     retiring: Retiring | None
     account: bool
-    fresh: bool
+    fresh: Fresh
 
 
 class Nothing(Model):
@@ -166,7 +169,7 @@ class Route:
     """Which of body and query its handler takes even where something is wrong with it."""
     account: bool
     """Whether what it changes belongs to no mode."""
-    fresh: bool
+    fresh: Fresh
     """Whether it is for who has just signed in."""
 
     @property

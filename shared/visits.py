@@ -150,9 +150,9 @@ class Visit:
         return {name: text for name, text in parse_qsl(query) if name != SAID}
 
     def link(self, **changes: object) -> str:
-        """Return this page's address with other parameters; None leaves one out."""
+        """Return this page's address with other parameters; an empty one leaves it out."""
         found = {**self.parameters, **changes}
-        kept = {name: str(value) for name, value in found.items() if value is not None}
+        kept = {name: str(value) for name, value in found.items() if value not in (None, "")}
         return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
     @property
