@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from functions.dashboard.days import exactly
 from functions.dashboard.links import reachable
 from functions.dashboard.portal import portal
 from functions.dashboard.requests import LogQuery
@@ -52,7 +53,15 @@ async def home(visit: Visit) -> View:
     errors, day, steps, unseen = await asyncio.gather(
         _errors(visit), _day(visit), _steps(visit), _unseen_key(visit)
     )
-    return visit.page("home.html", title="Home", errors=errors, day=day, steps=steps, unseen=unseen)
+    return visit.page(
+        "home.html",
+        title="Home",
+        errors=errors,
+        day=day,
+        steps=steps,
+        unseen=unseen,
+        exactly=exactly,
+    )
 
 
 async def _errors(visit: Visit) -> list[LoggedRequest] | None:
