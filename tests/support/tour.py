@@ -81,6 +81,7 @@ class Tour:
             "api_key": lambda: self.partner.api_key.id,
             "user": lambda: self.administrator.user.id,
             "organisation": lambda: self.partner.organisation.id,
+            "step": lambda: "window",
             "mail": self._mail,
         }
 
