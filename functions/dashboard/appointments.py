@@ -43,7 +43,6 @@ class Entry(NamedTuple):
 
     at: datetime | str
     what: str
-    more: str = ""
     to_come: bool = False
 
 

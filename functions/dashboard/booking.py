@@ -109,10 +109,13 @@ async def confirm(visit: Visit, body: Form[AppointmentIn]) -> View:
     return visit.redirect(f"/{visit.mode}/appointments/{made.id}", "appointment_created")
 
 
-@portal.get("/{mode}/booking/{step}", permission="appointments:write")
-async def anew(visit: Visit, step: str) -> View:
+async def anew(visit: Visit) -> View:
     """Lead to the beginning, for what was typed into a later step is in no address."""
     return visit.redirect(f"/{visit.mode}/booking")
+
+
+for step in ("patient", "place", "window", "check", "confirm"):
+    portal.get(f"/{{mode}}/booking/{step}", permission="appointments:write")(anew)
 
 
 def flat(tree: Tree, within: str = "") -> Iterator[tuple[str, str]]:

@@ -81,7 +81,6 @@ class Tour:
             "api_key": lambda: self.partner.api_key.id,
             "user": lambda: self.administrator.user.id,
             "organisation": lambda: self.partner.organisation.id,
-            "step": lambda: "window",
             "mail": self._mail,
         }
 
