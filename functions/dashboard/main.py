@@ -13,6 +13,7 @@ from functions.dashboard import (  # noqa: F401 - they declare pages
     requests,
     signing_in,
     team,
+    usage,
 )
 from functions.dashboard.portal import portal
 from shared import Request, Response
