@@ -232,6 +232,20 @@ class InProcess:
 
         return self._backing.run(act)
 
+    def portal(self, name: str) -> str:
+        """Return where a portal is found."""
+        return str(getattr(self._service.settings, f"{name}_url"))
+
+    def open(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request of a browser, whose answer is a page."""
+
+        async def act(_: Service) -> httpx.Response:
+            with self._served():
+                async with _client() as client:
+                    return await client.request(method, path, **options)
+
+        return self._backing.run(act)
+
     def authenticate(self, keys: Iterable[object]) -> list[str]:
         """Show keys to the keyring, all at once, and return the code of each refusal or nothing."""
 
