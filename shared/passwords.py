@@ -58,6 +58,12 @@ class Passwords(Protocol):
     def outdated(self, kept: str) -> bool:
         """Tell whether a password that was right should be kept anew, in a better way."""
 
+    def account(self, kept: str) -> str | None:
+        """Return the id of the account by which others keep a password; None where we do."""
+
+    async def forget(self, account: str) -> None:
+        """Have others delete an account, if it is still there."""
+
 
 class HashedPasswords:
     """Passwords that are kept as their hashes, here."""
@@ -81,6 +87,13 @@ class HashedPasswords:
         """Tell whether a hash was made with less work than they are made with now."""
         return self._hasher().check_needs_rehash(kept)
 
+    def account(self, kept: str) -> str | None:
+        """Return none: there is nothing but the hash."""
+        return None
+
+    async def forget(self, account: str) -> None:
+        """Do nothing: a hash goes with the record that holds it."""
+
     def _matches(self, password: str, kept: str | None) -> bool:
         from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -101,7 +114,7 @@ class HashedPasswords:
         return self._hashing
 
     def _prepared(self, password: str) -> str:
-        return self._keyed(f"password {_normal(password)}")
+        return self._keyed(f"password {normal(password)}")
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
@@ -113,12 +126,12 @@ def objection(password: str, known: Iterable[str] = ()) -> str | None:
     `known` is what others know of the user: e-mail address, name, organisation. Neither capitals
     nor digits nor signs are asked for (NIST SP 800-63B, 3.1.1.2): length is what helps.
     """
-    text = _normal(password)
+    text = normal(password)
     if len(text) < SHORTEST:
         return f"Take at least {SHORTEST} characters: three or four words will do."
     if len(text) > LONGEST:
         return f"Take at most {LONGEST} characters."
-    names = [part for name in known for part in re.split(r"[\W_]+", _normal(name).casefold())]
+    names = [part for name in known for part in re.split(r"[\W_]+", normal(name).casefold())]
     if len(_beside(text, [*names, *_COMMON.split()])) < LEAST_OWN:
         return "This is among the first that would be guessed. Take words that are not about you."
     return None
@@ -137,6 +150,6 @@ def _beside(text: str, words: Iterable[str]) -> str:
     return _NO_MORE_THAN_A_YEAR.sub("", _REPEATED.sub(" ", rest))
 
 
-def _normal(password: str) -> str:
+def normal(password: str) -> str:
     """Return a password in one form, however its characters were typed (Unicode, NFKC)."""
     return unicodedata.normalize("NFKC", password)

@@ -17,6 +17,7 @@ from shared.backends import (
     Storage,
     open_mailer,
     open_metrics,
+    open_passwords,
     open_queue,
     open_secrets,
     open_storage,
@@ -29,7 +30,7 @@ from shared.limits import Limiter
 from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
-from shared.passwords import HashedPasswords, Passwords
+from shared.passwords import Passwords
 from shared.sessions import Sessions
 from shared.settings import SettingError, Settings, load
 from shared.throttles import Throttles
@@ -99,7 +100,7 @@ async def open_service(settings: Settings) -> Service:
             seconds=settings.rate_window,
         ),
         throttles=Throttles(storage, keyring.hash, patience=settings.lock_timeout),
-        passwords=HashedPasswords(keyring.hash),
+        passwords=open_passwords(settings, keyring.hash),
         activity=activity,
         log=log,
         metrics=metrics,

@@ -128,6 +128,13 @@ class Settings:
     """ALLY_SMTP_USER: who signs in there, if anybody; with the secret `smtp-password`."""
     mail_from: str = ""
     """ALLY_MAIL_FROM: who mail is from, such as Ally <no-reply@ally.example>."""
+    identity_platform: str = ""
+    """ALLY_IDENTITY_PLATFORM: the project whose Identity Platform keeps and checks the passwords of
+    users of the dashboard; without it we keep their hashes. It is none of those of end users."""
+    identity_key: str = ""
+    """ALLY_IDENTITY_KEY: the web API key of that project, by which passwords are checked."""
+    identity_host: str = ""
+    """ALLY_IDENTITY_HOST: host and port of a stand-in for it on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder. A
@@ -203,6 +210,9 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         mail_from=environ.get(
             "ALLY_MAIL_FROM", "Ally <no-reply@ally.example>" if backend == "local" else ""
         ),
+        identity_platform=environ.get("ALLY_IDENTITY_PLATFORM", ""),
+        identity_key=environ.get("ALLY_IDENTITY_KEY", ""),
+        identity_host=_loopback(environ, "ALLY_IDENTITY_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
         log_rate=int(_number(environ, "ALLY_LOG_RATE", Settings.log_rate, least=0)),
     )
@@ -213,19 +223,7 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
     _check_mail(settings)
     if backend == "google":
         _check_google(settings)
-    if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
-        raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
-    # Other keys than Google's are for tests, and those have a Firestore emulator.
-    tests = backend == "local" or bool(settings.firestore_emulator)
-    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+"
-    keys = {"FIREBASE": (settings.firebase_keys, ""), "IAP": (settings.iap_keys, Settings.iap_keys)}
-    for whose, (address, usual) in keys.items():
-        if address != usual and not tests:
-            raise SettingError(
-                f"Unset ALLY_{whose}_KEYS: who publishes them could sign in as anybody."
-            )
-        if address != usual and not re.fullmatch(published, address):
-            raise SettingError(f"Set ALLY_{whose}_KEYS to an https:// address, or not at all.")
+    _check_people(settings)
     return settings
 
 
@@ -284,6 +282,27 @@ def _under(url: str, name: str, backend: str) -> str:
     """Return the local backend's address for pages: a name under the host of its API."""
     scheme, _, host = url.partition("://")
     return f"{scheme}://{name}.{host}" if host and backend == "local" else ""
+
+
+def _check_people(settings: Settings) -> None:
+    """Refuse projects that should be apart, and keys by which anybody could be anybody."""
+    if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
+        raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
+    if settings.identity_platform in set(settings.firebase.values()) - {""}:
+        raise SettingError("Set ALLY_IDENTITY_PLATFORM to a project that no end user signs in to.")
+    if bool(settings.identity_platform) != bool(settings.identity_key):
+        raise SettingError("Set ALLY_IDENTITY_PLATFORM and ALLY_IDENTITY_KEY, or neither.")
+    # Other keys than Google's are for tests, and those have a Firestore emulator.
+    tests = settings.backend == "local" or bool(settings.firestore_emulator)
+    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+"
+    keys = {"FIREBASE": (settings.firebase_keys, ""), "IAP": (settings.iap_keys, Settings.iap_keys)}
+    for whose, (address, usual) in keys.items():
+        if address != usual and not tests:
+            raise SettingError(
+                f"Unset ALLY_{whose}_KEYS: who publishes them could sign in as anybody."
+            )
+        if address != usual and not re.fullmatch(published, address):
+            raise SettingError(f"Set ALLY_{whose}_KEYS to an https:// address, or not at all.")
 
 
 def _projects(backend: str) -> dict[Mode, str]:

@@ -11,8 +11,11 @@ from shared.callers import UserCaller
 from shared.errors import ApiError
 from shared.fields import Email
 from shared.forms import wrong
+from shared.jobs import kind
 from shared.joining import INVITATION_LIFE, Invitation, InvitationCode
 from shared.models import Model
+from shared.passwords import Passwords
+from shared.service import Service
 from shared.sessions import Sessions
 from shared.signing import end_sessions
 from shared.store import Ref, Store
@@ -97,7 +100,13 @@ async def change_role(store: Store, caller: UserCaller, user_id: str, role: Role
 
 
 async def remove(
-    store: Store, keyring: Keyring, sessions: Sessions, caller: UserCaller, user_id: str
+    store: Store,
+    caller: UserCaller,
+    user_id: str,
+    *,
+    keyring: Keyring,
+    passwords: Passwords,
+    sessions: Sessions,
 ) -> None:
     """Stage the end of a user: nothing is kept of them, and their sessions end."""
     await _administrator(store, caller)
@@ -109,6 +118,24 @@ async def remove(
         store.delete(found)
     store.delete(user)
     await end_sessions(store, sessions, user.id)
+    account = passwords.account(user.passwordHash or "")
+    if account is not None:
+        store.later(forget_password, Left(login=login.id, account=account))
+
+
+class Left(Model):
+    """Somebody who left: the id of their login, and their account where passwords are kept."""
+
+    login: str
+    account: str
+
+
+@kind("forget_password")
+async def forget_password(held: Service, store: Store, body: Left) -> None:
+    """Delete the account of who left, unless they are back, which made it theirs again."""
+    (back,) = await store.find(Ref(Login, body.login))
+    if back is None:
+        await held.passwords.forget(body.account)
 
 
 async def _administrator(store: Store, caller: UserCaller) -> User:

@@ -23,6 +23,7 @@ Index = tuple[str, tuple[tuple[str, str], ...]]
 
 SOMETHING: Json = {
     "patientId": "p_" + "0" * 22,
+    "taskId": "tsk_" + "0" * 22,
     "status": "scheduled",
     "externalRef": "x",
     "endUserId": "ada",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from functions import discover_portals
 from shared import letters, mail
 from shared.backends import OURS, Query, Ticket, UnavailableError
 from shared.backends.smtp import PASSWORD as PASSWORD_SECRET
@@ -422,6 +423,13 @@ def test_every_letter_is_short_says_whom_to_write_to_and_folds_no_line(
     for line in taken.text.splitlines():
         if "://" in line and line.startswith("https"):
             assert " " not in line
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_link_leads_to_a_page_of_the_dashboard(name: str) -> None:
+    letter = WRITTEN[name](datetime(2027, 1, 1, tzinfo=UTC))
+    (dashboard,) = (each for each in discover_portals() if each.name == "dashboard")
+    assert not letter.path or "GET" in dashboard.allowed(letter.path)
 
 
 def test_every_letter_is_tried() -> None:

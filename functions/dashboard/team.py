@@ -83,7 +83,7 @@ async def _member_page(
     return visit.page(
         "team/member.html",
         title=user.name,
-        member=user,
+        person=user,
         form=form,
         problem=problem,
         roles=_roles(),
@@ -111,7 +111,14 @@ async def change_role(visit: Visit, user: str, body: Form[RoleIn]) -> View:
 async def remove(visit: Visit, user: str) -> View:
     """Remove a user."""
     try:
-        await team.remove(visit.store, visit.keyring, visit.sessions, visit.user, user)
+        await team.remove(
+            visit.store,
+            visit.user,
+            user,
+            keyring=visit.keyring,
+            passwords=visit.passwords,
+            sessions=visit.sessions,
+        )
     except ApiError as refusal:
         if refusal.code != "parameter_invalid":
             raise

@@ -10,9 +10,8 @@ from shared import (
     Api,
     Request,
     Response,
-    joining,  # noqa: F401 - kinds of job that no other import brings
-    mail,  # noqa: F401 - one more
     running,
+    team,  # noqa: F401 - it brings kinds of job, those of joining and mail among them
 )
 from shared.folding import read_message
 from shared.models import Model

@@ -5,13 +5,14 @@ key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says
 What metrics must do is in metrics.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any, Literal, NamedTuple, Protocol
 
 from shared.backends.metrics import Metrics
+from shared.passwords import HashedPasswords, Passwords
 from shared.settings import Settings, Space
 
 Data = dict[str, Any]
@@ -288,6 +289,22 @@ def open_mailer(settings: Settings, secrets: Secrets) -> Mailer:
     from shared.backends.smtp import SmtpMailer
 
     return SmtpMailer(settings.smtp, user=settings.smtp_user, secrets=secrets)
+
+
+def open_passwords(settings: Settings, keyed: Callable[[str], str]) -> Passwords:
+    """Open what keeps passwords: we ourselves, unless the settings name an Identity Platform."""
+    ours = HashedPasswords(keyed)
+    if not settings.identity_platform:
+        return ours
+    from shared.backends.google.identity import IdentityPasswords
+
+    return IdentityPasswords(
+        settings.identity_platform,
+        settings.identity_key,
+        earlier=ours,
+        call_timeout=settings.storage_timeout,
+        address=settings.identity_host,
+    )
 
 
 def open_staff_tokens(settings: Settings) -> Tokens:

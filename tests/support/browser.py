@@ -70,8 +70,9 @@ class Browser:
             ) as context:
                 asked: set[str] = set()
                 context.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+                host = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
                 context.add_cookies(
-                    [{"name": name, "value": text, "url": url} for name, text in cookies.items()]
+                    [{"name": name, "value": text, "url": host} for name, text in cookies.items()]
                 )
                 page = context.new_page()
                 page.goto(url)

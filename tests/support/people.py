@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 
@@ -155,7 +156,7 @@ class Person:
         self, page: httpx.Response, status: int = 200, /, to: str = "", **typed: str | list[str]
     ) -> httpx.Response:
         """Fill in a form of a page and send it: the one to a path, or that has these fields."""
-        here = urlsplit(str(page.url)).path
+        here = page.url.raw_path.decode()
         names = {_name(name) for name in typed}
         found = [
             each
@@ -221,11 +222,13 @@ def user_of(
     return backing.run(make)
 
 
-def begin_session(backing: Backing, user: User, *, second_factor: bool = True) -> str:
-    """Let a user have signed in just now, and return what the cookie holds."""
+def begin_session(
+    backing: Backing, user: User, *, second_factor: bool = True, ago: timedelta = timedelta()
+) -> str:
+    """Let a user have signed in, just now or some time ago, and return what the cookie holds."""
 
     async def begin(service: Service) -> str:
-        at = service.now()
+        at = service.now() - ago
         token = service.sessions.make_token()
         store = open_store(service, "test", user.organisation, at=at, account=True)
         store.insert(

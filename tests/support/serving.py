@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -173,18 +174,23 @@ class Server:
 
     def send(self, method: str, path: str, key: object = None, **options: Any) -> httpx.Response:
         """Send one request, with a key or without, over connections that are kept."""
-        if self._http is None:
-            self._http = httpx.Client(base_url=self.url, verify=self.tls(), timeout=30)
         headers = {**options.pop("headers", {})}
         if key is not None:
             headers["Authorization"] = str(key)
-        return conforming(self._http.request(method, path, headers=headers, **options))
+        return conforming(self._client().request(method, path, headers=headers, **options))
 
     def open(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send one request of a browser, whose answer is a page."""
+        return self._client().request(method, path, **options)
+
+    def _client(self) -> httpx.Client:
+        """Return the client of all who call: it keeps connections, and nobody's cookies."""
         if self._http is None:
-            self._http = httpx.Client(base_url=self.url, verify=self.tls(), timeout=30)
-        return self._http.request(method, path, **options)
+            nobodys = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._http = httpx.Client(
+                base_url=self.url, verify=self.tls(), timeout=30, cookies=nobodys
+            )
+        return self._http
 
     def stop(self) -> int:
         self.close()
