@@ -178,10 +178,12 @@ class Appointment(Resource):
 
 
 class AppointmentQuery(ListQuery):
-    """Appointments of one patient or end user, in one status, or with one external reference."""
+    """Appointments of one patient, end user or task, in one status, or with one reference."""
 
     patientId: Line | None = None
     """Only those of this patient."""
+    taskId: Line | None = None
+    """Only those in which this task is done."""
     endUserId: EndUserId | None = None
     """Only those of this end user."""
     status: Status | None = None

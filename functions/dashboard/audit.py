@@ -1,6 +1,6 @@
 """The audit trail: who saw or changed what belongs to patients."""
 
-from functions.dashboard.days import DaysQuery
+from functions.dashboard.days import DaysQuery, exactly
 from functions.dashboard.links import names_of, place_of
 from functions.dashboard.portal import portal
 from shared.errors import ApiError
@@ -31,5 +31,6 @@ async def index(visit: Visit, query: Form[TrailQuery]) -> View:
         form=query,
         page=page,
         names=names,
+        exactly=exactly,
         places={each: place_of(visit, each) for each in (*shown, *names)},
     )

@@ -6,13 +6,19 @@ from functions.dashboard import (  # noqa: F401 - they declare pages
     account,
     activation,
     api_keys,
+    appointments,
     audit,
+    availability,
+    booking,
     home,
     joining,
     organisation,
+    patients,
     requests,
     signing_in,
+    tasks,
     team,
+    usage,
 )
 from functions.dashboard.portal import portal
 from shared import Request, Response

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from functions.dashboard.days import DaysQuery
+from functions.dashboard.days import DaysQuery, exactly
 from functions.dashboard.links import names_of, place_of, reachable
 from functions.dashboard.portal import portal
 from shared.backends import TERMS, Condition
@@ -62,6 +62,7 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
         form=query,
         page=page,
         names=names,
+        exactly=exactly,
     )
 
 
@@ -78,6 +79,7 @@ async def show(visit: Visit, request: str) -> View:
         meaning=TITLES.get(found.status, "It worked"),
         told=_told(found.code),
         places={each: place_of(visit, each) for each in (*found.objects, found.principal[1] or "")},
+        exactly=exactly,
         curl=_curl(found, visit.settings.url),
         usage=reachable(visit, f"/{visit.mode}/usage"),
     )
@@ -89,8 +91,17 @@ def _told(code: str | None) -> Mapping[str, str] | None:
     if entry is None:
         return None
     # The facts of the case, such as a parameter's name, are not kept.
-    message, fix = (re.sub(r"\{\w+\}", "…", each) for each in (entry.message, entry.fix))
-    return {"message": message, "fix": fix.strip("… "), "page": entry.page}
+    message, fix = (_general(each) for each in (entry.message, entry.fix))
+    return {"message": message, "fix": fix, "page": entry.page}
+
+
+def _general(sentence: str) -> str:
+    """Return a sentence of the catalogue without the facts of a case; nothing, without it is none.
+
+    `{name} {reason}.` is nothing but facts.
+    """
+    general = re.sub(r"\{\w+\}", "…", sentence)
+    return general if re.search(r"\w{3}.*\w{3}", general) else ""
 
 
 PREFIXES = {

@@ -5,7 +5,8 @@ of another host, so the content security policy allows neither.
 """
 
 import hashlib
-from datetime import date, datetime
+import re
+from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,9 @@ class Design:
             auto_reload=False,
         )
         environment.globals["address_of"] = self._address_of
-        environment.filters |= {"when": when, "day": day, "iso": iso, "words": words}
+        environment.filters |= {"when": when, "day": day, "date": calendar_day}
+        environment.filters |= {"hour": hour, "utc": utc, "iso": iso}
+        environment.filters |= {"words": words, "spoken": spoken}
         return environment
 
 
@@ -101,6 +104,21 @@ def day(moment: datetime | date | str) -> str:
     return f"{_local(moment):%a %-d %b %Y}"
 
 
+def calendar_day(found: date) -> str:
+    """Write a day of which nobody asks what day of the week it was: `10 December 1985`."""
+    return f"{found:%-d %B %Y}"
+
+
+def hour(moment: datetime | str) -> str:
+    """Write the time of a day for people: `14:05`."""
+    return f"{_local(moment):%H:%M}"
+
+
+def utc(moment: datetime | str) -> str:
+    """Write the time of a day in UTC: `14:05`."""
+    return f"{_local(moment).astimezone(UTC):%H:%M}"
+
+
 def iso(moment: datetime | str) -> str:
     """Write a moment for programs, as the API does."""
     return moment if isinstance(moment, str) else isoformat(moment)
@@ -110,6 +128,12 @@ def words(name: str) -> str:
     """Write a name such as `in_progress` for people: `In progress`."""
     said = name.replace("_", " ")
     return said[:1].upper() + said[1:]
+
+
+def spoken(name: str) -> str:
+    """Write the name of a parameter for people: `address[accessNotes]` is `Access notes`."""
+    last = name.rstrip("]").rpartition("[")[2]
+    return words(re.sub("(?<=[a-z])(?=[A-Z])", " ", last).lower())
 
 
 def _local(moment: datetime | str) -> datetime:

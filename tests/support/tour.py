@@ -1,6 +1,7 @@
 """A tour of all pages of the portals: where each is, for an organisation that has one of each."""
 
 import re
+import time
 from collections.abc import Callable
 from functools import cached_property
 
@@ -9,10 +10,13 @@ from shared.portals import Portal
 from shared.routes import PUBLIC, Route
 from tests.support.people import Person, signed_in
 from tests.support.serving import Partner
+from tests.support.staff import staff
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-FILES = ("/assets/{name}",)
+FILES = ("/assets/{name}", "/{mode}/usage/tables/{figure}")
 """What is read and is no page."""
+IN_LIVE = ("/{mode}/windows",)
+"""What has something to show in live mode alone."""
 
 
 def pages(portal: Portal) -> list[Route]:
@@ -38,6 +42,11 @@ class Tour:
         """An administrator who has just signed in with a second factor."""
         return signed_in(self.partner)
 
+    @cached_property
+    def staff(self) -> Person:
+        """A member of Ally's staff."""
+        return staff(self.partner.server)
+
     def visitor(self, portal: str, template: str) -> Person:
         """Return who looks at a page."""
         public = any(
@@ -49,11 +58,13 @@ class Tour:
         )
         if public:
             return Person(self.partner.server, portal)
-        assert portal == "dashboard", f"say here who looks at the pages of {portal}"
-        return self.administrator
+        return self.staff if portal == "operations" else self.administrator
 
     def path(self, template: str) -> str:
         """Return where a page is that is described by a template."""
+        if template in IN_LIVE:
+            self.partner.live_window(days_ahead=0, hour=23)
+            template = template.replace("{mode}", "live")
         return PLACEHOLDER.sub(lambda found: self._named(found[1]), template)
 
     def _named(self, noun: str) -> str:
@@ -74,4 +85,20 @@ class Tour:
             "request": lambda: str(self.partner.logged_request()["id"]),
             "api_key": lambda: self.partner.api_key.id,
             "user": lambda: self.administrator.user.id,
+            "organisation": lambda: self.partner.organisation.id,
+            "mail": self._mail,
+            "step": lambda: "window",
         }
+
+    def _mail(self) -> str:
+        """Make somebody ask for a mail, and return the name of the first that the mailbox lists."""
+        person = Person(self.partner.server)
+        person.submit(person.get("/forgotten"), email="nobody@example.org")
+        mailbox = Person(self.partner.server, "mailbox")
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            found = re.search(r'href="/mails/([^"]+)"', mailbox.get("/").text)
+            if found:
+                return found[1]
+            time.sleep(0.05)
+        raise AssertionError("no mail came")

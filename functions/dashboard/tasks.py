@@ -1,0 +1,24 @@
+"""Tasks: what can be done in an appointment. Ally's Operations change them."""
+
+from functions.dashboard.listing import Listing
+from functions.dashboard.portal import portal
+from shared.pages import ListQuery, Page
+from shared.portals import Form, View, Visit
+from shared.tasks import Task
+
+
+@portal.get("/{mode}/tasks", permission="tasks:read")
+async def index(visit: Visit, query: Form[Listing]) -> View:
+    """List the organisation's tasks, newest first."""
+    page: Page[Task] = Page([], has_more=False)
+    if query.value is not None:
+        page = await visit.store.page(Task, ListQuery(**query.value.asked()))
+    status = 400 if query.value is None else 200
+    return visit.page("tasks/index.html", title="Tasks", status=status, filters=query, page=page)
+
+
+@portal.get("/{mode}/tasks/{task}", permission="tasks:read")
+async def show(visit: Visit, task: str) -> View:
+    """Show a task and its steps."""
+    found = await visit.store.get(Task, task)
+    return visit.page("tasks/show.html", title=found.name, task=found)
