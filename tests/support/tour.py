@@ -88,7 +88,6 @@ class Tour:
             "user": lambda: self.administrator.user.id,
             "organisation": lambda: self.partner.organisation.id,
             "mail": self._mail,
-            "step": lambda: "window",
         }
 
     def _mail(self) -> str:
