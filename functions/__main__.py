@@ -21,7 +21,7 @@ import orjson
 import uvicorn
 import uvloop
 
-from functions import demo, discover
+from functions import demo, discover, discover_portals
 from shared import clock, ids, running, service
 from shared.api import Api, application
 from shared.backends.local import StateError
@@ -103,7 +103,7 @@ async def serve(
         )
         server = Server(
             uvicorn.Config(
-                application(apis),
+                application(apis, discover_portals()),
                 ssl_certfile=certificate.chain,
                 ssl_keyfile=certificate.key,
                 lifespan="off",

@@ -1,7 +1,8 @@
 """Whether the address of a request stays in some log: `python -m infra.canary staging` asks.
 
-Two calls carry a fresh random word in their paths, queries and headers. Once our own lines of these
-calls are there, so that it is sure that logs arrive, the word is looked for in every log bucket.
+Calls of the API and of pages carry a fresh random word in their paths, queries and headers. Once
+our own lines of these calls are there, so that it is sure that logs arrive, the word is looked for
+in every log bucket.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -18,8 +19,13 @@ from infra.gcloud import GcloudError, gcloud
 from infra.values import environments, values
 
 PLACES = ("path", "query", "header")
-PATHS = ("GET /v1/{path}", "POST /v1/end_users/{path}/revoke")
-"""What is called: an address that does not exist, and one that is made of somebody's id."""
+CALLS = (
+    ("api", "GET", "/v1/{path}"),
+    ("api", "POST", "/v1/end_users/{path}/revoke"),
+    ("dashboard", "GET", "/{path}"),
+)
+"""What is called, by its host: addresses that do not exist, and one that is made of somebody's id.
+"""
 LOOKS = 30
 """How often our own line is looked for: lines are there within seconds, at times minutes."""
 PAUSE, SETTLE = 10, 60
@@ -43,17 +49,22 @@ Send = Callable[[Sent], str]
 
 
 def look(
-    project: str, host: str, send: Send, sleep: Callable[[float], None], *, looks: int = LOOKS
+    project: str,
+    hosts: Mapping[str, str],
+    send: Send,
+    sleep: Callable[[float], None],
+    *,
+    looks: int = LOOKS,
 ) -> Iterator[str]:
     """Send, wait, and look into every bucket; tell what is done. CanaryError where it is not well.
 
-    `looks` is how often our own line is looked for before it is given up.
+    `hosts` are the names that are called, by their labels; `looks` is how often our own line is
+    looked for before it is given up.
     """
     word = f"canary{secrets.token_hex(12)}"
     marks = {place: f"{word}{place}" for place in PLACES}
-    for path in PATHS:
-        method, _, address = path.partition(" ")
-        url = f"https://{host}{address.format(**marks)}?word={marks['query']}"
+    for label, method, address in CALLS:
+        url = f"https://{hosts[label]}{address.format(**marks)}?word={marks['query']}"
         request_id = send(Sent(method, url, {"X-Canary": marks["header"]}))
         if not request_id:
             raise CanaryError(f"{method} {url} did not reach a function: there was no Request-Id.")
@@ -113,7 +124,8 @@ def main() -> None:
     parser.add_argument("environment", choices=environments())
     found = values(parser.parse_args().environment, commit="")
     try:
-        for line in look(found["project"], found["host"], send, time.sleep):
+        hosts = {each["label"]: each["domain"] for each in found["hosts"]}
+        for line in look(found["project"], hosts, send, time.sleep):
             print(line)
     except (CanaryError, GcloudError, OSError) as error:
         sys.exit(str(error))

@@ -6,7 +6,7 @@ from typing import Any
 
 from infra.applying import Check, Run, StoppedError
 from infra.gcloud import GcloudError, gcloud, read
-from infra.smoke import ask, probes
+from infra.smoke import NoWayError, ask, ask_page, probes
 from infra.steps import Values
 
 TAG = "candidate"
@@ -21,13 +21,20 @@ def checks(values: Values) -> Mapping[str, Check]:
         "candidates": lambda _: candidates(values),
         "answering": lambda run: answering(values, run),
         "pruned": lambda _: pruned(values),
+        "mail": lambda _: mail(values),
     }
 
 
 def candidates(values: Values) -> Iterator[str]:
-    """Ask each revision that is to serve, at its own address. StoppedError at a wrong answer."""
+    """Ask each revision that is to serve, at its own address. StoppedError at a wrong answer.
+
+    A portal has none that we could ask: Cloud Run did, before it called the revision ready.
+    """
     key = smoke_key(values)
     for each in values["functions"]:
+        if each["host"]:
+            yield f"{each['function']}: asked by Cloud Run itself when it started"
+            continue
         service = _describe(each["service"], values)
         address = _address_of_latest(service)
         token = gcloud(
@@ -42,7 +49,7 @@ def candidates(values: Values) -> Iterator[str]:
 
 
 def answering(values: Values, run: Run) -> Iterator[str]:
-    """Ask each public function as partners do, through the gateway.
+    """Ask each public function as partners do, through the gateway, and each portal as people do.
 
     At a wrong answer, or where it cannot be asked, what this run changed is taken back, and
     StoppedError says so.
@@ -57,6 +64,11 @@ def answering(values: Values, run: Run) -> Iterator[str]:
         for each in values["publics"]:
             for probe in probes(each["function"], with_key=bool(key)):
                 yield ask(probe, address, {"Authorization": key} if key else {}, values)
+        for each in values["portals"]:
+            try:
+                yield ask_page(each, values)
+            except NoWayError as error:  # so at the first deployment; no revision can mend it
+                yield str(error)
     except (StoppedError, GcloudError) as error:
         yield str(error)
         back = list(taken_back(values, run))
@@ -110,13 +122,32 @@ def pruned(values: Values) -> Iterator[str]:
     yield f"{min(len(listed), KEPT)} kept"
 
 
+def mail(values: Values) -> Iterator[str]:
+    """Tell whether there is a password for the mail server, and what to do where there is none."""
+    if not values["smtp_user"]:
+        yield f"{values['smtp']} is not asked for any"
+    elif _version("smtp-password", "describe 1", values) is None:
+        yield (
+            "There is none, and no mail leaves until there is. Make it:"
+            f' printf %s "$PASSWORD" | gcloud secrets create smtp-password --data-file=-'
+            f" --location={values['region']} --project={values['project']}"
+        )
+    else:
+        yield f"it is there, for {values['smtp_user']} at {values['smtp']}"
+
+
 def smoke_key(values: Values) -> str:
     """Return the test key that is kept for smoke tests; nothing where there is none yet."""
-    found = read(
-        f"secrets versions access latest --secret=smoke-key --location={values['region']}"
+    found = _version("smoke-key", "access latest", values)
+    return "" if found is None else base64.urlsafe_b64decode(found["payload"]["data"]).decode()
+
+
+def _version(secret: str, verb: str, values: Values) -> Any:
+    """Ask for a version of a secret; None where there is no such version, or no such secret."""
+    return read(
+        f"secrets versions {verb} --secret={secret} --location={values['region']}"
         f" --project={values['project']}"
     )
-    return "" if found is None else base64.urlsafe_b64decode(found["payload"]["data"]).decode()
 
 
 def _describe(service: str, values: Values) -> Any:

@@ -17,8 +17,8 @@ from typing import Any
 
 from functions import discover
 from infra.services import address
-from shared.api import Api
 from shared.exchange import VERSION
+from shared.routes import Routes
 
 VERBS = ("get", "post", "patch", "put", "delete", "options", "head")
 """All that the functions framework passes on. Each path declares them all, for the gateway itself
@@ -33,7 +33,7 @@ REST = "rest"
 Json = dict[str, Any]
 
 
-def document(apis: Iterable[Api], *, number: str, region: str) -> Json:
+def document(apis: Iterable[Routes], *, number: str, region: str) -> Json:
     """Return the document for the functions of a project, which has this number, in this region."""
     public = [api for api in apis if api.reachable]
     owners = {segment: api.name for api in public for segment in api.segments}

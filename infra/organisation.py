@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("name", help="what patients read in an SMS: 2 to 40 characters")
     arguments = parser.parse_args()
     # Neither the commit nor the project's number matters to what is stored.
-    declared = values(arguments.environment, commit="-", number="-")
+    declared = values(arguments.environment, commit="-", number="0")
     settings = load({**os.environ, **environment("organisations", declared)})
     organisation, key = asyncio.run(make(settings, arguments.name))
     print(f"{organisation.id} {organisation.displayName}; its test key:", file=sys.stderr)

@@ -85,7 +85,9 @@ def _expand(declared: dict[str, Any], phase: str, values: Values, place: Path) -
             path = place.with_name(f"{place.name}-{number}.yaml")  # as JSON is, too
             text = _content(declared["file"], filled)
             path.write_text(text)
-            filled |= {"file": path, "content": yaml.safe_load(text)}
+            filled["file"] = path
+            if declared.get("want") == "$content":  # others are in no language that we read
+                filled["content"] = yaml.safe_load(text)
         try:
             members = fill(declared, filled)
         except KeyError as error:

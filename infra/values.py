@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from functions import discover
-from infra import errors, gateway, services
+from functions import discover, discover_portals
+from infra import errors, gateway, routing, services
 from infra.gcloud import gcloud
 from infra.steps import HERE, StepError, Values, fill
 from infra.watching import watching
-from shared.api import Api
+from shared.routes import Routes
 
 REGION = "europe-west2"
 """London. Nothing is kept anywhere else."""
@@ -46,7 +46,9 @@ def project_number(project: str) -> str:
     return str(gcloud(f"projects describe {project}")["projectNumber"])
 
 
-def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Api] = ()) -> Values:
+def values(
+    environment: str, *, commit: str, number: str = "", apis: Iterable[Routes] = ()
+) -> Values:
     """Return all values that steps may use.
 
     The project's number is asked for, and the functions are looked for, where they are not given.
@@ -71,17 +73,22 @@ def values(environment: str, *, commit: str, number: str = "", apis: Iterable[Ap
         "queue": f"projects/{project}/locations/{REGION}/queues/ally",
         "worker": services.address("worker", number, REGION),
         "worker_host": services.address("worker", number, REGION).removeprefix("https://"),
-        # Google's own accounts in the project: who pushes messages, who writes what sinks choose.
+        # Google's own accounts in the project: who pushes messages, who writes what sinks choose,
+        # who asks staff for their Google account.
         "pusher": f"service-{number}@gcp-sa-pubsub.iam.gserviceaccount.com",
         "logger": f"service-{number}@gcp-sa-logging.iam.gserviceaccount.com",
+        "proxy": f"service-{number}@gcp-sa-iap.iam.gserviceaccount.com",
         "pepper": secrets.token_hex(32),
     }
-    apis = list(apis) or discover()
+    apis = [api for api in list(apis) or [*discover(), *discover_portals()] if api.deployed]
     found["functions"] = [services.describe(api, found) for api in apis]
     found["publics"] = [services.describe(api, found) for api in apis if api.reachable]
     found["called"] = [each for each in found["functions"] if each["called_by"]]
-    routing = gateway.document(apis, number=found["number"], region=REGION)
-    document = json.dumps(routing, indent=1)
+    found["portals"] = [each for each in found["functions"] if each["host"]]
+    found["staffed"] = [each for each in found["portals"] if each["audience"] == "staff"]
+    found |= routing.portals(found)
+    leading = gateway.document(apis, number=found["number"], region=REGION)
+    document = json.dumps(leading, indent=1)
     found["gateway_document"] = document
     found["config"] = f"ally-{hashlib.sha256(document.encode()).hexdigest()[:12]}"
     found["signers"] = [

@@ -18,6 +18,10 @@ TOLD = {"notificationChannels": ["*/notificationChannels/*"]}
 """What an alert has beside its file: somebody whom it tells."""
 
 
+LOGO, STYLE = "/docs/assets/ally.svg", "/assets/portal.css"
+"""What is fetched of the API and of pages: files that are small and public."""
+
+
 def watching(values: Values) -> dict[str, Any]:
     """Return the values. Each alert and each count is a file, and a new file is a new one."""
     logs = yaml.safe_load((HERE / "logs.yaml").read_text())
@@ -27,6 +31,7 @@ def watching(values: Values) -> dict[str, Any]:
         raise ValueError("budget must be a whole amount and a currency, such as 200GBP")
     known = {**values, "near_the_maximum": _near_the_maximum(values["functions"])}
     return {
+        "watched": [{"check": "ally", "domain": values["host"], "path": LOGO}, *_pages(values)],
         "log_buckets": logs["log_buckets"],
         "log_sinks": sinks,
         "lines": logs["lines"],
@@ -35,6 +40,15 @@ def watching(values: Values) -> dict[str, Any]:
         "policies": [_policy(path, known) for path in _files("alerts")],
         **amount.groupdict(),
     }
+
+
+def _pages(values: Values) -> list[Values]:
+    """Return what is fetched of each portal where Google does not ask first who comes."""
+    return [
+        {"check": each["service"], "domain": each["host"], "path": STYLE}
+        for each in values["portals"]
+        if each["audience"] != "staff"
+    ]
 
 
 def _files(folder: str) -> list[Path]:

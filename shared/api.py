@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import orjson
 from pydantic import Field, ValidationError
@@ -40,6 +40,7 @@ from shared.routes import (
     Route,
     Routes,
     Site,
+    View,
     claim,
 )
 from shared.service import Service
@@ -147,7 +148,7 @@ class Api(Routes):
         try:
             held = await service.current()
         except Exception as error:
-            return _cannot_open(at, error)
+            return cannot_open(at, error)
         exchange = Exchange(held, request, held.now())
         flush = held.meter.enter()
         trouble: Exception | None = None
@@ -192,7 +193,7 @@ def _unavailable() -> ApiError:
     return ApiError("temporarily_unavailable", headers={"Retry-After": "2"})
 
 
-def _cannot_open(at: datetime, error: Exception) -> Answer:
+def cannot_open(at: datetime, error: Exception) -> Answer:
     """Answer where settings or services are such that there is nothing to answer with."""
     request_id = ids.mint("req", at)
     Log("-").crash(at, request_id, error)
@@ -387,7 +388,7 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
             told = orjson.dumps(exchange.explain(refusal))
             await store.commit(402, told, code=refusal.code)
         raise
-    if isinstance(result, Content):
+    if isinstance(result, Content | View):
         raise TypeError(f"{work.route.template} answers with what is no object")
     body = kept = await show(result, work.expansions, store, path)
     if isinstance(result, Record) and result.once:
@@ -405,8 +406,21 @@ async def _attempt(exchange: Exchange, work: Work, store: Store) -> Answer:
     return exchange.reply(200, body)
 
 
-def application(apis: Iterable[Api]) -> ASGIApp:
-    """Return one ASGI application of many functions, each under the paths that it claims."""
+class Function(Protocol):
+    """What answers the requests of one function."""
+
+    name: str
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request."""
+
+
+def application(apis: Iterable[Api], portals: Iterable[Function] = ()) -> ASGIApp:
+    """Return one ASGI application of many functions, each under the paths that it claims.
+
+    A portal has all paths of the host whose name begins with its own.
+    """
+    hosts = {portal.name.encode(): portal for portal in portals}
     owners: dict[str, Api] = {}
     for api in apis:
         for segment in api.segments:
@@ -418,8 +432,9 @@ def application(apis: Iterable[Api]) -> ASGIApp:
     nowhere = Api("nowhere", audience="partner")
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        api = owners.get(claim(scope["path"]), nowhere)
-        response = await api(Request(scope, receive))
+        host = dict(scope["headers"]).get(b"host", b"").partition(b".")[0]
+        function = hosts.get(host) or owners.get(claim(scope["path"]), nowhere)
+        response = await function(Request(scope, receive))
         await response(scope, receive, send)
 
     return serve

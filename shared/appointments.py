@@ -1,13 +1,13 @@
 """Appointments: a practitioner meets a patient in a window to do a task."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from shared import ids
 from shared.backends import TERMS
 from shared.callers import Caller
-from shared.clock import TIMEZONE
+from shared.clock import TIMEZONE, london_day
 from shared.errors import ApiError
 from shared.fields import (
     OR_NULL,
@@ -156,6 +156,17 @@ class Appointment(Resource):
         """Return the patient whom the practitioner meets."""
         return (self.patientId,)
 
+    @staticmethod
+    def on(day: date) -> str:
+        """Return what appointments of a day in London are found by, unless they have ended."""
+        return f"on {day}"
+
+    def terms(self) -> Sequence[str]:
+        """Return the day of a visit that is to be made."""
+        if self.status not in ("scheduled", "in_progress"):
+            return ()
+        return (self.on(london_day(self.window.startAt)),)
+
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the appointment with what can be done with it at a moment."""
         can = {"canReschedule": self.movable(now), "canCancel": self.status in NOT_BEGUN}
@@ -167,10 +178,12 @@ class Appointment(Resource):
 
 
 class AppointmentQuery(ListQuery):
-    """Appointments of one patient or end user, in one status, or with one external reference."""
+    """Appointments of one patient, end user or task, in one status, or with one reference."""
 
     patientId: Line | None = None
     """Only those of this patient."""
+    taskId: Line | None = None
+    """Only those in which this task is done."""
     endUserId: EndUserId | None = None
     """Only those of this end user."""
     status: Status | None = None

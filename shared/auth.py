@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 REASON = "key-lookups"
 _NO_HASH = "0" * 64
+_TEST_SECRETS = "test secrets"
 _USE_NOTED_EVERY = timedelta(hours=1)
 
 
@@ -217,8 +218,14 @@ class Keyring:
         key = SecretKey(mode, self.key_id(mode, object_id), new_secret())
         record = {"organisation": organisation, "hash": self.hash(str(key))}
         if mode == "test":
-            record["sealed"] = self._seal().encrypt(str(key).encode()).decode()
-        await self._secrets.create(_name(key.mode, key.id), orjson.dumps(record))
+            record["sealed"] = self.seal(_TEST_SECRETS, str(key))
+        try:
+            await self._secrets.create(_name(key.mode, key.id), orjson.dumps(record))
+        except ConflictError:  # who began this before got no further
+            made = await self.reveal(mode, object_id)
+            if made is None:
+                raise
+            return parse(made)
         return key
 
     async def publish(self, mode: Mode, organisation: str, object_id: str) -> str:
@@ -232,13 +239,25 @@ class Keyring:
         """Return a test key once more; None where only its hash was kept."""
         value = await self._secrets.read(_name(mode, self.key_id(mode, object_id)))
         sealed = None if value is None else orjson.loads(value).get("sealed")
-        return None if sealed is None else self._seal().decrypt(sealed).decode()
+        return None if sealed is None else self.unseal(_TEST_SECRETS, sealed)
 
-    def _seal(self) -> "Fernet":
-        """Return what encrypts the secrets of test keys: Fernet, with a key of its own."""
+    # --- Sealing ---------------------------------------------------------------------------------
+
+    def seal(self, purpose: str, text: str) -> str:
+        """Encrypt what storage keeps and only we may read: Fernet, with a key for each purpose.
+
+        The name of a purpose has at most 16 letters, and never changes.
+        """
+        return self._fernet(purpose).encrypt(text.encode()).decode()
+
+    def unseal(self, purpose: str, sealed: str) -> str:
+        """Return what was sealed for a purpose. InvalidToken (cryptography) where it was not."""
+        return self._fernet(purpose).decrypt(sealed).decode()
+
+    def _fernet(self, purpose: str) -> "Fernet":
         from cryptography.fernet import Fernet
 
-        derived = hashlib.blake2b(key=self._pepper, digest_size=32, person=b"test secrets")
+        derived = hashlib.blake2b(key=self._pepper, digest_size=32, person=purpose.encode())
         return Fernet(base64.urlsafe_b64encode(derived.digest()))
 
 

@@ -1,4 +1,4 @@
-"""Who calls: a server with a secret key, an end user of a front end, or a page of one."""
+"""Who calls: a server with a secret key, an end user of a front end, a page of one, or a user."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,9 +12,11 @@ from shared.errors import ApiError
 from shared.keys import CHALLENGE, ApiKey, Network, access
 from shared.organisations import Organisation
 from shared.settings import Mode
+from shared.users import Session, User
 
-Quota = Literal["key", "end-user", "visitor"]
-"""Whose requests are limited together: a key's, an end user's, those from one address of a page."""
+Quota = Literal["key", "end-user", "visitor", "user"]
+"""Whose requests are limited together: a key's, an end user's, those from one address of a page, a
+dashboard user's."""
 SUBNET = 64
 """The bits of an IPv6 address that a household has for itself."""
 
@@ -65,6 +67,11 @@ class Caller(ABC):
     def page(self) -> bool:
         """Whether a page calls, by its key: anybody can make it do so, as often as they like."""
         return False
+
+    @property
+    def counted(self) -> bool:
+        """Whether requests count as usage of the API."""
+        return True
 
     @property
     def active_as(self) -> tuple[Kind, str] | None:
@@ -255,7 +262,7 @@ class PublishableCaller(Caller):
     @property
     def limited_as(self) -> tuple[Quota, str]:
         """Each address alone: nobody uses up what others who have opened the page may send."""
-        return "visitor", f"{self.key.id} {_household(self.address)}"
+        return "visitor", f"{self.key.id} {household(self.address)}"
 
     @property
     def page(self) -> bool:
@@ -291,7 +298,58 @@ class PublishableCaller(Caller):
             raise ApiError("origin_not_allowed")
 
 
-def _household(address: str) -> str:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UserCaller(Caller):
+    """Who has signed in to the dashboard, and has the permissions of their role."""
+
+    user: User
+    session: Session
+
+    @property
+    def id(self) -> str:
+        """The id of the user."""
+        return self.user.id
+
+    @property
+    def counted(self) -> bool:
+        """What people look at is no use of the API."""
+        return False
+
+    @property
+    def counted_as(self) -> str:
+        """Nothing is counted of users."""
+        return "-"
+
+    @property
+    def principal(self) -> str:
+        """Each user is alone."""
+        return self.user.id
+
+    @property
+    def limited_as(self) -> tuple[Quota, str]:
+        """Each user is alone."""
+        return "user", self.user.id
+
+    @property
+    def complete(self) -> bool:
+        """Whether the user has signed in with all that they have, a second factor included."""
+        return self.session.secondFactor or not self.user.second_factor
+
+    def may(self, permission: str) -> bool:
+        """Tell whether the user's role includes a permission."""
+        return self.user.may(permission)
+
+    def require(self, permission: str) -> None:
+        """Refuse what the user's role does not include."""
+        if not self.may(permission):
+            raise ApiError("permission_missing", permission=permission)
+
+    def enter(self, permission: str, end_user_permission: str, *, publishable: bool) -> None:
+        """Refuse a route that the user's role does not include."""
+        self.require(permission)
+
+
+def household(address: str) -> str:
     """Return an address without what those who have it can choose by themselves."""
     try:
         host = ip_address(address)

@@ -33,7 +33,7 @@ ReasonCode = Literal[
     "other",
 ]
 
-_REASONS: Mapping[ReasonCode, tuple[str, Charge]] = {
+_REASONS: Mapping[str, tuple[str, Charge]] = {
     "practitioner_delayed": ("The practitioner could not come in time.", "never"),
     "practitioner_cancelled": ("The practitioner could not come.", "never"),
     "cannot_find_location": ("The practitioner did not find the address.", "within_notice"),
@@ -165,13 +165,17 @@ async def cancel(
         appointmentId=appointment_id,
         endUserId=appointment.endUserId,
         patientId=appointment.patientId,
-        chargeable=_chargeable(request.reasonCode, appointment.window.startAt - now, account),
+        chargeable=chargeable(request.reasonCode, appointment.window.startAt - now, account),
         **request.model_dump(),
     )
     return store.put(cancellation)  # not `insert`: its id is not this request's alone
 
 
-def _chargeable(reason: ReasonCode, remaining: timedelta, account: Organisation) -> bool:
+def chargeable(reason: str, remaining: timedelta, account: Organisation) -> bool:
+    """Tell whether a cancellation is expected to be charged, so long before its window.
+
+    The reason is one of `ReasonCode`; the organisation's agreement says how long before.
+    """
     _, charge = _REASONS[reason]
     notice = timedelta(hours=account.cancellationNoticeHours)
     return charge == "always" or (charge == "within_notice" and remaining < notice)

@@ -239,13 +239,12 @@ class Exchange:
         return ",".join(self.request.headers.getlist("accept"))
 
     def record(self, answer: Response, seconds: float) -> None:
-        """Write the line of this request and count it, before the answer leaves."""
+        """Write the line of this request and count it as usage, before the answer leaves."""
         method = self.route.method if self.route else "-"
         template = self.route.template if self.route else "-"
         organisation = self.caller.organisation if self.caller else "-"
         mode = self.caller.mode if self.caller else "-"
         principal = self.caller.id if self.caller else "-"
-        counted_as = self.caller.counted_as if self.caller else "-"
         self.service.log.write(
             self.now,
             "request",
@@ -266,6 +265,9 @@ class Exchange:
                 "bytesOut": len(answer.body),
             },
         )
+        if self.caller is not None and not self.caller.counted:
+            return
+        counted_as = self.caller.counted_as if self.caller else "-"
         status = str(answer.status_code)
         series = Series(
             organisation, mode, method, template, status, self.code, counted_as, VERSION

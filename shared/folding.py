@@ -80,7 +80,8 @@ class Folder:
     Of the lines that an organisation has in one second and mode, those beyond `rate` are left out
     where they tell of a success that touched no patient and changed nothing: the log still has
     them. Those of its pages are counted apart, and left out though they tell of refusals: anybody
-    can make any number. A line that comes again meets the same fate again.
+    can make any number. What users only looked at in the dashboard is left out likewise, unless it
+    was a patient's. A line that comes again meets the same fate again.
     """
 
     def __init__(self, storage: Storage, *, rate: int, patience: float) -> None:
@@ -104,7 +105,7 @@ class Folder:
             first.add(request.id)
         changed = request.method != "GET" and request.objects
         harmless = line.page or (request.status < 400 and not request.patients and not changed)
-        if harmless and request.id not in first:
+        if harmless and (request.user is not None or request.id not in first):
             return None
         key = Key(line.mode, line.organisation, request.collection, request.id)
         return Put(key, request.dump(), expires=request.expires, terms=request.terms())

@@ -12,7 +12,9 @@ A kind of job is declared beside the rules that it belongs to, and staged with `
 
 A job is done at least once and in effect once, for its effects and its deletion are one commit; so
 a handler may be run again, and does nothing that its store does not commit. It gets a store bound
-to the organisation and the mode of its cause. docs/decisions/0020-jobs.md says why.
+to the organisation and the mode of its cause. One whose effect is outside of storage, such as a
+mail, asks for the process's Service too, by a parameter `held`: it leaves the same mark outside
+however often it is run. docs/decisions/0020-jobs.md says why.
 """
 
 import random
@@ -46,8 +48,9 @@ MINUTE = timedelta(minutes=1)
 
 P = TypeVar("P", bound=Model)
 
-Handler = Callable[[Any, P], Awaitable[None]]
-"""What does a kind of job: it takes a Store, which is built upon this module, and the payload."""
+Handler = Callable[[Any, P], Awaitable[None]] | Callable[[Any, Any, P], Awaitable[None]]
+"""What does a kind of job: it takes a Store and the payload, or the Service before these. Both are
+built upon this module."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -56,7 +59,9 @@ class Kind(Generic[P]):
 
     name: str
     payload: type[P]
-    handler: Handler[P]
+    handler: Callable[..., Awaitable[None]]
+    outward: bool
+    """Whether its effect is outside of storage: its handler takes the Service."""
 
 
 KINDS: dict[str, Kind[Any]] = {}
@@ -69,7 +74,8 @@ def kind(name: str) -> Callable[[Handler[P]], Kind[P]]:
     def declare(handler: Handler[P]) -> Kind[P]:
         if name in KINDS:
             raise ValueError(f"two kinds of job are named {name}")
-        declared = Kind(name, get_type_hints(handler)["body"], handler)
+        takes = get_type_hints(handler)
+        declared = Kind(name, takes["body"], handler, outward="held" in takes)
         KINDS[name] = declared
         return declared
 

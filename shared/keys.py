@@ -25,7 +25,7 @@ from shared.settings import Mode
 Access = Literal["none", "read", "write"]
 Kind = Literal["secret", "publishable"]
 Network = IPv4Network | IPv6Network
-Status = Literal["active", "expired", "revoked"]
+Status = Literal["active", "expired", "revoked", "unrevealed"]
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ally"'}
 SECRET_LENGTH = 30
@@ -185,7 +185,7 @@ class ApiKey(Resource):
 
     collection: ClassVar[str] = "api_keys"
     prefix: ClassVar[str] = "key"
-    private: ClassVar[set[str]] = {"predecessors"}
+    private: ClassVar[set[str]] = {"predecessors", "unrevealed"}
     derived: ClassVar[set[str]] = {"status"}
     once: ClassVar[set[str]] = {"secret"}
 
@@ -200,7 +200,8 @@ class ApiKey(Resource):
     allowedCidrs: list[str] = []
     origins: list[str] = []
     status: Status = "active"
-    """Whether the key can be used."""
+    """Whether the key can be used. An `unrevealed` one has no secret yet: an administrator sees it
+    once, in the dashboard."""
     expiresAt: Moment | None = None
     revokedAt: Moment | None = None
     """When the key was revoked."""
@@ -213,6 +214,8 @@ class ApiKey(Resource):
     predecessors: dict[str, Moment] = {}
     """The keys that it replaced and that were still valid then, each with its end; revoking this
     key ends them too."""
+    unrevealed: bool = False
+    """Whether nobody has seen the secret, for there is none yet."""
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the key with its standing at a moment."""
@@ -221,6 +224,8 @@ class ApiKey(Resource):
     def check(self, now: datetime) -> None:
         """Refuse to let in who holds the key when it is not valid any more."""
         standing = self.standing(now)
+        if standing == "unrevealed":  # its secret was made and is not committed
+            raise ApiError("key_invalid", headers=CHALLENGE)
         if standing != "active":
             raise ApiError(f"key_{standing}", headers=CHALLENGE)
 
@@ -228,5 +233,6 @@ class ApiKey(Resource):
         """Return whether the key is valid at a moment, and if not, why."""
         if self.revokedAt is not None:
             return "revoked"
-        expired = self.expiresAt is not None and self.expiresAt <= now
-        return "expired" if expired else "active"
+        if self.expiresAt is not None and self.expiresAt <= now:
+            return "expired"
+        return "unrevealed" if self.unrevealed else "active"

@@ -14,7 +14,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from shared import ids
 from shared.backends import ConflictError, Key, Put, Storage, new_marker
@@ -81,12 +81,12 @@ class Limiter:
     def __init__(
         self, storage: Storage, keys: Mapping[Mode, int], *, end_user: int, seconds: int
     ) -> None:
-        """Take the quotas of a key of each mode, and of an end user, which a visitor has too."""
+        """Take the quotas of a key of each mode, and of an end user: visitors and users have it."""
         self._storage = storage
         self._keys = keys
         self._end_user = end_user
         self._seconds = seconds
-        self._uses: dict[Quota, dict[str, _Use]] = {"key": {}, "end-user": {}, "visitor": {}}
+        self._uses: dict[Quota, dict[str, _Use]] = {each: {} for each in get_args(Quota)}
         """Apart, so that no flood of one kind makes the others' be forgotten."""
 
     async def admit(self, caller: Caller, now: datetime) -> Allowance:

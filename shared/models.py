@@ -52,6 +52,11 @@ class Record(Model):
     id: str
     """The id of the object."""
 
+    @property
+    def expires(self) -> datetime | None:
+        """When the record may be deleted, if ever. Until it is, it still reads back."""
+        return None
+
     @classmethod
     def accepts(cls, record_id: str) -> bool:
         """Tell whether a text could be the id of such a record; if not, nothing is read for it."""

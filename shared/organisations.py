@@ -43,6 +43,8 @@ DisplayName = Annotated[
 ]
 """The name that patients read in an SMS: short."""
 Activation = Literal["not_started", "begun", "under_review", "active", "rejected", "suspended"]
+REVIEWED = ("under_review", "active", "suspended")
+"""The states in which patients read, or will read, no name that Operations have not seen."""
 
 
 class Messaging(Model):
@@ -123,11 +125,12 @@ class Organisation(Resource):
     def amended(self, changes: Changes[OrganisationIn], at: datetime) -> Self:
         """Return the organisation with what it asked to be changed.
 
-        Patients read the display name of an active one, so a new one waits for Operations' review.
-        Asking for the name that it has takes back one that waits.
+        Patients read the display name of one that is or was active, so a new one waits for
+        Operations' review, and so it does where they review all of it. Asking for the name that it
+        has takes back one that waits.
         """
         changed = changes.apply(self, at)
-        if self.activation != "active" or "displayName" not in changes.values:
+        if self.activation not in REVIEWED or "displayName" not in changes.values:
             return changed
         if changed.displayName == self.displayName:
             return changed.model_copy(update={"displayNameUnderReview": None})

@@ -234,3 +234,15 @@ class Patient(Resource):
         """Return what is to come, the soonest first: a store need not keep the order of a map."""
         soonest = sorted(self.bookings.items(), key=lambda item: (item[1].startAt, item[0]))
         return {key: booking for key, booking in soonest if booking.endAt > now}
+
+
+async def erase(store: Store, patient_id: str) -> Patient:
+    """Stage the deletion of a patient who has no appointment to come, and of what names them.
+
+    What is remembered of requests that named the patient, for retries, is deleted too.
+    """
+    found = await store.get(Patient, patient_id)
+    found.check_deletable(store.now)
+    await store.forget(found.id)
+    store.delete(found)
+    return found

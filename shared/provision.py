@@ -6,8 +6,9 @@ from typing import Any
 
 from shared import ids
 from shared.backends import OURS
+from shared.directory import Entry
 from shared.end_users import Tenant
-from shared.issuing import draw
+from shared.issuing import EVERYTHING, draw
 from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
@@ -17,7 +18,6 @@ from shared.settings import Mode
 from shared.store import Ref, Store
 from shared.tasks import standard_tasks
 
-EVERYTHING: Mapping[str, Access] = {"*": "write"}
 ADMINISTRATOR: Mapping[str, Access] = {**EVERYTHING, "api_keys": "write"}
 
 
@@ -67,7 +67,8 @@ async def create_organisation(
     """Make an organisation with the standard tasks in test mode, and its first test key."""
     at = service.now()
     organisation = Organisation.new(at=at, livemode=False, displayName=name)
-    await keep(service, "test", organisation.id, [organisation], at, account=True)
+    entry = Entry.of(organisation, at)
+    await keep(service, "test", organisation.id, [organisation, entry], at, account=True)
     await keep(service, "test", organisation.id, standard_tasks(at), at)
     return organisation, await create_key(service, "test", organisation.id, scopes)
 
@@ -79,14 +80,18 @@ async def connect_tenant(
 
     ConflictError where the tenant is taken.
     """
-    at = service.now()
-    store = open_store(service, mode, organisation, at=at, account=True)
-    found = await store.get(Organisation, organisation)
-    tenants = found.firebaseTenants.model_copy(update={mode: tenant})
-    connected = store.put(found.changed(at, firebaseTenants=tenants))
-    store.insert(Tenant(id=f"{mode}-{tenant}", organisation=organisation))
+    store = open_store(service, mode, organisation, at=service.now(), account=True)
+    connected = await stage_tenant(store, mode, tenant)
     await store.commit()
     return connected
+
+
+async def stage_tenant(store: Store, mode: Mode, tenant: str) -> Organisation:
+    """Stage that a tenant is that of an organisation's end users in a mode."""
+    found = await store.get(Organisation, store.organisation)
+    tenants = found.firebaseTenants.model_copy(update={mode: tenant})
+    store.insert(Tenant(id=f"{mode}-{tenant}", organisation=store.organisation))
+    return store.put(found.changed(store.now, firebaseTenants=tenants))
 
 
 async def create_key(

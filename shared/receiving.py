@@ -5,11 +5,11 @@ and then validated. No problem repeats a value, and a name only where it looks l
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -20,11 +20,68 @@ from shared.models import Model
 
 M = TypeVar("M", bound=Model)
 
+F = TypeVar("F")
+
 MOST_SUGGESTIONS = 10
 """How many unknown names of one request are told which known one is near."""
 
 EXPAND = "expand"
 """The parameter that every route has, beside those of its models."""
+
+
+class Form(Generic[F]):
+    """What somebody typed into a form: its value, or what is wrong with which field.
+
+    `sent` is the tree as it was typed, to be shown again; `errors` has a sentence for each field,
+    by its name in bracket form, and under the empty name what is wrong with all of it.
+    """
+
+    def __init__(self, sent: Tree, value: F | None, problems: Iterable[ApiError] = ()) -> None:
+        self.sent = sent
+        self.value = value
+        self.errors: dict[str, str] = {}
+        for problem in problems:
+            self.blame(problem)
+
+    def blame(self, refusal: ApiError) -> None:
+        """Note a refusal where its field is."""
+        for told in refusal.errors or [refusal.describe()]:
+            name = told.get("param", "")
+            sentence = _sentence(told["code"], name, told["message"])
+            field, _, line = name.partition("[")
+            if line and isinstance(self.sent.get(field), str):  # several, typed line by line
+                name, sentence = (
+                    field,
+                    f"One line is wrong: it {sentence[:1].lower()}{sentence[1:]}",
+                )
+            self.errors.setdefault(name, sentence)
+        self.value = None
+
+    def saying(self, sentence: str, name: str = "") -> Self:
+        """Return the form with what is wrong with a field, or with all of it."""
+        self.errors.setdefault(name, sentence)
+        self.value = None
+        return self
+
+    def text(self, name: str) -> str:
+        """Return what was typed into a field, by its name in bracket form."""
+        node: Any = self.sent
+        for step in name.replace("]", "").split("["):
+            node = node.get(step) if isinstance(node, dict) else None
+        return node if isinstance(node, str) else ""
+
+    def chosen(self, name: str) -> list[str]:
+        """Return what was chosen of several, by the name of the field."""
+        found = self.sent.get(name, [])
+        return found if isinstance(found, list) else [found]
+
+
+def _sentence(code: str, name: str, message: str) -> str:
+    """Return an error as it stands beside its field, which it need not name."""
+    if code == "parameter_missing":
+        return "Fill this in."
+    said = message.removeprefix(f"{name} ") if name else message
+    return said[:1].upper() + said[1:]
 
 
 def receive(model: type[M], tree: Tree, intake: Intake, problems: list[ApiError]) -> M | None:

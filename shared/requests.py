@@ -27,7 +27,16 @@ KEPT = timedelta(days=30)
 AUDITED = "patients"
 """What every request is found by that touched a patient, beside the patient's id."""
 
+OF_API = "api"
+"""What every request is found by that was not made in the dashboard."""
+FEW = 10
+"""The objects of a request by each of which it is found; one that touched more, by its patients."""
+
+PRINCIPALS: Mapping[str, str] = {"key": "key", "eu": "endUser", "usr": "user"}
+"""The member of a request that names its principal, by what the principal's id begins with."""
+
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
+PrincipalKind = Literal["key", "end_user", "user"]
 StatusClass = Literal["4xx", "5xx"]
 
 
@@ -37,7 +46,7 @@ def is_patient(object_id: str) -> bool:
 
 
 class LoggedRequest(Resource):
-    """A request that was made with a key of yours, or by an end user, and what became of it.
+    """A request that was made with a key of yours, by an end user, or in the dashboard.
 
     Who calls is asked once a route is found: what was sent to none is in no log.
 
@@ -58,11 +67,13 @@ class LoggedRequest(Resource):
     code: Annotated[str, Shape(examples=["window_unavailable"])] | None = None
     """The code of the error, if it was one."""
     key: str | None = None
-    """The id of the key that called; null where an end user called."""
+    """The id of the key that called; null where somebody else did."""
     endUser: Annotated[str, Shape(examples=["eu_0f1e2d3c4b5a69788796a5b4"])] | None = None
-    """The id of the end user who called; null where a key did."""
+    """The id of the end user who called; null where somebody else did."""
+    user: Annotated[str, Shape(examples=["usr_1gCqyaC2m0Qb3dE5gH7jK9"])] | None = None
+    """The id of the user who did it in the dashboard; null where somebody else called."""
     address: Annotated[str, Shape(examples=["203.0.113.7"])] | None = None
-    """The IP address of your server; null where an end user or a page of yours called."""
+    """The IP address of your server; null where somebody else called."""
     version: Annotated[str, Shape(examples=["2026-11-22"])]
     """The version of the API that answered."""
     idempotencyKey: Annotated[str, Shape(examples=["9f86d081884c7d65"])] | None = None
@@ -92,6 +103,13 @@ class LoggedRequest(Resource):
         )
 
     @property
+    def principal(self) -> tuple[PrincipalKind, str | None]:
+        """Who called: what they are, and their id."""
+        if self.key is not None:
+            return "key", self.key
+        return ("end_user", self.endUser) if self.endUser is not None else ("user", self.user)
+
+    @property
     def patients(self) -> list[str]:
         """The patients whose data was shown or changed."""
         return [each for each in self.objects if is_patient(each)]
@@ -102,10 +120,12 @@ class LoggedRequest(Resource):
         return ids.split(self.id)[0] + KEPT
 
     def terms(self) -> Sequence[str]:
-        """Return what few requests have: being an error, and having touched patients."""
+        """Return what the request is found by: that it failed, or how it came, what it touched."""
         failed = [f"{self.status // 100}xx"] if self.status >= 400 else []
+        by_api = [OF_API, *(f"{OF_API} {each}" for each in failed)] if self.user is None else []
         patients = self.patients
-        return [*failed, *([AUDITED] if patients else []), *patients]
+        touched = self.objects if len(self.objects) <= FEW else patients
+        return [*failed, *by_api, *([AUDITED] if patients else []), *touched]
 
 
 class RequestLine(Model):
@@ -116,7 +136,7 @@ class RequestLine(Model):
     requestId: Annotated[str, Field(pattern=r"^req_[0-9A-Za-z]{22}$")]
     organisation: Annotated[str, Field(pattern=r"^org_[0-9A-Za-z]{22}$")]
     mode: Mode
-    principal: Annotated[str, Field(pattern=r"^(key|eu)_[0-9A-Za-z]+$")]
+    principal: Annotated[str, Field(pattern=r"^(key|eu|usr)_[0-9A-Za-z]+$")]
     method: Annotated[str, Field(pattern="^[A-Z]+$")]
     route: Annotated[str, Field(pattern="^/")]
     status: int
@@ -146,13 +166,13 @@ class RequestQuery(ListQuery):
     route: Annotated[Line, Shape(examples=["/v1/patients/{patient}"])] | None = None
     """Only those to this route, such as `/v1/patients/{patient}`."""
     principal: Line | None = None
-    """Only those with this key, or of this end user: its id."""
+    """Only those with this key, or of this end user or user: its id."""
 
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,
         **{
             name: Filterable(name, "exact")
-            for name in ("code", "method", "route", "key", "endUser")
+            for name in ("code", "method", "route", *PRINCIPALS.values())
         },
     }
 
@@ -166,11 +186,11 @@ class RequestQuery(ListQuery):
 
 
 class Principal(Model):
-    """Somebody with a key, or an end user of your front end."""
+    """Somebody with a key, an end user of your front end, or a user of the dashboard."""
 
     id: Annotated[str, Shape(examples=["key_8DnxlVlj6aB3dE5gH7jK9m"])]
-    """The id of the key, or of the end user."""
-    kind: Annotated[str, known(Literal["key", "end_user"])]
+    """The id of the key, of the end user, or of the user."""
+    kind: Annotated[str, known(PrincipalKind)]
     """What the principal is."""
 
 
@@ -215,7 +235,7 @@ class AuditEvent(Resource):
     @classmethod
     def of(cls, request: LoggedRequest) -> Self:
         """Make the event that a request is."""
-        kind, principal = ("key", request.key) if request.key else ("end_user", request.endUser)
+        kind, principal = request.principal
         return cls.model_validate(
             {
                 "id": _renamed(request.id, cls.prefix),
@@ -238,7 +258,7 @@ class AuditQuery(ListQuery):
     patientId: Line | None = None
     """Only those that concern this patient, who may have been deleted since."""
     principal: Line | None = None
-    """Only what was done with this key, or by this end user: its id."""
+    """Only what was done with this key, or by this end user or user: its id."""
 
     def equalities(self) -> list[Condition]:
         """Return what an event must be: its request touched the patient, or any."""
@@ -277,7 +297,7 @@ async def audit_events(store: Store, query: AuditQuery) -> Page[AuditEvent]:
 
 def _whose(principal: str) -> str:
     """Return the member of a request that names a principal."""
-    return "key" if principal.startswith("key_") else "endUser"
+    return PRINCIPALS.get(principal.partition("_")[0], "key")
 
 
 def _by(principal: str | None) -> list[Condition]:

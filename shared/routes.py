@@ -24,11 +24,13 @@ from shared.errors import ApiError
 from shared.models import Changes, Model, changes_model
 from shared.organisations import EndUserPermission
 from shared.pages import Page
+from shared.receiving import Form
 from shared.settings import Settings
 from shared.tables import Table
 
-Audience = Literal["partner", "browser", "internal", "staff"]
-"""Who a function is for. Only the first two are ever reached through the gateway."""
+Audience = Literal["partner", "browser", "internal", "staff", "developer"]
+"""Who a function is for. Only the first two are ever reached through the gateway, and the last is
+whoever runs it on a machine of their own: it is never deployed."""
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -39,7 +41,13 @@ INTERNAL = "internal"
 """The permission of what our own services ask for: Cloud Run lets nobody else in, no key opens it.
 """
 
-_PERMISSION = re.compile(r"[a-z_]+:(read|write)|public|internal")
+SIGNED_IN = "signed_in"
+"""The permission of what everybody may do who has signed in to a portal, with what is their own."""
+
+Fresh = bool | Literal["live"]
+"""Whether a page is for who has just signed in: always, never, or in live mode."""
+
+_PERMISSION = re.compile(r"[a-z_]+:(read|write)|public|internal|signed_in")
 
 
 class Content(NamedTuple):
@@ -59,6 +67,18 @@ class Content(NamedTuple):
         return f"public, max-age={self.max_age}" if self.max_age else "no-store"
 
 
+class View(NamedTuple):
+    """What a page of a portal answers with: a template and what fills it, a way, or a file."""
+
+    template: str = ""
+    values: Mapping[str, Any] = {}
+    status: int = 200
+    location: str = ""
+    content: Content | None = None
+    code: str = ""
+    """What the line in the log says went wrong."""
+
+
 class Site(NamedTuple):
     """What documentation says of the deployment that shows it: where it is, whom to write to."""
 
@@ -69,7 +89,7 @@ class Site(NamedTuple):
 SITE = Site("https://api.ally.example", Settings.support)
 """Stands in committed documents for the deployment that will show them."""
 
-Handler = Callable[..., Awaitable[Model | Page[Any] | Content]]
+Handler = Callable[..., Awaitable[Model | Page[Any] | Content | View]]
 Declare = Callable[[Handler], Handler]
 
 
@@ -99,6 +119,9 @@ class Terms(TypedDict, total=False):
     to pages, by a publishable key in the body, and to every end user: as anybody can ask for it, it
     keeps nothing of a request, not even the memory of an Idempotency-Key. `refuses` are the codes
     that its own rules give, beside those that every such route has (shared/operations.py).
+
+    Of a portal alone: what an `account` route changes belongs to no mode; a `fresh` one is for who
+    has just signed in; one that is so in `live` mode alone is told by that word.
     """
 
     permission: Required[str]
@@ -106,6 +129,8 @@ class Terms(TypedDict, total=False):
     publishable: bool
     refuses: Collection[str]
     retiring: Retiring | None
+    account: bool
+    fresh: Fresh
 
 
 class Nothing(Model):
@@ -140,6 +165,12 @@ class Route:
     """Whether a page may use it with a publishable key, and every end user."""
     refuses: tuple[str, ...]
     """The codes that its own rules give."""
+    forms: frozenset[str]
+    """Which of body and query its handler takes even where something is wrong with it."""
+    account: bool
+    """Whether what it changes belongs to no mode."""
+    fresh: Fresh
+    """Whether it is for who has just signed in."""
 
     @property
     def writes(self) -> bool:
@@ -182,6 +213,11 @@ class Routes:
     def reachable(self) -> bool:
         """Whether callers from outside are led to it."""
         return self.audience in ("partner", "browser")
+
+    @property
+    def deployed(self) -> bool:
+        """Whether it is there on Google Cloud too."""
+        return self.audience != "developer"
 
     @property
     def public(self) -> bool:
@@ -261,6 +297,11 @@ class Routes:
         raise ApiError("route_unknown")
 
 
+def _asked(annotation: Any) -> Any:
+    """Return what a form is to be received as, or what is to be received anyway."""
+    return get_args(annotation)[0] if get_origin(annotation) is Form else annotation
+
+
 def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Route:
     permission = terms.get("permission", "")
     if _PERMISSION.fullmatch(permission) is None:
@@ -273,7 +314,7 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
     if unknown:
         raise TypeError(f"{method} {template} refuses with what is no code: {sorted(unknown)}")
     hints = get_type_hints(handler)
-    body = hints.get("body", Nothing)
+    body, query = (_asked(hints.get(name, Nothing)) for name in ("body", "query"))
     changes = get_origin(body) is Changes
     result = hints.get("return", Nothing)
 
@@ -287,7 +328,7 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         permission=permission,
         handler=handler,
         body=changes_model(get_args(body)[0]) if changes else body,
-        query=hints.get("query", Nothing),
+        query=query,
         changes=changes,
         shows=shows,
         listed=listed,
@@ -301,4 +342,7 @@ def _route(method: Method, template: str, handler: Handler, terms: Terms) -> Rou
         end_user=end_user,
         publishable=terms.get("publishable", False),
         refuses=refuses,
+        forms=frozenset(name for name, asked in hints.items() if get_origin(asked) is Form),
+        account=terms.get("account", False),
+        fresh=terms.get("fresh", False),
     )

@@ -6,6 +6,7 @@ job that is run twice, or by two at once, takes effect once.
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from shared.backends import (
     Put,
     Query,
     Ticket,
+    Write,
     new_marker,
 )
 from shared.clock import isoformat
@@ -104,6 +106,19 @@ async def sweep(held: Service) -> Swept:
     return Swept(overdue=len(found), oldestSeconds=seconds, failed=sum(given_up))
 
 
+async def failed(held: Service, limit: int) -> list[tuple[Space, FailedJob]]:
+    """Return jobs of all spaces that wait for a person, and where each lies, the latest first."""
+    found = []
+    for space in SPACES:
+        query = Query(space, OURS, FailedJob.collection, limit, by="due")
+        found += [(space, FailedJob.load(each.data)) for each in await held.storage.query(query)]
+    return sorted(found, key=_by_due, reverse=True)[:limit]
+
+
+def _by_due(found: tuple[Space, FailedJob]) -> datetime:
+    return found[1].due
+
+
 async def resume(held: Service) -> None:
     """Queue all jobs that there are, for a process whose queue was in its memory."""
     found = await _find(held, MOST_RESUMED)
@@ -115,8 +130,13 @@ def tell_sweep(held: Service, swept: Swept) -> None:
     held.log.write(held.now(), "sweep", swept.model_dump())
 
 
-async def revive(held: Service, space: Space, job_id: str) -> Outcome:
-    """Put a job that has failed for good back, as if it had never been tried."""
+async def revive(held: Service, space: Space, job_id: str, beside: Sequence[Write] = ()) -> Outcome:
+    """Put a job that has failed for good back, as if it had never been tried.
+
+    What is to be written `beside` is in the same commit.
+    """
+    if not FailedJob.accepts(job_id):
+        return Outcome(outcome="gone")
     failed = Key(space, OURS, FailedJob.collection, job_id)
     (document,) = await held.storage.get([failed])
     if document is None:
@@ -124,7 +144,8 @@ async def revive(held: Service, space: Space, job_id: str) -> Outcome:
     now = held.now()
     job = _load(document).renewed(now)
     key = failed._replace(collection=Job.collection)
-    await held.storage.commit([Put(key, job.dump()), Delete(failed, document.version)], key)
+    writes = [Put(key, job.dump()), Delete(failed, document.version), *beside]
+    await held.storage.commit(writes, key)
     await enqueue(held, [job.ticket(space)])
     return Outcome(outcome="queued")
 
@@ -165,7 +186,8 @@ async def _attempt(held: Service, key: Key) -> list[Ticket] | None:
     kind = KINDS.get(job.kind)
     if kind is None:
         raise UnknownKindError
-    await kind.handler(store, kind.payload.model_validate(job.payload))
+    given = (held, store) if kind.outward else (store,)
+    await kind.handler(*given, kind.payload.model_validate(job.payload))
     await store.commit()
     _tell(held, job, "INFO", result="done", objects=list(store.touched))
     return store.tickets

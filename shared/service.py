@@ -1,4 +1,4 @@
-"""What a process holds: settings, storage, queue, keys, log, counts. Opened when first needed."""
+"""What a process holds: settings, storage, queue, keys, mail, log, counts; opened when needed."""
 
 import asyncio
 import secrets
@@ -11,10 +11,13 @@ from shared.activity import Activity
 from shared.audit import Log
 from shared.auth import Keyring
 from shared.backends import (
+    Mailer,
     Queue,
     Secrets,
     Storage,
+    open_mailer,
     open_metrics,
+    open_passwords,
     open_queue,
     open_secrets,
     open_storage,
@@ -27,7 +30,10 @@ from shared.limits import Limiter
 from shared.memory import Lookups
 from shared.metering import Meter
 from shared.origins import Origins
+from shared.passwords import Passwords
+from shared.sessions import Sessions
 from shared.settings import SettingError, Settings, load
+from shared.throttles import Throttles
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -37,12 +43,16 @@ class Service:
     settings: Settings
     storage: Storage
     queue: Queue
+    mailer: Mailer
     secrets: Secrets
     keyring: Keyring
     end_users: EndUsers
+    sessions: Sessions
     origins: Origins
     log: Log
     limiter: Limiter
+    throttles: Throttles
+    passwords: Passwords
     activity: Activity
     metrics: Metrics
     meter: Meter
@@ -71,6 +81,7 @@ async def open_service(settings: Settings) -> Service:
         settings=settings,
         storage=storage,
         queue=open_queue(settings),
+        mailer=open_mailer(settings, secret_store),
         secrets=secret_store,
         keyring=keyring,
         end_users=EndUsers(
@@ -80,6 +91,7 @@ async def open_service(settings: Settings) -> Service:
             hash=keyring.hash,
             believe=believe,
         ),
+        sessions=Sessions(storage, keyring.hash, believe=believe),
         origins=Origins(storage, believe=believe, lookups=lookups),
         limiter=Limiter(
             storage,
@@ -87,6 +99,8 @@ async def open_service(settings: Settings) -> Service:
             end_user=settings.rate_end_user,
             seconds=settings.rate_window,
         ),
+        throttles=Throttles(storage, keyring.hash, patience=settings.lock_timeout),
+        passwords=open_passwords(settings, keyring.hash),
         activity=activity,
         log=log,
         metrics=metrics,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 
 Mode = Literal["test", "live"]
 Space = Literal["test", "live", "account"]
@@ -13,6 +14,8 @@ Space = Literal["test", "live", "account"]
 
 SHORTEST_PEPPER = 32
 LONGEST_BELIEF = 15
+AUTHORITY = "localhost-ca.pem"
+"""The file in the local backend's folder that says whose certificates `make run` serves with."""
 SPACES: tuple[Space, ...] = get_args(Space)
 
 
@@ -49,6 +52,19 @@ class Settings:
     url: str = ""
     """ALLY_URL: where callers reach this deployment, without a slash at its end: what links in
     answers begin with. `make run` takes its own."""
+    dashboard_url: str = ""
+    operations_url: str = ""
+    """ALLY_DASHBOARD_URL, ALLY_OPERATIONS_URL: where partners' users and Ally's staff find their
+    pages, https:// and a host that is not the API's, so that no cookie of theirs ever reaches it.
+    The local backend takes names under the API's own, dashboard.localhost and so on."""
+    mailbox_url: str = ""
+    """Where the local backend shows what would have been mailed; nowhere else."""
+    iap_audience: str = ""
+    """ALLY_IAP_AUDIENCE: what Identity-Aware Proxy says that its word on a member of staff is for,
+    /projects/NUMBER/locations/PLACE/services/NAME."""
+    iap_keys: str = "https://www.gstatic.com/iap/verify/public_key-jwk"
+    """ALLY_IAP_KEYS: where the keys that sign that word are published; on the google backend no
+    others than these, but for tests."""
     proxies: int = 0
     """ALLY_PROXIES: how many proxies in front of us each add an address to X-Forwarded-For. The
     caller's is that many from its right; with none it is that of the connection."""
@@ -104,6 +120,21 @@ class Settings:
     """ALLY_WORKER_ACCOUNT: the service account in whose name it is asked to."""
     cloud_tasks: str = ""
     """ALLY_CLOUD_TASKS_HOST: host and port of a stand-in for Cloud Tasks on this machine."""
+    smtp: str = ""
+    """ALLY_SMTP: the server that takes mail, smtps://HOST:PORT or smtp+starttls://HOST:PORT (RFC
+    8314, RFC 3207), or in clear, for this machine alone, smtp://127.0.0.1:PORT. Without it the
+    local backend keeps mail in its state folder."""
+    smtp_user: str = ""
+    """ALLY_SMTP_USER: who signs in there, if anybody; with the secret `smtp-password`."""
+    mail_from: str = ""
+    """ALLY_MAIL_FROM: who mail is from, such as Ally <no-reply@ally.example>."""
+    identity_platform: str = ""
+    """ALLY_IDENTITY_PLATFORM: the project whose Identity Platform keeps and checks the passwords of
+    users of the dashboard; without it we keep their hashes. It is none of those of end users."""
+    identity_key: str = ""
+    """ALLY_IDENTITY_KEY: the web API key of that project, by which passwords are checked."""
+    identity_host: str = ""
+    """ALLY_IDENTITY_HOST: host and port of a stand-in for it on this machine."""
     log: str = "-"
     """ALLY_LOG: the file that request lines are appended to; `-` is standard output, which
     `make run`, whose own words go there, replaces by requests.jsonl in the state folder. A
@@ -137,7 +168,12 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         },
         pepper=environ.get("ALLY_PEPPER", "").encode(),
         behind_gateway=_switch(environ, "ALLY_BEHIND_GATEWAY"),
-        url=environ.get("ALLY_URL", url),
+        url=(api := environ.get("ALLY_URL", url)),
+        dashboard_url=environ.get("ALLY_DASHBOARD_URL", _under(api, "dashboard", backend)),
+        operations_url=environ.get("ALLY_OPERATIONS_URL", _under(api, "operations", backend)),
+        mailbox_url=_under(api, "mailbox", backend),
+        iap_audience=environ.get("ALLY_IAP_AUDIENCE", ""),
+        iap_keys=environ.get("ALLY_IAP_KEYS", Settings.iap_keys),
         proxies=int(_number(environ, "ALLY_PROXIES", 0, least=0)),
         support=environ.get("ALLY_SUPPORT", Settings.support),
         storage_timeout=_number(environ, "ALLY_STORAGE_TIMEOUT", Settings.storage_timeout),
@@ -169,6 +205,14 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         worker_url=environ.get("ALLY_WORKER_URL", ""),
         worker_account=environ.get("ALLY_WORKER_ACCOUNT", ""),
         cloud_tasks=_loopback(environ, "ALLY_CLOUD_TASKS_HOST"),
+        smtp=environ.get("ALLY_SMTP", ""),
+        smtp_user=environ.get("ALLY_SMTP_USER", ""),
+        mail_from=environ.get(
+            "ALLY_MAIL_FROM", "Ally <no-reply@ally.example>" if backend == "local" else ""
+        ),
+        identity_platform=environ.get("ALLY_IDENTITY_PLATFORM", ""),
+        identity_key=environ.get("ALLY_IDENTITY_KEY", ""),
+        identity_host=_loopback(environ, "ALLY_IDENTITY_HOST"),
         log=environ.get("ALLY_LOG", Settings.log),
         log_rate=int(_number(environ, "ALLY_LOG_RATE", Settings.log_rate, least=0)),
     )
@@ -176,17 +220,10 @@ def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = 
         raise SettingError("Give each of test, live and account a database or a root of its own.")
     if settings.pepper and len(settings.pepper) < SHORTEST_PEPPER:
         raise SettingError("Set ALLY_PEPPER to a secret of at least 32 characters.")
+    _check_mail(settings)
     if backend == "google":
         _check_google(settings)
-    if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
-        raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
-    # Other keys than Google's are for tests, and those have a Firestore emulator.
-    tests = backend == "local" or bool(settings.firestore_emulator)
-    if settings.firebase_keys and not tests:
-        raise SettingError("Unset ALLY_FIREBASE_KEYS: who publishes them could sign in as anybody.")
-    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+"
-    if settings.firebase_keys and not re.fullmatch(published, settings.firebase_keys):
-        raise SettingError("Set ALLY_FIREBASE_KEYS to an https:// address, or not at all.")
+    _check_people(settings)
     return settings
 
 
@@ -196,6 +233,7 @@ def _check_google(settings: Settings) -> None:
         raise SettingError("Set GOOGLE_CLOUD_PROJECT to the project that holds the data.")
     if not re.fullmatch(r"https://[^/\s]+", settings.url):
         raise SettingError("Set ALLY_URL to where callers reach this, such as https://api.example.")
+    _check_pages(settings)
     if settings.firebase_emulator:
         raise SettingError("Unset FIREBASE_AUTH_EMULATOR_HOST: anybody could sign in as anybody.")
     if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/queues/[^/]+", settings.queue):
@@ -205,6 +243,66 @@ def _check_google(settings: Settings) -> None:
         raise SettingError("Set ALLY_WORKER_URL to where the worker is, such as https://w.example.")
     if "@" not in settings.worker_account:
         raise SettingError("Set ALLY_WORKER_ACCOUNT to the account that the worker is asked by.")
+    for name, value in (("SMTP", settings.smtp), ("MAIL_FROM", settings.mail_from)):
+        if not value:
+            raise SettingError(f"Set ALLY_{name}: people confirm their address by mail.")
+
+
+def _check_mail(settings: Settings) -> None:
+    """Refuse a mail server that would be spoken to in clear, and a sender who is none."""
+    encrypted = r"(smtps|smtp\+starttls)://[^\s:/@]+:\d+"
+    here = r"smtp://(127\.0\.0\.1|localhost|\[::1\]):\d+"
+    if settings.smtp and not re.fullmatch(f"{encrypted}|{here}", settings.smtp):
+        raise SettingError("Set ALLY_SMTP to smtps://HOST:PORT or smtp+starttls://HOST:PORT.")
+    if settings.mail_from and not re.fullmatch(r"[^<>@\r\n]+ <\S+@\S+>", settings.mail_from):
+        raise SettingError(
+            "Set ALLY_MAIL_FROM to a name and address, Ally <no-reply@ally.example>."
+        )
+
+
+def _check_pages(settings: Settings) -> None:
+    """Refuse pages that would share a host with each other or the API, or staff that is anybody."""
+    pages = {"DASHBOARD": settings.dashboard_url, "OPERATIONS": settings.operations_url}
+    for name, url in pages.items():
+        if not re.fullmatch(r"https://[^/\s]+", url):
+            raise SettingError(f"Set ALLY_{name}_URL to https:// and a host of its own.")
+    hosts = {urlsplit(url).hostname for url in (settings.url, *pages.values())}
+    if len(hosts) <= len(pages):
+        raise SettingError(
+            "Set ALLY_URL, ALLY_DASHBOARD_URL and ALLY_OPERATIONS_URL to three hosts: a cookie of"
+            " one must never reach another."
+        )
+    if not re.fullmatch(r"/projects/\d+/\S+", settings.iap_audience):
+        raise SettingError(
+            "Set ALLY_IAP_AUDIENCE to /projects/NUMBER/locations/PLACE/services/NAME."
+        )
+
+
+def _under(url: str, name: str, backend: str) -> str:
+    """Return the local backend's address for pages: a name under the host of its API."""
+    scheme, _, host = url.partition("://")
+    return f"{scheme}://{name}.{host}" if host and backend == "local" else ""
+
+
+def _check_people(settings: Settings) -> None:
+    """Refuse projects that should be apart, and keys by which anybody could be anybody."""
+    if settings.firebase["test"] and settings.firebase["test"] == settings.firebase["live"]:
+        raise SettingError("Set ALLY_FIREBASE_TEST and ALLY_FIREBASE_LIVE to different projects.")
+    if settings.identity_platform in set(settings.firebase.values()) - {""}:
+        raise SettingError("Set ALLY_IDENTITY_PLATFORM to a project that no end user signs in to.")
+    if bool(settings.identity_platform) != bool(settings.identity_key):
+        raise SettingError("Set ALLY_IDENTITY_PLATFORM and ALLY_IDENTITY_KEY, or neither.")
+    # Other keys than Google's are for tests, and those have a Firestore emulator.
+    tests = settings.backend == "local" or bool(settings.firestore_emulator)
+    published = r"https://\S+|http://(localhost|127\.0\.0\.1):\S+"
+    keys = {"FIREBASE": (settings.firebase_keys, ""), "IAP": (settings.iap_keys, Settings.iap_keys)}
+    for whose, (address, usual) in keys.items():
+        if address != usual and not tests:
+            raise SettingError(
+                f"Unset ALLY_{whose}_KEYS: who publishes them could sign in as anybody."
+            )
+        if address != usual and not re.fullmatch(published, address):
+            raise SettingError(f"Set ALLY_{whose}_KEYS to an https:// address, or not at all.")
 
 
 def _projects(backend: str) -> dict[Mode, str]:

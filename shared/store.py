@@ -119,7 +119,7 @@ class Store:
         self.now = now
         self._ground: Space = "account" if account else mode
         self.end_user = end_user
-        self._request_id = request_id
+        self.request_id = request_id
         self._replay = replay
         self._replay_checked = replay is None
         self._read: dict[Key, Document | None] = {}
@@ -141,6 +141,11 @@ class Store:
     def livemode(self) -> bool:
         """Whether real patients and practitioners are concerned."""
         return self.mode == "live"
+
+    @property
+    def account(self) -> bool:
+        """Whether what is changed belongs to no mode."""
+        return self._ground == "account"
 
     # --- Reading ---------------------------------------------------------------------------------
 
@@ -280,7 +285,7 @@ class Store:
         key = self._key(type(record), record.id)
         if not self._exists(type(record), getattr(record, "endUserId", None)):
             raise RuntimeError("an end user makes what is somebody else's")
-        self._staged[key] = Put(key, record.dump(), terms=record.terms())
+        self._staged[key] = Put(key, record.dump(), None, record.expires, record.terms())
         self._changed |= _traces(record)
         self._marker = self._marker or key
         return record
@@ -288,7 +293,9 @@ class Store:
     def put(self, record: R) -> R:
         """Stage a record over what was read in its place, be it an older state or nothing."""
         key = self._key(type(record), record.id)
-        self._staged[key] = Put(key, record.dump(), self._version(key), terms=record.terms())
+        self._staged[key] = Put(
+            key, record.dump(), self._version(key), record.expires, record.terms()
+        )
         self._changed |= _traces(record)
         return record
 
@@ -312,7 +319,7 @@ class Store:
             organisation=self.organisation,
             mode=self.mode,
             payload=payload.model_dump(mode="json"),
-            requestId=self._request_id,
+            requestId=self.request_id,
         )
         key = Key(self._ground, OURS, Job.collection, job.id)
         self._staged[key] = Put(key, job.dump())
@@ -329,6 +336,11 @@ class Store:
             self.later(forget_more, Forgotten(id=record_id))
 
     # --- For the door ----------------------------------------------------------------------------
+
+    @property
+    def staged(self) -> bool:
+        """Whether a commit would change something."""
+        return not all(isinstance(write, Guard) for write in self._staged.values())
 
     async def check_replay(self) -> None:
         """Read the replay record, unless that was done: raise Replayed or refuse, or go on."""

@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
-from shared.fields import Shape
+from pydantic import Field
+
+from shared.fields import Line, Note, Shape, Whole
 from shared.models import Model, Resource
+from shared.registers import SnomedCode
 
 SNOMED_CT = "http://snomed.info/sct"
+MOST_STEPS = 20
 
 
 class Coding(Model):
@@ -56,6 +60,36 @@ class Task(Resource):
     def procedures(self) -> set[str]:
         """The codes of the clinical steps: what a practitioner must be able to do."""
         return {step.coding.code for step in self.steps if step.coding is not None}
+
+
+class StepIn(Model):
+    """One activity of a task, as Operations write it; one without a name is left out."""
+
+    kind: Literal["clinical", "administrative"]
+    name: Line | None = None
+    code: SnomedCode | None = None
+    display: Line | None = None
+
+    def step(self) -> Step | None:
+        """Return the activity, if there is one; ValueError says what a clinical one must have."""
+        if self.name is None:
+            return None
+        if self.kind == "administrative":
+            return Step(kind=self.kind, name=self.name)
+        if self.code is None or self.display is None:
+            raise ValueError("must have the code and the usual name of a concept of SNOMED CT")
+        coding = Coding(system=SNOMED_CT, code=self.code, display=self.display)
+        return Step(kind=self.kind, name=self.name, coding=coding)
+
+
+class TaskIn(Model):
+    """A task, as Operations design it with an organisation."""
+
+    name: Line
+    description: Note
+    durationMinutes: Annotated[Whole, Field(ge=5, le=480)]
+    active: bool = False
+    steps: Annotated[list[StepIn], Field(max_length=MOST_STEPS)] = []
 
 
 def _clinical(name: str, code: str, display: str) -> Step:

@@ -14,8 +14,9 @@ from tests.support import browser as chromium
 from tests.support import cloud_tasks, generators, image, leaks, tools
 from tests.support import emulator as firestore
 from tests.support import google_cloud as google
+from tests.support.addresses import ADDRESSES
 from tests.support.deployment import Deployment
-from tests.support.id_tokens import PROJECTS, signer
+from tests.support.id_tokens import PROJECTS, proxy, signer
 from tests.support.log_sink import LogSink
 from tests.support.monitoring import monitoring
 from tests.support.secret_manager import SecretManager
@@ -184,7 +185,7 @@ def environment_of(request: pytest.FixtureRequest, folder: Path) -> dict[str, st
         "ALLY_BACKEND": request.param,
         "ALLY_STATE": str(folder),
         "ALLY_LOG": str(folder / "requests.jsonl"),
-        "ALLY_URL": "https://api.ally.example",
+        "ALLY_URL": ADDRESSES["ALLY_URL"],
         # Tests make many requests with one key, and many keys; limits have tests of their own.
         "ALLY_RATE_TEST": "1000000",
         "ALLY_RATE_LIVE": "1000000",
@@ -213,7 +214,8 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "ALLY_DATABASE_ACCOUNT": "account",
         "ALLY_PEPPER": secrets.token_hex(32),
         "ALLY_FIREBASE_KEYS": signer().address,
-        "ALLY_URL": "https://api.ally.example",
+        "ALLY_IAP_KEYS": proxy().address,
+        **ADDRESSES,
         **cloud_tasks.settings("https://worker.ally.example", NOWHERE),
     }
 

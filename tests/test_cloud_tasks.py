@@ -15,6 +15,7 @@ from shared.backends import BackendError, RejectedError, Ticket, UnavailableErro
 from shared.backends.google import tasks
 from shared.backends.google.tasks import CloudTasks as Queue
 from shared.settings import SettingError, load
+from tests.support.addresses import ADDRESSES
 from tests.support.cloud_tasks import ACCOUNT, LARGEST, QUEUE, Act, CloudTasks
 from tests.support.faulty import Drops, Faulty, Says
 
@@ -23,7 +24,7 @@ TOKEN = {"service_account_email": ACCOUNT}
 GOOGLE = {
     "ALLY_BACKEND": "google",
     "GOOGLE_CLOUD_PROJECT": "p",
-    "ALLY_URL": "https://api.example",
+    **ADDRESSES,
 }
 WORKER = "https://ally-worker-123456789012.europe-west2.run.app"
 

@@ -49,7 +49,7 @@ def test_a_plan_says_the_commands_and_changes_nothing(deployment: Deployment) ->
     with deployment.as_it_was(deployment.before["data"]):
         writes = len(deployment.google.writes)
         planned = deployment.plan("data")
-        assert len(planned.changes) == planned.steps
+        assert len(planned.changes) == planned.steps - 1  # one asks for the password of mail
         assert any(
             line.startswith("    gcloud firestore databases create --database=live ")
             for line in deployment.said
@@ -99,11 +99,16 @@ def test_everything_lies_in_london(made: Deployment) -> None:
     assert {"cloudtasks", "cloudscheduler", "pubsub"} < kept
 
 
-def test_nobody_but_the_gateway_and_the_pipeline_may_call_a_function(made: Deployment) -> None:
-    """But for the worker, which is called for no partner."""
+def test_who_may_call_a_function_is_one_alone(made: Deployment) -> None:
+    """The gateway, but for what is called for no partner, and what the balancer leads to."""
+    ours = "serviceAccount:{}@ally-staging.iam.gserviceaccount.com"
+    others = {
+        "worker": ours.format("ally-caller"),
+        "dashboard": "allUsers",
+        "operations": "serviceAccount:service-100000000001@gcp-sa-iap.iam.gserviceaccount.com",
+    }
     for each in made.values["functions"]:
-        who = "ally-caller" if each["function"] == "worker" else "ally-gateway"
-        member = f"serviceAccount:{who}@ally-staging.iam.gserviceaccount.com"
+        member = others.get(each["function"], ours.format("ally-gateway"))
         name = f"run/projects/ally-staging/locations/europe-west2/services/{each['service']}"
         assert made.google.policies[name]["bindings"] == [
             {"role": "roles/run.invoker", "members": [member]}
@@ -113,7 +118,60 @@ def test_nobody_but_the_gateway_and_the_pipeline_may_call_a_function(made: Deplo
         for name, policy in made.google.policies.items()
         if {"allUsers", "allAuthenticatedUsers"} & set(texts(policy))
     ]
-    assert anybody == ["storage/b/ally-staging-errors"]  # the words that the balancer says
+    assert sorted(anybody) == [
+        "run/projects/ally-staging/locations/europe-west2/services/ally-dashboard",
+        "storage/b/ally-staging-errors",  # the words that the balancer says
+    ]
+
+
+def test_a_portal_is_reached_through_the_balancer_alone_by_a_host_of_its_own(
+    made: Deployment,
+) -> None:
+    """And what is for staff through Google's sign-in, by those whom the environment names."""
+    maps = [each for name, each in made.google.resources.items() if "/urlMaps/" in name]
+    led = {
+        host: rule["pathMatcher"]
+        for each in maps
+        for rule in each["hostRules"]
+        for host in rule["hosts"]
+    }
+    assert led == {
+        "dashboard.staging.ally.example": "ally-dashboard",
+        "operations.staging.ally.example": "ally-operations",
+    }
+    for each in made.values["portals"]:
+        service = made.service(each["service"])["metadata"]["annotations"]
+        assert service["run.googleapis.com/ingress"] == "internal-and-cloud-load-balancing"
+        group = made.google.resources[
+            "compute/projects/ally-staging/regions/europe-west2/networkEndpointGroups/"
+            + each["service"]
+        ]
+        assert group["cloudRun"] == {"service": each["service"]}
+    staff = made.service("ally-operations")["metadata"]["annotations"]
+    assert staff["run.googleapis.com/iap-enabled"] == "true"
+    policy = made.google.policies[
+        "iap/projects/ally-staging/iap_web/cloud_run-europe-west2/services/ally-operations"
+    ]
+    assert policy["bindings"] == [
+        {"role": "roles/iap.httpsResourceAccessor", "members": [made.values["staff"]]}
+    ]
+
+
+def test_staff_whom_somebody_let_in_by_hand_are_kept_out_again(deployment: Deployment) -> None:
+    name = "iap/projects/ally-staging/iap_web/cloud_run-europe-west2/services/ally-operations"
+    policies = deployment.google.policies
+    before = policies[name]["bindings"]
+    anybody = {"role": "roles/iap.httpsResourceAccessor", "members": ["allAuthenticatedUsers"]}
+    policies[name] = {**policies[name], "bindings": [*before, anybody]}
+    place = deployment.service("ally-operations")["metadata"]["annotations"]
+    del place["run.googleapis.com/iap-enabled"]
+    run = deployment.deploy("staff")
+    assert [change.step.name for change in run.changes] == [
+        "Identity-Aware Proxy before ally-operations",
+        "Whom Identity-Aware Proxy lets in to ally-operations",
+    ]
+    assert policies[name]["bindings"] == before
+    assert deployment.deploy("staff").changes == []
 
 
 def test_each_function_runs_as_an_account_of_its_own(made: Deployment) -> None:
@@ -143,7 +201,8 @@ def test_a_service_is_sent_its_size_its_labels_and_no_secret(made: Deployment) -
         service = made.service(each["service"])
         template = service["spec"]["template"]
         (container,) = template["spec"]["containers"]
-        assert service["metadata"]["annotations"]["run.googleapis.com/ingress"] == "all"
+        ingress = service["metadata"]["annotations"]["run.googleapis.com/ingress"]
+        assert ingress == ("internal-and-cloud-load-balancing" if each["host"] else "all")
         assert template["spec"]["containerConcurrency"] == each["concurrency"] == 80
         assert container["resources"]["limits"] == {"cpu": "1", "memory": each["memory"]}
         assert container["image"] == made.values["image"]
@@ -164,10 +223,12 @@ def test_the_balancer_listens_to_port_443_alone_and_logs_no_request(made: Deploy
     rules = [each for name, each in made.google.resources.items() if "/forwardingRules/" in name]
     assert [rule["portRange"] for rule in rules] == ["443-443"]
     assert not [name for name in made.google.resources if "/targetHttpProxies/" in name]
-    (backend,) = [
-        each for name, each in made.google.resources.items() if "/backendServices/" in name
-    ]
-    assert not backend.get("logConfig", {}).get("enable")
+    backends = [each for name, each in made.google.resources.items() if "/backendServices/" in name]
+    assert len(backends) == 1 + len(made.values["portals"])
+    for backend in backends:
+        assert not backend.get("logConfig", {}).get("enable")
+        (sent,) = backend["customResponseHeaders"]
+        assert sent.startswith("Strict-Transport-Security:")
 
 
 def test_the_gateway_calls_functions_as_itself(made: Deployment) -> None:
@@ -254,13 +315,12 @@ def test_a_wrong_answer_to_partners_gives_traffic_back_to_what_served_before(
     assert {name: deployment.serving(name) for name in served} == served
 
 
-def test_a_wrong_answer_to_partners_gives_the_gateway_its_config_back(
-    deployment: Deployment,
-) -> None:
+def test_a_wrong_page_gives_the_gateway_its_config_back(deployment: Deployment) -> None:
+    """And so does a wrong answer to partners, of whom it is known first."""
     gateway = "apigateway/projects/ally-staging/locations/europe-west2/gateways/ally"
     used = deployment.google.resources[gateway]["apiConfig"]
     deployment.declare(with_another_gateway(declared(NEXT_COMMIT)))
-    deployment.google.site = failing_at(r"\.gateway\.dev")
+    deployment.google.site = failing_at(r"^dashboard\.")
     assert "Rolled back" in deployment.refused("image", "services", "traffic", "gateway")
     # First the ways in, then what they lead to.
     told = [line.split()[1] for line in deployment.said if line.endswith(" again")]
@@ -324,7 +384,7 @@ def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Depl
 
     def site(call: Call) -> Answer:
         asked.append(call)
-        if call.path.startswith("/worker"):
+        if call.path.startswith("/worker") or call.host.endswith(".ally.example"):
             return functions_answer(call)
         return Answer({"object": "list"}, 200, {"Request-Id": "req_0"})
 
@@ -338,6 +398,9 @@ def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Depl
     assert all(call.headers["Authorization"].startswith("Bearer ey") for call in direct)
     through = [call for call in asked if call.host.endswith(".gateway.dev")]
     assert {call.headers["Authorization"] for call in through} == {key}
+    pages = [call for call in asked if call.host.endswith(".ally.example")]
+    assert [call.host.partition(".")[0] for call in pages] == ["dashboard", "operations"]
+    assert not any(key in value for call in pages for value in call.headers.values())
     assert not any(key in line for line in deployment.said)
 
 

@@ -22,8 +22,9 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from functions import discover
+from functions import discover, discover_portals
 from functions.docs import pages, reference
+from infra.watching import STYLE
 from shared.api import Api
 from shared.routes import INTERNAL, PUBLIC, Content, Site
 from tests.support.deployed import VALUES, Deployed, Function
@@ -80,7 +81,7 @@ def deployed(
 ) -> Iterator[Deployed]:
     running = Deployed(
         uploaded,
-        [*discover(), closed("inside", "internal"), closed("office", "staff")],
+        [*discover(), *discover_portals(), closed("inside", "internal"), closed("office", "staff")],
         {"inside": private.server_port, "office": private.server_port},
         (emulator, secret_manager),
         tmp_path_factory.mktemp("deployed"),
@@ -325,6 +326,45 @@ def test_a_function_for_nobody_outside_is_not_reached_through_the_gateway(
     inside = {"Authorization": f"Bearer {deployed.token(name)}"}
     assert deployed.ask_directly(name, f"/v1/{name}", **inside).status_code == 200
     assert private.reached == [f"/v1/{name}"]
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+PORTALS = {each["function"]: each for each in VALUES["portals"]}
+
+
+@pytest.mark.parametrize("name", PORTALS)
+def test_a_portals_host_leads_to_it_whatever_is_asked(name: str, deployed: Deployed) -> None:
+    host = PORTALS[name]["host"]
+    for path, status in ((STYLE, 200), ("/nothing", 404), ("/v1/patients", 404), ("/docs", 404)):
+        answer = deployed.ask("GET", path, host=host)
+        assert answer.status_code == status, path
+        assert line(deployed, name, answer)["status"] == status
+    page = deployed.ask("GET", "/v1/patients", host=host)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("name", PORTALS)
+def test_the_apis_host_leads_to_no_page_so_that_no_cookie_meets_the_api(
+    name: str, deployed: Deployed
+) -> None:
+    before = deployed.functions[name].lines()
+    for path in (STYLE, "/sign-in", "/test", f"/{name}"):
+        answer = deployed.send("GET", path, headers={"Cookie": "__Host-session=x"})
+        assert (answer.status_code, code(answer)) == (404, "route_unknown")
+        assert "Set-Cookie" not in answer.headers
+    assert deployed.ask_directly(name, STYLE).status_code == 404
+    assert deployed.functions[name].lines() == before
+
+
+@pytest.mark.parametrize("name", PORTALS)
+def test_a_portal_answers_what_it_is_asked_for_before_it_serves(
+    name: str, deployed: Deployed
+) -> None:
+    """As Cloud Run asks: the process itself, by no host of ours."""
+    answer = httpx.get(f"http://127.0.0.1:{deployed.functions[name].port}{STYLE}")
+    assert answer.status_code == 200
 
 
 # --- What it leaves ------------------------------------------------------------------------------

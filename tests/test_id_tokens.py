@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from shared.settings import SettingError, load
 from tests.support import cloud_tasks
+from tests.support.addresses import ADDRESSES
 from tests.support.id_tokens import PROJECTS, claims, new_key, signer, unsigned
 from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, Json, Partner
@@ -260,7 +261,7 @@ GOOGLE = {
     "ALLY_BACKEND": "google",
     "GOOGLE_CLOUD_PROJECT": "p",
     "ALLY_PEPPER": "x" * 32,
-    "ALLY_URL": "https://api.example",
+    **ADDRESSES,
     **cloud_tasks.settings("https://worker.example", ""),
 }
 
@@ -275,12 +276,15 @@ GOOGLE = {
         {**GOOGLE, "ALLY_FIREBASE_TEST": "one", "ALLY_FIREBASE_LIVE": "one"},
         {"ALLY_BACKEND": "local", "FIREBASE_AUTH_EMULATOR_HOST": "firebase.example:9099"},
         {"ALLY_BACKEND": "local", "ALLY_FIREBASE_KEYS": "http://keys.example/jwks"},
+        {**GOOGLE, "ALLY_IAP_KEYS": "https://evil.example/jwks"},
+        {**GOOGLE, "ALLY_IAP_KEYS": ""},
+        {"ALLY_BACKEND": "local", "ALLY_IAP_KEYS": "http://keys.example/jwks"},
     ],
     ids=str,
 )
 def test_the_service_does_not_start_where_anybody_could_sign_tokens(environment: Json) -> None:
     load(GOOGLE)
-    with pytest.raises(SettingError, match="FIREBASE"):
+    with pytest.raises(SettingError, match=r"FIREBASE|ALLY_IAP_KEYS"):
         load(environment)
 
 

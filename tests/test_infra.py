@@ -13,16 +13,19 @@ from typing import Any
 import pytest
 import yaml
 
-from functions import discover
+from functions import discover, discover_portals
 from infra.__main__ import main
 from infra.comparing import difference
 from infra.services import describe, environment
 from infra.steps import COMMANDS, HERE, Step, StepError, Values, load
 from infra.values import environments, values
+from infra.watching import STYLE
 from shared.api import Api
+from shared.routes import PUBLIC
 from shared.settings import load as load_settings
 from tests.conftest import needed
 from tests.support.google_cloud import MISSING, find_gcloud
+from tests.support.pages import PORTALS, Pages
 from tests.support.processes import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -185,7 +188,10 @@ def test_a_function_that_is_added_gets_all_that_functions_get() -> None:
     assert {"ally-referrals", "ally-night-work"} < accounts
     assert rights(found)["ally-night-work"] == {"pepper", "keys", "data", "enqueue", "metrics"}
     called = {each["service"]: each["called_by"].partition("@")[0] for each in found["called"]}
-    assert called == {"ally-referrals": "ally-gateway", "ally-night-work": "ally-caller"}
+    assert called == {
+        "ally-referrals": "serviceAccount:ally-gateway",
+        "ally-night-work": "serviceAccount:ally-caller",
+    }
 
 
 def test_what_answers_anybody_may_reach_neither_data_nor_keys() -> None:
@@ -204,7 +210,7 @@ def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> N
                 "role"
             ] in {"roles/cloudbuild.builds.editor", "roles/apigateway.admin"}
         elif grant["role"] == f"projects/{found['project']}/roles/allyNewKeys":
-            assert grant["name"] == "ally-api-keys"
+            assert grant["name"] in {"ally-api-keys", "ally-dashboard"}
         else:  # Cloud Logging and Cloud Monitoring know no rights to parts of a project
             assert grant["condition"] or grant["role"] in {
                 *("roles/logging.logWriter", "roles/monitoring.metricWriter"),
@@ -214,16 +220,73 @@ def test_no_account_may_do_anything_to_the_whole_project_that_it_need_not() -> N
 
 
 def test_each_function_may_do_what_it_needs_and_no_more() -> None:
-    found = values("production", commit=COMMIT, number=NUMBER)
+    apis = [*discover(), *PORTALS]
+    found = values("production", commit=COMMIT, number=NUMBER, apis=apis)
     plain = {"pepper", "keys", "data", "enqueue", "metrics"}
     special = {
         "ally-docs": {"pepper", "metrics"},
         "ally-api-keys": plain | {"new_keys", "key_versions"},
         "ally-usage": plain | {"read_metrics"},
-        "ally-worker": {"pepper", "data", "enqueue", "metrics", "read_metrics"},
+        "ally-dashboard": plain | {"new_keys", "key_versions", "read_metrics"},
+        "ally-operations": plain - {"keys"},
+        "ally-worker": {"pepper", "data", "enqueue", "metrics", "read_metrics", "smtp"},
     }
     for each in found["functions"]:
         assert rights(found)[each["service"]] == special.get(each["service"], plain)
+
+
+@pytest.mark.parametrize("environment", environments())
+def test_every_portal_is_deployed_under_a_host_of_its_own_but_those_of_developers(
+    environment: str,
+) -> None:
+    found = values(environment, commit=COMMIT, number=NUMBER)
+    deployed = {each["function"]: each["host"] for each in found["portals"]}
+    assert deployed.keys() == {each.name for each in discover_portals() if each.deployed}
+    assert deployed.keys() >= {"dashboard"}
+    hosts = {each["label"]: each["domain"] for each in found["hosts"]}
+    assert deployed.items() <= hosts.items()
+    assert len(set(hosts.values())) == len(hosts)
+
+
+def test_a_portal_is_led_to_by_its_host_and_never_by_the_gateway() -> None:
+    apis = [API, *PORTALS, Pages("mailbox", audience="developer")]
+    found = values("staging", commit=COMMIT, number=NUMBER, apis=apis)
+    assert [each["function"] for each in found["functions"]] == [
+        *("patients", "dashboard", "operations")
+    ]
+    assert [each["service"] for each in found["publics"]] == ["ally-patients"]
+    assert "dashboard" not in found["gateway_document"]
+    called = {each["service"]: each["called_by"] for each in found["called"]}
+    assert called["ally-dashboard"] == "allUsers"
+    assert called["ally-operations"].endswith("@gcp-sa-iap.iam.gserviceaccount.com")
+    assert [each["backend"] for each in found["backends"]] == [
+        *("ally-gateway", "ally-dashboard", "ally-operations")
+    ]
+
+
+def test_each_way_in_counts_its_own_proxies() -> None:
+    apis = [API, *PORTALS]
+    found = {**values("staging", commit=COMMIT, number=NUMBER, apis=apis), "pages_proxies": 7}
+    told = {api.name: environment(api.name, found)["ALLY_PROXIES"] for api in apis}
+    assert told == {"patients": str(found["proxies"]), "dashboard": "7", "operations": "7"}
+
+
+def test_staff_are_who_is_named_to_the_very_service_that_asks() -> None:
+    """The audience of what Identity-Aware Proxy signs, as Google says it for Cloud Run."""
+    told = environment("operations", values("staging", commit=COMMIT, number=NUMBER))
+    place = f"/projects/{NUMBER}/locations/europe-west2/services/ally-operations"
+    assert told["ALLY_IAP_AUDIENCE"] == place
+
+
+def test_what_a_portal_is_asked_for_before_it_serves_is_a_public_file_of_it() -> None:
+    apis = [*discover_portals(), *PORTALS]
+    for each in values("staging", commit=COMMIT, number=NUMBER, apis=apis)["portals"]:
+        path = re.findall(r"httpGet\.path=([^,]+)", each["startup_probe"])
+        assert path == [STYLE], each["function"]
+    for portal in discover_portals():
+        route, arguments = portal.find("GET", STYLE)
+        assert route.permission == PUBLIC
+        assert portal.design.asset(arguments["name"]).text
 
 
 def test_the_worker_is_called_by_one_account_and_is_where_everybody_is_told() -> None:
@@ -276,6 +339,8 @@ def test_the_environment_of_a_service_opens_the_google_backend() -> None:
         assert settings.behind_gateway
         assert settings.places["test"].database != settings.places["live"].database
         assert settings.url == "https://api.ally.example"
+        assert settings.dashboard_url == "https://dashboard.ally.example"
+        assert settings.operations_url == "https://operations.ally.example"
         assert not settings.pepper
 
 

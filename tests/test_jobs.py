@@ -2,6 +2,9 @@
 
 import asyncio
 import itertools
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +29,7 @@ from shared.service import Service
 from shared.settings import SPACES
 from shared.store import Ref, Store
 from tests.conftest import BACKENDS, environment_of
+from tests.support.processes import ROOT
 from tests.support.yard import Yard
 from tests.test_costs import WORKER
 
@@ -244,6 +248,18 @@ def test_a_job_costs_what_is_pinned(yard: Yard) -> None:
     assert watched.queries == []
     asked = {"gets": watched.gets, "commits": watched.commits, "expiring": expiring}
     assert asked == WORKER["job"]
+
+
+def test_the_worker_knows_all_kinds_that_are_declared() -> None:
+    declared = set()
+    for file in (ROOT / "shared").rglob("*.py"):
+        declared |= set(re.findall(r'^@kind\("(\w+)"\)', file.read_text(), re.MULTILINE))
+    script = "import functions.worker.main; from shared.jobs import KINDS; print(*KINDS)"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert declared >= {"forget", "mail"}
+    assert set(ran.stdout.split()) == declared
 
 
 # --- Tried again, and given up --------------------------------------------------------------------

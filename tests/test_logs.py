@@ -12,7 +12,7 @@ import yaml
 from google.api_core.exceptions import PermissionDenied
 from grpc import StatusCode
 
-from infra.canary import PATHS, CanaryError, Sent, look
+from infra.canary import CALLS, CanaryError, Sent, look
 from infra.steps import HERE
 from shared.audit import Log
 from shared.backends import UnavailableError
@@ -21,6 +21,7 @@ from tests.support.serving import Json, Partner
 
 WORD = "canary7d1f0c"
 ADDRESS = f"https://api.ally.example/v1/{WORD}?word={WORD}"
+HOSTS = {"api": "api.ally.example", "dashboard": "dashboard.ally.example"}
 PROJECT = "projects/ally-staging"
 DECLARED = yaml.safe_load((HERE / "logs.yaml").read_text())
 SINKS = {each["bucket"]: each["filter"] for each in DECLARED["log_sinks"]}
@@ -251,14 +252,14 @@ def looking(
                 google_cloud.entries.setdefault(bucket, []).extend(entries)
             return request_id
 
-        return list(look("ally-staging", "api.ally.example", send, lambda _: None, looks=2))
+        return list(look("ally-staging", HOSTS, send, lambda _: None, looks=2))
 
     return run
 
 
 def test_the_canary_lives_where_only_our_own_lines_are_kept(looking: Any) -> None:
     told = looking(lambda _, request_id: {"ally": [ours({"requestId": request_id})]})
-    assert len(told) == len(PATHS) + 1
+    assert len(told) == len(CALLS) + 1
     assert re.search(r"^canary\w+ is in none of 2 log buckets$", told[-1])
 
 
@@ -271,7 +272,7 @@ def test_the_canary_says_what_keeps_which_part_of_a_request(looking: Any) -> Non
     with pytest.raises(CanaryError) as told:
         looking(logged)
     assert str(told.value).startswith("Addresses are logged:")
-    assert str(told.value).count("_Default (global):") == len(PATHS)
+    assert str(told.value).count("_Default (global):") == len(CALLS)
     assert "run.googleapis.com%2Frequests keeps the path, the query" in str(told.value)
 
 

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.support import cloud_tasks
+from tests.support.addresses import ADDRESSES
 from tests.support.html import Html
 from tests.support.processes import ROOT, Process, free_port, listens
 
@@ -224,6 +225,8 @@ def test_a_wrong_setting_gets_one_clear_sentence(tmp_path: Path) -> None:
             GOOGLE_CLOUD_PROJECT="p",
             ALLY_PEPPER="x" * 32,
             GOOGLE_APPLICATION_CREDENTIALS="",
+            like_a_person=False,
+            **ADDRESSES,
             ALLY_QUEUE=cloud_tasks.QUEUE,
             ALLY_WORKER_URL="https://worker.example",
             ALLY_WORKER_ACCOUNT=cloud_tasks.ACCOUNT,

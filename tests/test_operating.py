@@ -29,6 +29,8 @@ BLOCKS = [
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 SAMPLES = {
     "PROJECT": "ally-staging",
+    "PEOPLE": "ally-people",
+    "NUMBER": "100000000001",
     "BILLING_ACCOUNT": "000000-000000-000000",
     "FUNCTION": "patients",
     "REVISION": "ally-patients-0123456789",
@@ -103,7 +105,7 @@ def test_every_link_leads_to_a_heading() -> None:
 
 
 def test_what_is_declared_is_what_the_page_says() -> None:
-    declared = values("staging", commit="-", number="-")
+    declared = values("staging", commit="-", number="0")
     assert f"export PROJECT={declared['project']} HOST={declared['host']}" in PAGE
     assert set(re.findall(r"--database=(\w+)\b(?!-)", PAGE)) <= {declared["database_live"], "test"}
 
@@ -113,7 +115,7 @@ def deployed(
     emulator: Emulator, secret_manager: SecretManager, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """The environment of a project's functions, in which no organisation is yet."""
-    declared = {**values("staging", commit="-", number="-")}
+    declared = {**values("staging", commit="-", number="0")}
     stand_ins = google_environment(emulator, secret_manager)
     place = f"projects/{declared['project']}/locations/europe-west2/secrets/pepper"
     secret_manager.versions.setdefault(place, [secrets.token_hex(32).encode()])

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from functions import discover
+from functions import discover, discover_portals
 from tests.conftest import needed
 from tests.support import google_cloud, image
 from tests.support.processes import ROOT
 
 CHECKED_HASH = 3
 """The flags of byte code that is compared with its source by a hash (PEP 552)."""
-LOCAL = {f"shared.backends.{name}" for name in ("local", "local_metrics", "local_queue")}
+LOCAL = {
+    f"shared.backends.{name}" for name in ("local", "local_mail", "local_metrics", "local_queue")
+}
 """What is imported only where ALLY_BACKEND is local."""
 
 
@@ -42,7 +44,8 @@ def needed_modules() -> set[Path]:
     """Return the files of all modules that production's functions import, directly or not."""
     folders = ("functions", "shared")
     files = {module(file): file for name in folders for file in (ROOT / name).rglob("*.py")}
-    waiting = [f"functions.{api.name}.main" for api in discover()]
+    functions = [each for each in (*discover(), *discover_portals()) if each.deployed]
+    waiting = [f"functions.{each.name}.main" for each in functions]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -55,9 +58,14 @@ def needed_modules() -> set[Path]:
 
 def test_what_is_uploaded_is_what_the_functions_import_and_open(uploaded: set[str]) -> None:
     tracked = subprocess.run(
-        ["git", "ls-files", "functions"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "functions", "shared"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
-    opened = {name for name in tracked if not name.endswith(".py")}
+    local = tuple(f"functions/{each.name}/" for each in discover_portals() if not each.deployed)
+    opened = {name for name in tracked if not name.endswith(".py") and not name.startswith(local)}
     modules = {str(file.relative_to(ROOT)) for file in needed_modules()}
     assert opened
     assert {f"functions/{api.name}/main.py" for api in discover()} <= modules

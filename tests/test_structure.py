@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from functions import discover
+from functions import discover, discover_portals
 from tests.support.processes import ROOT
 from tests.support.serving import Json
 
-NAMES = [api.name for api in discover()]
+FUNCTIONS = [each.name for each in (*discover(), *discover_portals())]
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def test_an_import_against_the_rules_is_named(
     assert rule in broken
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_imports_what_is_shared_and_no_other_function(name: str) -> None:
     imported = {"functions_framework"}
     for file in (ROOT / "functions" / name).rglob("*.py"):
@@ -99,7 +99,7 @@ for name in sys.argv[1:]:
 def imported() -> dict[str, Json]:
     """What importing a function does, by its name; those that did not start are missing."""
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", IMPORT, *NAMES],
+        [sys.executable, "-W", "error", "-c", IMPORT, *FUNCTIONS],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -112,7 +112,7 @@ def imported() -> dict[str, Json]:
     return told
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_starts_in_the_functions_framework_loads_no_vendor_and_starts_nothing(
     imported: dict[str, Json], name: str
 ) -> None:
@@ -126,7 +126,7 @@ def test_the_worker_knows_every_kind_of_job_that_any_function_stages() -> None:
 import functions.worker.main
 from shared.jobs import KINDS
 known = set(KINDS)
-from functions import discover
+from functions import discover, discover_portals
 discover()
 print(len(known), set(KINDS) - known)
 """

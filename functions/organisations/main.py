@@ -3,8 +3,8 @@
 import functions_framework.aio
 
 from shared import Api, Call, Changes, ListQuery, Page, Request, Response
+from shared.amending import amend
 from shared.organisations import Organisation, OrganisationIn
-from shared.origins import register
 
 api = Api("organisations", audience="partner", account=True)
 
@@ -27,10 +27,7 @@ async def update(call: Call, organisation: str, body: Changes[OrganisationIn]) -
 
     Patients read the name, so the new one of an active organisation waits for review.
     """
-    found = await call.store.get(Organisation, organisation)
-    amended = found.amended(body, call.now)
-    await register(call.store, found, amended)
-    return call.store.put(amended)
+    return await amend(call.store, organisation, body)
 
 
 @functions_framework.aio.http

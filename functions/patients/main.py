@@ -3,7 +3,14 @@
 import functions_framework.aio
 
 from shared import Api, Call, Changes, Deleted, Page, Request, Response
-from shared.patients import Patient, PatientChanges, PatientIn, PatientQuery, PatientSearch
+from shared.patients import (
+    Patient,
+    PatientChanges,
+    PatientIn,
+    PatientQuery,
+    PatientSearch,
+    erase,
+)
 
 api = Api("patients", audience="partner")
 
@@ -57,10 +64,7 @@ async def delete(call: Call, patient: str) -> Deleted:
 
     What is remembered of requests that named the patient, for retries, is deleted too.
     """
-    found = await call.store.get(Patient, patient)
-    found.check_deletable(call.now)
-    await call.store.forget(found.id)
-    call.store.delete(found)
+    found = await erase(call.store, patient)
     return Deleted(id=found.id, object=found.object)
 
 

@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal
 import functions_framework.aio
 from pydantic import Field
 
-from shared import Api, Request, Response, running
+from shared import (
+    Api,
+    Request,
+    Response,
+    running,
+    team,  # noqa: F401 - it brings kinds of job, those of joining and mail among them
+)
 from shared.folding import read_message
 from shared.models import Model
 from shared.rollups import RollUp

@@ -1,16 +1,18 @@
-"""The ports: what storage, queue, secrets and tokens must do, wherever the service runs.
+"""The ports: what storage, queue, secrets, tokens and mail must do, wherever the service runs.
 
 Storage has three verbs: `get` (many at once), `query` and `commit`. Documents are JSON objects at a
 key; a commit is all or nothing. docs/decisions/0003-three-storage-verbs.md says why no more.
 What metrics must do is in metrics.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.message import EmailMessage
 from typing import Any, Literal, NamedTuple, Protocol
 
 from shared.backends.metrics import Metrics
+from shared.passwords import HashedPasswords, Passwords
 from shared.settings import Settings, Space
 
 Data = dict[str, Any]
@@ -132,6 +134,10 @@ class UnavailableError(BackendError):
     """
 
 
+class UndeliverableError(BackendError):
+    """Nobody reads the mail of an address: no attempt will reach them."""
+
+
 class Storage(Protocol):
     """Where documents are kept."""
 
@@ -189,6 +195,13 @@ class Tokens(Protocol):
 
     async def issue(self, claims: Mapping[str, Any]) -> str | None:
         """Make a token; None where others make them."""
+
+
+class Mailer(Protocol):
+    """What takes mail and delivers it. A message is the same again by its Message-ID."""
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hand a message over. Raises BackendError; UndeliverableError if that is for good."""
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -262,6 +275,40 @@ def open_tokens(settings: Settings, secrets: Secrets) -> Tokens:
         from shared.backends.tokens import LocalTokens
 
         return LocalTokens(secrets)
-    from shared.backends.google.tokens import KEYS, FirebaseTokens
+    from shared.backends.google.tokens import KEYS, PublishedTokens
 
-    return FirebaseTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)
+    return PublishedTokens(settings.firebase_keys or KEYS, timeout=settings.storage_timeout)
+
+
+def open_mailer(settings: Settings, secrets: Secrets) -> Mailer:
+    """Open what takes mail. The local backend keeps it, unless the settings name a server."""
+    if settings.backend == "local" and not settings.smtp:
+        from shared.backends.local_mail import LocalMailer
+
+        return LocalMailer(settings.state)
+    from shared.backends.smtp import SmtpMailer
+
+    return SmtpMailer(settings.smtp, user=settings.smtp_user, secrets=secrets)
+
+
+def open_passwords(settings: Settings, keyed: Callable[[str], str]) -> Passwords:
+    """Open what keeps passwords: we ourselves, unless the settings name an Identity Platform."""
+    ours = HashedPasswords(keyed)
+    if not settings.identity_platform:
+        return ours
+    from shared.backends.google.identity import IdentityPasswords
+
+    return IdentityPasswords(
+        settings.identity_platform,
+        settings.identity_key,
+        earlier=ours,
+        call_timeout=settings.storage_timeout,
+        address=settings.identity_host,
+    )
+
+
+def open_staff_tokens(settings: Settings) -> Tokens:
+    """Open what Identity-Aware Proxy says of members of staff (ES256)."""
+    from shared.backends.google.tokens import PublishedTokens
+
+    return PublishedTokens(settings.iap_keys, timeout=settings.storage_timeout, algorithm="ES256")

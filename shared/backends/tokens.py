@@ -26,7 +26,7 @@ _CHECKS = {  # what PyJWT would compare with the machine's clock is compared wit
 }
 
 
-def key_id(token: str) -> str | None:
+def key_id(token: str, algorithm: str = ALGORITHM) -> str | None:
     """Return the id of the key that a token says it was signed with; None where it is no such."""
     import jwt
 
@@ -35,15 +35,15 @@ def key_id(token: str) -> str | None:
     except jwt.PyJWTError:
         return None
     named = header.get("kid")
-    return named if header.get("alg") == ALGORITHM and isinstance(named, str) else None
+    return named if header.get("alg") == algorithm and isinstance(named, str) else None
 
 
-def opened(token: str, key: Any) -> Claims | None:
+def opened(token: str, key: Any, algorithm: str = ALGORITHM) -> Claims | None:
     """Return what a token says; None unless it was signed with the private half of a key."""
     import jwt
 
     try:
-        claims: Claims = jwt.decode(token, key, algorithms=[ALGORITHM], options=dict(_CHECKS))  # type: ignore[arg-type]  # a mapping of the names that it knows
+        claims: Claims = jwt.decode(token, key, algorithms=[algorithm], options=dict(_CHECKS))  # type: ignore[arg-type]  # a mapping of the names that it knows
     except jwt.PyJWTError:
         return None
     return claims

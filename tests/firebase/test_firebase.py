@@ -38,7 +38,7 @@ class Firebase:
             folder / "firebase.log",
             dict(os.environ),
         )
-        self.process.wait_until(self._answers, "The Firebase emulator")
+        self.process.wait_until(self._answers, "The Firebase emulator", 120)
 
     def _answers(self) -> bool:
         try:

@@ -1,7 +1,7 @@
 """Chromium, as the readers of our pages have it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from playwright.sync_api import Page, Playwright, sync_playwright
 T = TypeVar("T")
 Scheme = Literal["light", "dark"]
 
+NONE: Mapping[str, str] = {}
 WIDE, NARROW = 1280, 360
 """Pixels across: a laptop, and the narrowest phone."""
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
@@ -51,11 +52,13 @@ class Browser:
         width: int = WIDE,
         scheme: Scheme = "light",
         script: bool = True,
-        calls: str = "",
+        calls: Sequence[str] = (),
+        cookies: Mapping[str, str] = NONE,
     ) -> T:
         """Open a page as somebody who comes for the first time, and do something with it.
 
-        The page may ask nothing of a host but its own and, where one is given, the one it `calls`.
+        They come with `cookies`, if they have any. The page may ask nothing of a host but its own
+        and those of `calls`.
         """
 
         def act() -> T:
@@ -67,10 +70,14 @@ class Browser:
             ) as context:
                 asked: set[str] = set()
                 context.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+                host = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
+                context.add_cookies(
+                    [{"name": name, "value": text, "url": host} for name, text in cookies.items()]
+                )
                 page = context.new_page()
                 page.goto(url)
                 found = action(page)
-                others = asked - {urlsplit(each).netloc for each in (url, calls)}
+                others = asked - {urlsplit(each).netloc for each in (url, *calls)}
                 assert not others, f"the page asked something of {others}"
                 return found
 

@@ -10,7 +10,7 @@ import httpx
 
 from infra import gateway, services
 from infra.values import REGION, values
-from shared.api import Api
+from shared.routes import Routes
 from tests.support import image
 from tests.support.conformity import conforming
 from tests.support.emulator import Emulator
@@ -64,6 +64,20 @@ class Function:
         return [json.loads(line) for line in written if line.startswith("{")]
 
 
+def _hosts() -> dict[str, str]:
+    """Return the function that each portal's host leads to, by the balancer's own map."""
+    services = {each["service"]: each["function"] for each in VALUES["portals"]}
+    leads = {
+        each["name"]: each["defaultService"].rpartition("/")[2]
+        for each in json.loads(VALUES["path_matchers"])
+    }
+    return {
+        host: services[leads[rule["pathMatcher"]]]
+        for rule in json.loads(VALUES["host_rules"])
+        for host in rule["hosts"]
+    }
+
+
 class Deployed:
     """All functions behind an Envoy that leads to them by the gateway's document of `apis`.
 
@@ -73,7 +87,7 @@ class Deployed:
     def __init__(
         self,
         files: set[str],
-        apis: Iterable[Api],
+        apis: Iterable[Routes],
         private: Mapping[str, int],
         backends: tuple[Emulator, SecretManager],
         folder: Path,
@@ -100,7 +114,7 @@ class Deployed:
         document = gateway.document(known, number=NUMBER, region=REGION)
         ports = {name: function.port for name, function in self.functions.items()}
         self.host: str = VALUES["host"]
-        self.envoy = Envoy(document, {**ports, **private}, self.host, folder)
+        self.envoy = Envoy(document, {**ports, **private}, self.host, _hosts(), folder)
         self._clients: dict[str, httpx.Client] = {}
 
     def wait(self) -> None:
@@ -122,16 +136,26 @@ class Deployed:
         return conforming(self.ask(method, path, headers=headers, **options))
 
     def ask(
-        self, method: str, path: str, *, source: str = "127.0.0.1", **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        source: str = "127.0.0.1",
+        host: str = "",
+        **options: Any,
     ) -> httpx.Response:
-        """Call from one of this machine's addresses; the answer may be the gateway's own."""
+        """Call from one of this machine's addresses; the answer may be the gateway's own.
+
+        `host` is the name that is called, where it is not the API's.
+        """
+        host = host or self.host
         if source not in self._clients:
             transport = httpx.HTTPTransport(verify=self.envoy.tls(), local_address=source)
             self._clients[source] = httpx.Client(
                 base_url=f"https://127.0.0.1:{self.envoy.port}", transport=transport, timeout=30
             )
-        headers = {"Host": self.host, **options.pop("headers", {})}
-        named = {"sni_hostname": self.host}
+        headers = {"Host": host, **options.pop("headers", {})}
+        named = {"sni_hostname": host}
         return self._clients[source].request(
             method, path, headers=headers, extensions=named, **options
         )

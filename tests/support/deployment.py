@@ -18,6 +18,7 @@ from infra.values import values
 from tests.support.google_cloud import GoogleCloud
 from tests.support.google_cloud.state import State
 from tests.support.google_cloud.wire import Answer, Call, Json
+from tests.support.pages import PORTALS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NEXT_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
@@ -37,14 +38,21 @@ PERMITTED = {
     "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
     "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
 }
-ANYBODY = r"\w+-\w+\.nw\.gateway\.dev GET "
+ANYBODY = r"(\w+-\w+\.nw\.gateway\.dev|(dashboard|operations)\.staging\.ally\.example) GET "
 GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
 """What gcloud tries by the way, and does without where it may not."""
 
 
 def functions_answer(call: Call) -> Answer:
-    """Answer as functions do to who has no key and sends nothing: pages in full, or a refusal."""
+    """Answer as functions do to who has no key and sends nothing: pages in full, or a refusal.
+
+    At the pages of staff Google answers.
+    """
     headers = {"Request-Id": "req_0"}
+    if call.host.startswith("operations."):
+        return Answer(b"", 302, {"Location": "https://accounts.google.com/o/oauth2/v2/auth?x=y"})
+    if call.host.startswith("dashboard."):
+        return Answer(b"", 303, {**headers, "Location": "/sign-in"})
     if call.path.startswith("/worker"):
         return Answer({"error": {"code": "body_malformed"}}, 400, headers)
     if call.path.startswith("/docs"):
@@ -54,7 +62,7 @@ def functions_answer(call: Call) -> Answer:
 
 def declared(commit: str) -> Values:
     """Return the values of staging."""
-    apis = [api for api in discover() if WHOLE or api.name in FEW]
+    apis = [*(api for api in discover() if WHOLE or api.name in FEW), *PORTALS]
     found = values("staging", commit=commit, apis=apis)
     kinds = ("indexes", "exemptions", "expiries", "policies", "counts", "error_pages")
     few = {} if WHOLE else {kind: [*found[kind][:1], *found[kind][-1:]] for kind in kinds}

@@ -1,4 +1,7 @@
-"""A real Envoy that stands where Google stands: as the gateway, and as what guards each service.
+"""A real Envoy that stands where Google does: balancer, gateway, and what guards each service.
+
+The balancer's part follows the map of hosts: a portal's leads to its service as it was asked, with
+nothing moved and no token of Google's; every other host leads to the gateway.
 
 The gateway's part follows the gateway's own document, and does what API Gateway does, which is an
 Envoy itself: TLS; every verb that is declared, and no other; `Authorization` moved to
@@ -7,8 +10,9 @@ place; `X-Forwarded-For` appended; headers with underscores in their names refus
 own refusals as `{"code","message"}`. What a caller who sends no `Authorization` puts into
 `X-Forwarded-Authorization` stays there, and so do headers that tell of users.
 
-The other part is Cloud Run's: a service is asked only with a token of Google's that was made for
-it; anything else is answered by a page of Google's, and the service never hears of it.
+The last part is Cloud Run's: a service is asked only with a token of Google's that was made for
+it; anything else is answered by a page of Google's, and the service never hears of it. A portal is
+reached by its host alone, never at its own address.
 """
 
 import json
@@ -41,23 +45,35 @@ function envoy_on_request(handle)
 end
 """
 _TYPES = "type.googleapis.com/envoy.extensions"
+UNMOVED = f"{_TYPES}.filters.http.lua.v3.LuaPerRoute"
 
 
 class Envoy:
-    """An Envoy in front of services: `services` says which port each listens on, by function."""
+    """An Envoy in front of services.
+
+    `services` says which port each listens on, by function; `hosts` which function each portal's
+    host leads to, and `host` is that of the gateway.
+    """
 
     def __init__(
-        self, document: Json, services: Mapping[str, int], host: str, folder: Path
+        self,
+        document: Json,
+        services: Mapping[str, int],
+        host: str,
+        hosts: Mapping[str, str],
+        folder: Path,
     ) -> None:
         self._key = new_key()
         self._backends: dict[str, Json] = document["x-google-api-management"]["backends"]
         self.port, self.guarded_port = free_port(), free_port()
         self.certificate = folder / "ca.pem"
-        addresses = {function: self.address(function) for function in services}
+        self._hosts = hosts
+        guarded = services.keys() - hosts.values()
+        addresses = {function: self.address(function) for function in guarded}
         config = {
             "static_resources": {
                 "listeners": [
-                    _listener(self.port, self._gateway(document), self._identify(host)),
+                    _listener(self.port, self._gateway(document), self._identify(host, *hosts)),
                     _listener(self.guarded_port, self._guard(addresses)),
                 ],
                 "clusters": [
@@ -97,12 +113,12 @@ class Envoy:
         said = {"iss": ISSUER, "aud": address, "sub": "gateway", "iat": now, "exp": now + 3600}
         return jwt.encode(said, self._key, "RS256", headers={"kid": "google"})
 
-    def _identify(self, host: str) -> Json:
-        """Make a certificate for a host, and return how a listener shows it."""
+    def _identify(self, *hosts: str) -> Json:
+        """Make a certificate for hosts, and return how a listener shows it."""
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(self.certificate))
         own = self.certificate.with_name("own.pem")
-        authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(str(own))
+        authority.issue_cert(*hosts).private_key_and_cert_chain_pem.write_to_path(str(own))
         files = {kind: {"filename": str(own)} for kind in ("certificate_chain", "private_key")}
         return {
             "name": "tls",
@@ -131,10 +147,21 @@ class Envoy:
             "http_filters": [{"name": "move", "typed_config": move}, _router()],
             "route_config": {
                 "virtual_hosts": [
-                    {"name": "all", "domains": ["*"], "routes": list(self._routes(document))}
+                    *self._portals("services", {"move": {"@type": UNMOVED, "disabled": True}}),
+                    {"name": "all", "domains": ["*"], "routes": list(self._routes(document))},
                 ]
             },
         }
+
+    def _portals(self, cluster: str, filters: Json) -> Iterator[Json]:
+        """Yield what leads each portal's host on, to a cluster or by its function's name."""
+        for host, function in self._hosts.items():
+            everything = {
+                "match": {"prefix": "/"},
+                "route": {"cluster": cluster or function},
+                "typed_per_filter_config": filters,
+            }
+            yield {"name": host, "domains": [host], "routes": [everything]}
 
     def _routes(self, document: Json) -> Iterator[Json]:
         """Yield routes: whole paths before templates, long templates before short ones."""
@@ -197,12 +224,15 @@ class Envoy:
             "http_filters": [{"name": "authenticate", "typed_config": authenticate}, _router()],
             "route_config": {
                 "virtual_hosts": [
-                    {
-                        "name": function,
-                        "domains": [host],
-                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": function}}],
-                    }
-                    for function, host in hosts.items()
+                    *self._portals("", {}),
+                    *(
+                        {
+                            "name": function,
+                            "domains": [host],
+                            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": function}}],
+                        }
+                        for function, host in hosts.items()
+                    ),
                 ]
             },
         }

@@ -1,6 +1,6 @@
-"""ID tokens as Firebase Authentication makes them, signed with the tests' own keys.
+"""ID tokens as Firebase Authentication makes them, and what Identity-Aware Proxy says of people.
 
-The keys are published by a loopback server, as Google publishes its own.
+Both are signed with the tests' own keys, which a loopback server publishes as Google does its own.
 """
 
 import base64
@@ -12,16 +12,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 PROJECTS = {"test": "ally-tests", "live": "ally-tests-live"}
 
 
 class Signer:
     """Signs tokens, and publishes the keys to check them with; fails or waits when told to."""
 
-    def __init__(self) -> None:
-        self.keys = {"first": new_key()}
+    def __init__(self, algorithm: str = "RS256") -> None:
+        self.algorithm = algorithm
+        curved = algorithm == "ES256"
+        first = ec.generate_private_key(ec.SECP256R1()) if curved else new_key()
+        self.keys: dict[str, PrivateKey] = {"first": first}
         self.failing = False
         self.answering = threading.Event()
         self.answering.set()
@@ -47,9 +51,9 @@ class Signer:
     def published(self) -> list[dict[str, Any]]:
         return [
             {
-                **jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True),
+                **_jwk(key),
                 "kid": name,
-                "alg": "RS256",
+                "alg": self.algorithm,
                 "use": "sig",
             }
             for name, key in self.keys.items()
@@ -59,9 +63,9 @@ class Signer:
         self,
         claims: dict[str, Any],
         kid: str = "first",
-        key: rsa.RSAPrivateKey | None = None,
+        key: PrivateKey | None = None,
     ) -> str:
-        return jwt.encode(claims, key or self.keys[kid], "RS256", headers={"kid": kid})
+        return jwt.encode(claims, key or self.keys[kid], self.algorithm, headers={"kid": kid})
 
 
 @cache
@@ -70,8 +74,20 @@ def signer() -> Signer:
     return Signer()
 
 
+@cache
+def proxy() -> Signer:
+    """Return the one stand-in for Identity-Aware Proxy of this run."""
+    return Signer("ES256")
+
+
 def new_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _jwk(key: PrivateKey) -> dict[str, Any]:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
 
 
 def claims(tenant: str, uid: str, mode: str = "test", **changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from functions import discover
+from functions import discover, discover_portals
 from shared import service as held
 from shared.activity import Activity
 from shared.api import application
@@ -24,11 +24,14 @@ from shared.limits import Limiter
 from shared.metering import Meter
 from shared.origins import Origins
 from shared.service import Service
+from shared.sessions import Sessions
 from shared.settings import Mode
+from shared.throttles import Throttles
 from tests.support.conformity import conforming
 from tests.support.serving import Backing, Json
+from tests.support.stored import check_indexed, check_unindexed
 
-APPLICATION = application(discover())
+APPLICATION = application(discover(), discover_portals())
 
 
 @dataclass
@@ -52,12 +55,15 @@ class Watched:
 
     async def query(self, query: Query) -> list[Document]:
         self._fail("query")
+        check_indexed(query)
         documents = await self.storage.query(query)
         self.queries.append((query, len(documents)))
         return documents
 
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
         self._fail("commit")
+        for write in writes:
+            check_unindexed(write.key.collection)
         rival, self.rival = self.rival, ()
         if rival:
             await self.storage.commit(rival, rival[0].key)
@@ -177,6 +183,12 @@ class InProcess:
             metrics=self.metrics,
             keyring=self.keyring,
             end_users=self.end_users,
+            sessions=Sessions(
+                self.watched,
+                self.keyring.hash,
+                believe=chosen.key_cache,
+                timer=lambda: self.elapsed,
+            ),
             origins=Origins(
                 self.watched,
                 believe=chosen.key_cache,
@@ -189,6 +201,7 @@ class InProcess:
                 end_user=chosen.rate_end_user,
                 seconds=chosen.rate_window,
             ),
+            throttles=Throttles(self.watched, self.keyring.hash, patience=chosen.lock_timeout),
             activity=self.activity,
             folder=Folder(self.watched, rate=chosen.log_rate, patience=chosen.lock_timeout),
             meter=self.meter,
@@ -220,6 +233,20 @@ class InProcess:
                     return conforming(
                         await client.request(method, path, headers=headers, **options)
                     )
+
+        return self._backing.run(act)
+
+    def portal(self, name: str) -> str:
+        """Return where a portal is found."""
+        return str(getattr(self._service.settings, f"{name}_url"))
+
+    def open(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request of a browser, whose answer is a page."""
+
+        async def act(_: Service) -> httpx.Response:
+            with self._served():
+                async with _client() as client:
+                    return await client.request(method, path, **options)
 
         return self._backing.run(act)
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,12 +20,12 @@ from shared.appointments import Appointment
 from shared.backends import OURS, ConflictError, Query
 from shared.cancelling import Cancellation
 from shared.clock import LONDON, london_day
+from shared.issuing import EVERYTHING
 from shared.keys import Access, ApiKey
 from shared.models import Record
 from shared.organisations import Organisation
 from shared.provision import (
     ADMINISTRATOR,
-    EVERYTHING,
     connect_tenant,
     create_key,
     create_organisation,
@@ -124,6 +125,9 @@ class Backing:
         return Partner(self, server, organisation, "test", key)
 
 
+PORTALS = ("dashboard", "operations")
+
+
 class Server:
     """The whole API in a process of its own, as `make run` starts it."""
 
@@ -135,8 +139,18 @@ class Server:
         self.port, self.http_port = free_port(), free_port()
         self.url = f"https://localhost:{self.port}"
         self._http: httpx.Client | None = None
-        self._environment = {**backing.environment, "ALLY_STATE": str(folder), **environment}
+        pages = {f"ALLY_{name.upper()}_URL": self.portal(name) for name in PORTALS}
+        self._environment = {
+            **backing.environment,
+            **pages,
+            "ALLY_STATE": str(folder),
+            **environment,
+        }
         self.start()
+
+    def portal(self, name: str) -> str:
+        """Return where a portal is found."""
+        return f"https://{name}.localhost:{self.port}"
 
     def start(self) -> None:
         self.process = Process(
@@ -160,12 +174,23 @@ class Server:
 
     def send(self, method: str, path: str, key: object = None, **options: Any) -> httpx.Response:
         """Send one request, with a key or without, over connections that are kept."""
-        if self._http is None:
-            self._http = httpx.Client(base_url=self.url, verify=self.tls(), timeout=30)
         headers = {**options.pop("headers", {})}
         if key is not None:
             headers["Authorization"] = str(key)
-        return conforming(self._http.request(method, path, headers=headers, **options))
+        return conforming(self._client().request(method, path, headers=headers, **options))
+
+    def open(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request of a browser, whose answer is a page."""
+        return self._client().request(method, path, **options)
+
+    def _client(self) -> httpx.Client:
+        """Return the client of all who call: it keeps connections, and nobody's cookies."""
+        if self._http is None:
+            nobodys = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._http = httpx.Client(
+                base_url=self.url, verify=self.tls(), timeout=30, cookies=nobodys
+            )
+        return self._http
 
     def stop(self) -> int:
         self.close()

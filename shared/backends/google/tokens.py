@@ -1,4 +1,4 @@
-"""ID tokens that Firebase Authentication signed: its public keys, fetched and remembered."""
+"""Tokens that Google signed, as Firebase or as Identity-Aware Proxy: its keys, remembered."""
 
 import asyncio
 import re
@@ -17,6 +17,8 @@ from shared.backends.tokens import ALGORITHM, Claims, key_id, opened
 KEYS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
 """Where Google publishes the keys, as JWKs (RFC 7517):
 firebase.google.com/docs/auth/admin/verify-id-tokens."""
+KINDS = {"RS256": "RSA", "ES256": "EC"}
+"""Of which type the keys of an algorithm are (RFC 7518, 6.1)."""
 SHORTEST, LONGEST = 60, 86_400
 """The seconds for which an answer is believed, whatever it says itself."""
 PAUSE = 1
@@ -25,15 +27,16 @@ LARGEST = 262_144
 """Bytes of an answer that are read."""
 
 
-class FirebaseTokens:
-    """Opens the tokens that were signed with one of the keys at an address.
+class PublishedTokens:
+    """Opens the tokens that were signed with one of the keys at an address, by one algorithm.
 
     The keys are fetched when one is needed that is not known or when they have become old, at most
     once a minute. Keys that are known go on while others are fetched, and when that fails.
     """
 
-    def __init__(self, address: str, *, timeout: float) -> None:
+    def __init__(self, address: str, *, timeout: float, algorithm: str = ALGORITHM) -> None:
         self._address = address
+        self._algorithm = algorithm
         self._timeout = timeout
         self._keys: dict[str, Any] = {}
         self._until = 0.0
@@ -43,14 +46,14 @@ class FirebaseTokens:
 
     async def open(self, token: str) -> Claims | None:
         """Return what a token says, if it was signed with one of the keys."""
-        named = key_id(token)
+        named = key_id(token, self._algorithm)
         if named is None:
             return None
         old = self._until < time.monotonic()
         if named not in self._keys or (old and not self._lock.locked()):
             await self._refresh(named)
         key = self._keys.get(named)
-        return None if key is None else opened(token, key)
+        return None if key is None else opened(token, key, self._algorithm)
 
     async def issue(self, claims: Mapping[str, Any]) -> str | None:
         """Make none: Firebase Authentication does."""
@@ -78,21 +81,21 @@ class FirebaseTokens:
             refusal.close()  # it holds the connection
             raise
         with answer:
-            keys = _read(orjson.loads(answer.read(LARGEST)))
+            keys = _read(orjson.loads(answer.read(LARGEST)), self._algorithm)
             told = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
         life = int(told[1]) if told else 3600
         return keys, min(max(life, SHORTEST), LONGEST)
 
 
-def _read(sent: Any) -> dict[str, Any]:
-    """Return the RSA keys of a set, by their ids; ValueError where it is none, or has none."""
+def _read(sent: Any, algorithm: str) -> dict[str, Any]:
+    """Return a set's keys of an algorithm, by their ids; ValueError where it is, or has, none."""
     import jwt
 
     try:
         keys = {
-            each["kid"]: jwt.PyJWK(each, algorithm=ALGORITHM).key
+            each["kid"]: jwt.PyJWK(each, algorithm=algorithm).key
             for each in sent["keys"]
-            if each["kty"] == "RSA"
+            if each["kty"] == KINDS[algorithm]
         }
     except (jwt.PyJWTError, LookupError, TypeError) as error:
         raise ValueError("this is no set of keys") from error

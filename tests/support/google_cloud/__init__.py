@@ -44,7 +44,7 @@ TRIES = 5
 """How often gcloud sends what is answered by a server's error."""
 SERVICES = (building, data, gateway, network, platform, running, storage, watching, work)
 """What is known. Each makes its kinds and its routes known when it is imported."""
-SITES = (".run.app", ".gateway.dev")
+SITES = (".run.app", ".gateway.dev", ".ally.example")
 """Where what is deployed answers."""
 READS = re.compile(r"[:/](generate|get|list|test|query|validate)\w*$|[/:]wait$")
 """What is posted and changes nothing."""

@@ -5,6 +5,7 @@ import json
 import re
 
 from tests.support.google_cloud.kinds import on
+from tests.support.google_cloud.policies import get_policy, set_policy
 from tests.support.google_cloud.state import Refusal, State, kept
 from tests.support.google_cloud.wire import Call, Json
 
@@ -18,6 +19,7 @@ DEFAULT_PROBE = {
     "periodSeconds": 240,
     "failureThreshold": 1,
 }
+BEHIND_IAP = "run.googleapis.com/iap-enabled"
 LEAST_MEMORY = 512
 """What the second generation of environments takes, in MiB."""
 IMAGE = re.compile(r"[a-z0-9-]+-docker\.pkg\.dev/([^/]+)/")
@@ -89,6 +91,19 @@ def replaced(state: State, call: Call, project: str, name: str) -> Json:
     if version and version != old["metadata"]["resourceVersion"]:
         raise Refusal(409, f"Conflict for resource '{name}': it was changed.", "ABORTED")
     return _apply(state, call, project, old)
+
+
+@on("POST", "iap", "projects/{project}/iap_web/cloud_run-{region}/services/{name}:getIamPolicy")
+@on("POST", "iap", "projects/{project}/iap_web/cloud_run-{region}/services/{name}:setIamPolicy")
+def let_in(state: State, call: Call, project: str, region: str, name: str) -> Json:
+    """Say whom Identity-Aware Proxy lets in to a service that it stands before."""
+    service = state.find("run", f"projects/{project}/locations/{region}/services/{name}")
+    if service["metadata"]["annotations"].get(BEHIND_IAP) != "true":
+        raise Refusal(404, f"Resource '{name}' was not found: it is not behind IAP.")
+    key = f"iap/projects/{project}/iap_web/cloud_run-{region}/services/{name}"
+    if call.name.endswith(":setIamPolicy"):
+        return set_policy(state, key, call.body["policy"])
+    return get_policy(state, key, 3)
 
 
 def _list(state: State, project: str, region: str, collection: str, kind: str) -> Json:

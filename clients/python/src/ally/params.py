@@ -217,6 +217,7 @@ class AppointmentQuery(ListOptions, Expand, total=False):
     """What appointments can be listed by."""
 
     patientId: str
+    taskId: str
     endUserId: str
     status: Literal["scheduling", "scheduled", "in_progress", "completed", "cancelled", "failed"]
     externalRef: str

@@ -1,0 +1,36 @@
+"""The audit trail: who saw or changed what belongs to patients."""
+
+from functions.dashboard.days import DaysQuery, exactly
+from functions.dashboard.links import names_of, place_of
+from functions.dashboard.portal import portal
+from shared.errors import ApiError
+from shared.pages import Page
+from shared.portals import Form, View, Visit
+from shared.requests import AuditEvent, AuditQuery, audit_events
+
+
+class TrailQuery(DaysQuery, AuditQuery):
+    """Events as the page is asked for them."""
+
+
+@portal.get("/{mode}/audit_events", permission="audit_events:read")
+async def index(visit: Visit, query: Form[TrailQuery]) -> View:
+    """List events, newest first."""
+    page: Page[AuditEvent] = Page([], has_more=False)
+    if query.value is not None:
+        try:
+            page = await audit_events(visit.store, query.value)
+        except ApiError as refusal:
+            query.blame(refusal)
+    names = await names_of(visit.store, (each.principal.id for each in page.data))
+    shown = {each for event in page.data for each in event.patients}
+    return visit.page(
+        "audit/list.html",
+        title="Audit trail",
+        status=400 if query.errors else 200,
+        form=query,
+        page=page,
+        names=names,
+        exactly=exactly,
+        places={each: place_of(visit, each) for each in (*shown, *names)},
+    )

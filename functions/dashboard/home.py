@@ -1,0 +1,156 @@
+"""The first page: how things are, and what to do next."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from functions.dashboard.days import exactly
+from functions.dashboard.figures import Tile
+from functions.dashboard.health import health
+from functions.dashboard.links import reachable
+from functions.dashboard.portal import portal
+from functions.dashboard.requests import LogQuery
+from shared.appointments import Appointment
+from shared.backends import TERMS
+from shared.clock import london_day
+from shared.keys import ApiKey
+from shared.patients import Patient
+from shared.portals import View, Visit
+from shared.requests import LoggedRequest, list_requests
+from shared.routes import SIGNED_IN
+
+MOST_ERRORS, MOST_APPOINTMENTS = 5, 10
+MOST_OF_A_DAY = 200
+"""Appointments of a day among which those to come are looked for."""
+NEWEST_KEYS = 20
+"""Keys among which one is looked for that nobody has seen."""
+
+
+class Step(NamedTuple):
+    """One thing to do before live mode is in use."""
+
+    title: str
+    hint: str
+    path: str
+    done: bool
+
+
+class Day(NamedTuple):
+    """The appointments of today that are still to come, the soonest first, and whose they are."""
+
+    appointments: list[Appointment]
+    more: int
+    patients: dict[str, Patient]
+
+
+@portal.get("/", permission=SIGNED_IN)
+async def start(visit: Visit) -> View:
+    """Lead to the home of the mode that was looked at last."""
+    return visit.redirect(f"/{visit.shown_mode}")
+
+
+@portal.get("/{mode}", permission=SIGNED_IN)
+async def home(visit: Visit) -> View:
+    """Show how things are in a mode, as far as the visitor's role goes."""
+    tiles, errors, day, steps, unseen = await asyncio.gather(
+        _health(visit), _errors(visit), _day(visit), _steps(visit), _unseen_key(visit)
+    )
+    return visit.page(
+        "home.html",
+        title="Home",
+        tiles=tiles,
+        errors=errors,
+        day=day,
+        steps=steps,
+        unseen=unseen,
+        exactly=exactly,
+    )
+
+
+async def _health(visit: Visit) -> list[Tile]:
+    """Return how requests went in the last 24 hours; nothing for who may not see usage."""
+    return await health(visit) if visit.caller.may("usage:read") else []
+
+
+async def _errors(visit: Visit) -> list[LoggedRequest] | None:
+    """Return the latest requests that were refused or failed; None for who may not see any."""
+    if not visit.caller.may("requests:read"):
+        return None
+    asked = (LogQuery(statusClass=each, limit=MOST_ERRORS) for each in ("4xx", "5xx"))
+    pages = await asyncio.gather(*(list_requests(visit.store, each) for each in asked))
+    found = [each for page in pages for each in page.data]
+    return sorted(found, key=lambda each: each.id, reverse=True)[:MOST_ERRORS]
+
+
+async def _day(visit: Visit) -> Day | None:
+    """Return what is to come today; None for who may not see appointments."""
+    if not visit.caller.may("appointments:read"):
+        return None
+    today = Appointment.on(london_day(visit.now))
+    found = await visit.store.select(
+        Appointment, [(TERMS, "contains", today)], limit=MOST_OF_A_DAY, descending=False
+    )
+    coming = sorted(
+        (each for each in found if each.window.endAt > visit.now),
+        key=lambda each: (each.window.startAt, each.id),
+    )
+    shown = coming[:MOST_APPOINTMENTS]
+    patients = await visit.store.related(Patient, dict.fromkeys(each.patientId for each in shown))
+    return Day(shown, len(coming) - len(shown), patients)
+
+
+async def _unseen_key(visit: Visit) -> ApiKey | None:
+    """Return a live key that nobody has seen yet, for who may see it."""
+    if visit.mode != "live" or not visit.caller.may("api_keys:read"):
+        return None
+    keys = await visit.store.select(ApiKey, [], limit=NEWEST_KEYS)
+    return next((key for key in keys if key.standing(visit.now) == "unrevealed"), None)
+
+
+# --- What to do next -----------------------------------------------------------------------------
+
+
+async def _steps(visit: Visit) -> list[Step]:
+    """Return the way to live mode, as far as the role goes; none where all of it is done."""
+    if visit.mode == "live":
+        return []
+    store, may = visit.store, visit.caller.may
+
+    async def called() -> bool:
+        return may("requests:read") and bool((await list_requests(store, LogQuery(limit=1))).data)
+
+    async def has(kind: type[Patient] | type[Appointment], permission: str) -> bool:
+        return may(permission) and bool(await store.select(kind, [], limit=1))
+
+    done = await asyncio.gather(
+        called(), has(Patient, "patients:read"), has(Appointment, "appointments:read")
+    )
+    steps = [step for step in _way(visit, *done) if step.path]
+    return [] if all(step.done for step in steps) else steps
+
+
+def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[Step]:
+    may, docs = visit.caller.may, f"{visit.settings.url}/docs"
+    if may("requests:read"):
+        yield Step("Make a first call", "With a test key, from your own machine.", docs, called)
+    if may("patients:write"):
+        path = reachable(visit, "/test/patients/new")
+        yield Step("Create a patient", "Here or by the API: nobody is real.", path, patient)
+    if may("appointments:write"):
+        path = reachable(visit, "/test/appointments/new")
+        yield Step("Book an appointment", "No practitioner sets out in test mode.", path, booked)
+    if not may("activation:write"):
+        return
+    state = visit.user.account.activation
+    title, hint = {
+        "not_started": ("Activate", "Tell Ally who you are: live mode opens once we have seen it."),
+        "begun": ("Go on to activate", "You have begun the form: send it when it is complete."),
+        "under_review": ("Wait for Ally", "We look at what you sent, and write to you."),
+        "rejected": ("Correct and send again", "Ally could not validate you: the reason is there."),
+        "suspended": ("Ask support", "Ally has suspended your organisation: the reason is there."),
+        "active": ("Activate", "Ally has validated you."),
+    }[state]
+    active = state == "active"
+    yield Step(title, hint, reachable(visit, "/activation"), active)
+    path = reachable(visit, "/live/api_keys") if active else reachable(visit, "/activation")
+    yield Step("Take your live key", "It is shown once, when you ask for it.", path, done=False)

@@ -1,0 +1,43 @@
+"""The dashboard's portal: whom it lets in, and the notices that its pages begin with."""
+
+from pathlib import Path
+
+from shared.portals import Portal, Users
+
+NOTICES = {
+    "activation_changed": "Nothing was changed: this is how things are by now.",
+    "activation_submitted": "It was sent to Ally.",
+    "activation_withdrawn": "You can change it again. Send it when you are done.",
+    "appointment_cancelled": "The appointment is cancelled, and its place is given back.",
+    "appointment_created": "The appointment is made.",
+    "appointment_moved": "The appointment is in another window now.",
+    "factor_added": "You have another second factor.",
+    "factor_removed": "The second factor is removed.",
+    "invitation_withdrawn": "The invitation is withdrawn.",
+    "invited": "The invitation is on its way.",
+    "joined": "Welcome to the team.",
+    "key_changed": "The key is changed. Servers hear of it within 15 seconds.",
+    "key_revoked": "The key is revoked. It is refused everywhere within 15 seconds.",
+    "name_under_review": "Saved. Patients read the new name once Ally has seen it.",
+    "organisation_changed": "The organisation is changed.",
+    "password_changed": "Your password is changed. You are signed out everywhere else.",
+    "patient_changed": "The patient is changed.",
+    "patient_created": "The patient is made.",
+    "patient_deleted": "The patient is deleted.",
+    "removed": "They are no longer in your team. Their sessions end within 15 seconds.",
+    "role_changed": "The role is changed. It takes effect within 15 seconds.",
+    "saved": "Saved.",
+    "session_ended": "The session is ended.",
+    "sessions_ended": "All other sessions are ended.",
+    "signed_out": "You have signed out.",
+}
+"""What a page may begin with after something was done, by the name that its address carries."""
+
+portal = Portal(
+    "dashboard",
+    audience="browser",
+    doorman=Users(),
+    templates=Path(__file__).parent,
+    notices=NOTICES,
+    title="Dashboard",
+)

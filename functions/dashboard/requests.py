@@ -1,0 +1,135 @@
+"""The request log: what was asked by the API or in the dashboard, and what became of it."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from functions.dashboard.days import DaysQuery, exactly
+from functions.dashboard.links import names_of, place_of, reachable
+from functions.dashboard.portal import portal
+from shared.backends import TERMS, Condition
+from shared.catalogue import CATALOGUE, TITLES
+from shared.errors import ApiError, invalid
+from shared.fields import Line
+from shared.forms import wrong
+from shared.pages import Page
+from shared.portals import Form, View, Visit
+from shared.requests import OF_API, LoggedRequest, RequestQuery, find_request, list_requests
+
+NO_REQUESTS: Page[LoggedRequest] = Page([], has_more=False)
+
+
+class LogQuery(DaysQuery, RequestQuery):
+    """Requests as the page is asked for them."""
+
+    object: Line | None = None
+    """Only those that showed or changed this object, whoever asked."""
+    by: Literal["api", "all"] = "api"
+    """Those by the API alone, unless one asks for all, for one caller's or for an object's."""
+
+    def equalities(self) -> list[Condition]:
+        """Return what the fields ask for. A store seeks one term at a time."""
+        named = {"object", "by", "statusClass"}
+        found = [each for each in super().equalities() if each[0] not in named | {TERMS}]
+        anybody = self.by == "all" or self.principal is not None
+        if self.object is not None:
+            if self.statusClass is not None:
+                reason = "cannot be chosen together with an object"
+                raise invalid([wrong("statusClass", reason)])
+            found.append((TERMS, "contains", self.object))
+        elif self.statusClass is not None:
+            term = self.statusClass if anybody else f"{OF_API} {self.statusClass}"
+            found.append((TERMS, "contains", term))
+        elif not anybody:
+            found.append((TERMS, "contains", OF_API))
+        return found
+
+
+@portal.get("/{mode}/requests", permission="requests:read")
+async def index(visit: Visit, query: Form[LogQuery]) -> View:
+    """List requests, newest first."""
+    page = NO_REQUESTS
+    if query.value is not None:
+        try:
+            page = await list_requests(visit.store, query.value)
+        except ApiError as refusal:
+            query.blame(refusal)
+    names = await names_of(visit.store, (each.principal[1] for each in page.data))
+    return visit.page(
+        "requests/list.html",
+        title="Requests",
+        status=400 if query.errors else 200,
+        form=query,
+        page=page,
+        names=names,
+        exactly=exactly,
+    )
+
+
+@portal.get("/{mode}/requests/{request}", permission="requests:read")
+async def show(visit: Visit, request: str) -> View:
+    """Show one request in full."""
+    found = await find_request(visit.store, request)
+    names = await names_of(visit.store, [found.principal[1]])
+    return visit.page(
+        "requests/show.html",
+        title=f"{found.method} {found.route}",
+        request=found,
+        names=names,
+        meaning=TITLES.get(found.status, "It worked"),
+        told=_told(found.code),
+        places={each: place_of(visit, each) for each in (*found.objects, found.principal[1] or "")},
+        exactly=exactly,
+        curl=_curl(found, visit.settings.url),
+        usage=reachable(visit, f"/{visit.mode}/usage"),
+    )
+
+
+def _told(code: str | None) -> Mapping[str, str] | None:
+    """Return what the catalogue says of a code; a line that is older may have one that has gone."""
+    entry = CATALOGUE.get(code or "")
+    if entry is None:
+        return None
+    # The facts of the case, such as a parameter's name, are not kept.
+    message, fix = (_general(each) for each in (entry.message, entry.fix))
+    return {"message": message, "fix": fix, "page": entry.page}
+
+
+def _general(sentence: str) -> str:
+    """Return a sentence of the catalogue without the facts of a case; nothing, without it is none.
+
+    `{name} {reason}.` is nothing but facts.
+    """
+    general = re.sub(r"\{\w+\}", "…", sentence)
+    return general if re.search(r"\w{3}.*\w{3}", general) else ""
+
+
+PREFIXES = {
+    "patient": "p",
+    "appointment": "apt",
+    "task": "tsk",
+    "organisation": "org",
+    "api_key": "key",
+    "request": "req",
+}
+"""What ids begin with, by the argument of paths that is one."""
+
+
+def _curl(request: LoggedRequest, url: str) -> str:
+    """Return the call that asks the same again, as far as it is known; no key is in it."""
+    if not request.route.startswith("/v1/"):
+        return ""
+
+    def fill(matched: re.Match[str]) -> str:
+        prefix = PREFIXES.get(matched[1])
+        named = [each for each in request.objects if each.partition("_")[0] == prefix]
+        return named[0] if named else matched[0].upper()
+
+    path = re.sub(r"\{(\w+)\}", fill, request.route)
+    lines = [f'curl "{url}{path}"', '-H "Authorization: $ALLY_KEY"']
+    if request.method != "GET":
+        lines.insert(0, f"curl -X {request.method} {lines.pop(0).removeprefix('curl ')}")
+    if request.bytesIn:
+        lines.append('-H "Content-Type: application/json"')
+        lines.append("-d '{ … what you sent: we do not keep it … }'")
+    return " \\\n  ".join(lines)

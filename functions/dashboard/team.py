@@ -1,0 +1,126 @@
+"""The team: who works in the dashboard of an organisation, in which role, and who is invited."""
+
+from functions.dashboard.portal import portal
+from shared import team
+from shared.errors import ApiError
+from shared.models import Model
+from shared.portals import Form, View, Visit
+from shared.users import ROLES, Role, User
+
+EXPLAINED: dict[Role, str] = {
+    "administrator": "Everything, keys and the team included.",
+    "developer": "Requests, usage and webhooks; no patients, no keys.",
+    "member": "Patients and appointments.",
+}
+
+
+class RoleIn(Model):
+    """Another role of a user."""
+
+    role: Role
+
+
+def _roles() -> list[tuple[str, str, str]]:
+    return [(role, role.capitalize(), EXPLAINED[role]) for role in ROLES]
+
+
+@portal.get("/team", permission="users:read", account=True)
+async def index(visit: Visit) -> View:
+    """List users and invitations."""
+    return visit.page(
+        "team/index.html",
+        title="Team",
+        members=await team.members(visit.store),
+        invitations=await team.invitations(visit.store),
+    )
+
+
+@portal.get("/team/invite", permission="users:write", account=True)
+async def invite_page(visit: Visit) -> View:
+    """Ask whom to invite."""
+    return visit.page("team/invite.html", title="Invite somebody", form=None, roles=_roles())
+
+
+@portal.post("/team/invite", permission="users:write", account=True)
+async def invite(visit: Visit, body: Form[team.InvitationIn]) -> View:
+    """Invite somebody."""
+    if body.value is not None:
+        try:
+            await team.invite(visit.store, visit.keyring, visit.user, body.value)
+        except ApiError as refusal:
+            body.blame(refusal)
+        else:
+            return visit.redirect("/team", "invited")
+    return visit.page(
+        "team/invite.html", title="Invite somebody", form=body, roles=_roles(), status=400
+    )
+
+
+@portal.post("/team/invitations/{invitation}/again", permission="users:write", account=True)
+async def invite_again(visit: Visit, invitation: str) -> View:
+    """Send an invitation again."""
+    await team.invite_again(visit.store, visit.keyring, visit.user, invitation)
+    return visit.redirect("/team", "invited")
+
+
+@portal.post("/team/invitations/{invitation}/withdraw", permission="users:write", account=True)
+async def withdraw(visit: Visit, invitation: str) -> View:
+    """Withdraw an invitation."""
+    await team.withdraw(visit.store, visit.user, invitation)
+    return visit.redirect("/team", "invitation_withdrawn")
+
+
+@portal.get("/team/{user}", permission="users:read", account=True)
+async def show(visit: Visit, user: str) -> View:
+    """Show a user, to change their role or to remove them."""
+    return await _member_page(visit, user)
+
+
+async def _member_page(
+    visit: Visit, user_id: str, form: Form[RoleIn] | None = None, problem: str = ""
+) -> View:
+    user = await visit.store.get(User, user_id)
+    return visit.page(
+        "team/member.html",
+        title=user.name,
+        person=user,
+        form=form,
+        problem=problem,
+        roles=_roles(),
+        status=200 if form is None and not problem else 400,
+    )
+
+
+@portal.post("/team/{user}/role", permission="users:write", account=True)
+async def change_role(visit: Visit, user: str, body: Form[RoleIn]) -> View:
+    """Change the role of a user."""
+    if body.value is not None:
+        try:
+            await team.change_role(visit.store, visit.user, user, body.value.role)
+        except ApiError as refusal:
+            if refusal.code != "parameter_invalid":
+                raise
+            body.blame(refusal)
+        else:
+            visit.sessions.forget(visit.user.session.id)
+            return visit.redirect("/team", "role_changed")
+    return await _member_page(visit, user, body)
+
+
+@portal.post("/team/{user}/remove", permission="users:write", account=True)
+async def remove(visit: Visit, user: str) -> View:
+    """Remove a user."""
+    try:
+        await team.remove(
+            visit.store,
+            visit.user,
+            user,
+            keyring=visit.keyring,
+            passwords=visit.passwords,
+            sessions=visit.sessions,
+        )
+    except ApiError as refusal:
+        if refusal.code != "parameter_invalid":
+            raise
+        return await _member_page(visit, user, problem="Nobody else is administrator.")
+    return visit.redirect("/team", "removed")

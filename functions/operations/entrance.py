@@ -1,0 +1,67 @@
+"""The way in, and what staff have done."""
+
+from functions.operations.doorman import COOKIE, new_cookie, shows_key
+from functions.operations.portal import portal
+from shared.errors import ApiError
+from shared.fields import Line
+from shared.forms import wrong
+from shared.models import Model
+from shared.portals import Form, View, Visit
+from shared.routes import PUBLIC, SIGNED_IN
+from shared.staff import actions
+
+
+class KeyIn(Model):
+    """The key of this machine."""
+
+    key: Line
+
+
+class ActionsQuery(Model):
+    """Where a list of actions goes on, and of which organisation."""
+
+    organisation: Line | None = None
+    starting_after: Line | None = None
+
+
+@portal.get("/", permission=SIGNED_IN)
+async def start(visit: Visit) -> View:
+    """Lead to what waits."""
+    return visit.redirect("/queue")
+
+
+@portal.get("/sign-in", permission=PUBLIC)
+async def ask(visit: Visit) -> View:
+    """Ask for the key of this machine; in the cloud, say that somebody is not let in."""
+    local = visit.settings.backend == "local"
+    status = 200 if local else 403
+    return visit.page("sign-in.html", status=status, title="Sign in", local=local, form=None)
+
+
+@portal.post("/sign-in", permission=PUBLIC)
+async def let_in(visit: Visit, body: Form[KeyIn]) -> View:
+    """Let in who shows the key of this machine."""
+    if visit.settings.backend != "local":
+        raise ApiError("route_unknown")
+    if body.value is not None and not shows_key(visit.service, body.value.key):
+        body.blame(wrong("key", "is not the one in the state folder"))
+    if body.value is None:
+        return visit.page("sign-in.html", status=400, title="Sign in", local=True, form=body)
+    visit.set_cookie(COOKIE, new_cookie(visit.service))
+    return visit.redirect(visit.next)
+
+
+@portal.post("/sign-out", permission=SIGNED_IN)
+async def leave(visit: Visit) -> View:
+    """Forget the cookie."""
+    visit.set_cookie(COOKIE, "", 0)
+    return visit.redirect("/sign-in", said="signed_out")
+
+
+@portal.get("/actions", permission=SIGNED_IN)
+async def show_actions(visit: Visit, query: ActionsQuery) -> View:
+    """Show what staff did, the latest first."""
+    found = await actions(
+        visit.service.storage, organisation=query.organisation, after=query.starting_after
+    )
+    return visit.page("actions.html", title="What staff did", page=found)

@@ -1,0 +1,207 @@
+"""Visits: what a page's handler knows of its request, and how it answers."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from shared.auth import Keyring
+from shared.callers import Caller, UserCaller, household
+from shared.errors import ApiError
+from shared.exchange import Exchange
+from shared.passwords import Passwords
+from shared.routes import PUBLIC, Content, Routes, View
+from shared.service import Service
+from shared.sessions import Sessions
+from shared.settings import Mode, Settings
+from shared.store import Store
+from shared.throttles import Try, in_words
+
+if TYPE_CHECKING:
+    from shared.usage import Reader
+
+SAID, NEXT = "said", "next"
+"""Parameters that every address may have: which notice its page begins with, and where to go on."""
+LAST_MODE = "__Host-mode"
+"""The cookie that says in which mode somebody was last, for links of pages that are of none."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Visit:
+    """What a handler knows of the request: who visits, their store, and how to answer."""
+
+    visitor: Caller | None
+    """Who has been let in, if anybody has."""
+    mode: Mode
+    store: Store
+    portal: Routes
+    exchange: Exchange
+    stores: list[Store] = field(default_factory=list)
+    cookies: list[str] = field(default_factory=list)
+
+    # --- Who and where ---------------------------------------------------------------------------
+
+    @property
+    def caller(self) -> Caller:
+        """Who has been let in, on a route that is not public."""
+        if self.visitor is None:
+            raise TypeError("a public route takes somebody for granted")
+        return self.visitor
+
+    @property
+    def user(self) -> UserCaller:
+        """The user of an organisation who has signed in."""
+        if not isinstance(self.visitor, UserCaller):
+            raise TypeError("a route that is not for users takes one for granted")
+        return self.visitor
+
+    @property
+    def now(self) -> datetime:
+        """The moment of the request."""
+        return self.exchange.now
+
+    @property
+    def settings(self) -> Settings:
+        """What the deployment decides."""
+        return self.exchange.service.settings
+
+    @property
+    def keyring(self) -> Keyring:
+        """What keeps keys."""
+        return self.exchange.service.keyring
+
+    @property
+    def service(self) -> Service:
+        """The process's service, for what no organisation's user does: joining, Operations."""
+        public = self.exchange.route is not None and self.exchange.route.permission == PUBLIC
+        if isinstance(self.visitor, UserCaller) and not public:
+            raise TypeError("a user has a store, which is their organisation's")
+        return self.exchange.service
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who has signed in."""
+        return self.exchange.service.sessions
+
+    @property
+    def passwords(self) -> Passwords:
+        """What keeps passwords."""
+        return self.exchange.service.passwords
+
+    async def too_often(self, *tries: Try) -> str:
+        """Count a try, before it is made; where there were too many, return what to say of it."""
+        wait = await self.exchange.service.throttles.count(self.now, *tries)
+        return f"There were too many tries. Try again in {in_words(wait)}." if wait else ""
+
+    @property
+    def household(self) -> str:
+        """The address of the network from which somebody visits, or that of their household."""
+        return household(self.exchange.address())
+
+    @property
+    def agent(self) -> str:
+        """What the browser says of itself."""
+        return self.exchange.header(b"user-agent") or ""
+
+    def usage(self, *modes: Mode) -> "Reader":
+        """Return what was counted of the visitor's organisation in some modes."""
+        from shared.usage import Reader
+
+        held = self.exchange.service
+        return Reader(
+            held.metrics,
+            held.storage,
+            held.log,
+            organisation=self.caller.organisation,
+            modes=modes,
+            now=self.now,
+            behind=timedelta(seconds=held.settings.metering_interval) + held.metrics.delay,
+        )
+
+    def enter(self, organisation: str, mode: Mode | None = None) -> Store:
+        """Return a store of an organisation, for who is about to be let in, and for staff.
+
+        It is one of a mode, or, where none is named, of the account.
+        What is staged in it is committed as what is staged in `store` is; of all stores of a
+        request, one alone may have something staged at its end.
+        """
+        store = Store(
+            self.exchange.service.storage,
+            mode=mode or "test",
+            organisation=organisation,
+            now=self.now,
+            request_id=self.exchange.request_id,
+            account=mode is None,
+        )
+        self.stores.append(store)
+        return store
+
+    # --- Addresses -------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for."""
+        return self.exchange.sent_path
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of the query as they were sent, but for a notice's."""
+        query = self.exchange.request.scope["query_string"].decode("latin-1")
+        return {name: text for name, text in parse_qsl(query) if name != SAID}
+
+    def link(self, **changes: object) -> str:
+        """Return this page's address with other parameters; an empty one leaves it out."""
+        found = {**self.parameters, **changes}
+        kept = {name: str(value) for name, value in found.items() if value not in (None, "")}
+        return f"{self.path}?{urlencode(kept)}" if kept else self.path
+
+    @property
+    def next(self) -> str:
+        """Where to go on: the page of this portal that the parameter `next` names, or the first."""
+        return own_page(self.portal, self.parameters.get(NEXT, "/"))
+
+    @property
+    def shown_mode(self) -> Mode:
+        """The mode that links lead to: the page's, or else that in which the visitor was last."""
+        if self.exchange.route is not None and "{mode}" in self.exchange.route.template:
+            return self.mode
+        return "live" if self.cookie(LAST_MODE) == "live" else "test"
+
+    # --- Answers ---------------------------------------------------------------------------------
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> View:
+        """Answer with a page. With a status of 400 or more nothing is changed."""
+        return View(template, values, status)
+
+    def redirect(self, path: str, said: str = "") -> View:
+        """Answer with the way to a page of this portal, which begins with a notice."""
+        joint = "&" if "?" in path else "?"
+        return View(status=303, location=f"{path}{joint}{SAID}={said}" if said else path)
+
+    def file(self, content: Content) -> View:
+        """Answer with a file, such as a table in CSV."""
+        return View(content=content)
+
+    def cookie(self, name: str) -> str:
+        """Return what a cookie holds; empty, where none was sent."""
+        return str(self.exchange.request.cookies.get(name, ""))
+
+    def set_cookie(self, name: str, value: str, seconds: int | None = None) -> None:
+        """Set a cookie of this host that no script reads; with zero seconds, take it away."""
+        age = "" if seconds is None else f"; Max-Age={seconds}"
+        self.cookies.append(f"{name}={value}{age}; Path=/; Secure; HttpOnly; SameSite=Lax")
+
+
+def own_page(portal: Routes, path: str) -> str:
+    """Return a path of a portal that can be read; the first page, where it is no such one.
+
+    So nobody is led elsewhere by what somebody else wrote into a link.
+    """
+    parts = urlsplit(path)
+    if parts.scheme or parts.netloc or not path.startswith("/") or "\\" in path:
+        return "/"
+    try:
+        found = "GET" in portal.allowed(parts.path)
+    except ApiError:
+        found = False
+    return path if found and path.isprintable() else "/"

@@ -1,0 +1,61 @@
+"""The pages of portals as people have them: on a phone, in the dark, by ear."""
+
+import os
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.support.browser import NARROW, SCHEMES, WIDE, Browser
+from tests.support.serving import Partner
+from tests.support.tour import PAGES, Tour
+from tests.test_docs import once
+
+UNFOLD = "for (const each of document.querySelectorAll('main details')) each.open = true"
+BEYOND = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CONTRAST = "color-contrast"
+EVERY_LOOK = bool(os.environ.get("ALLY_LOOKS"))
+"""Whether axe sees every page in all colours and widths, which takes minutes."""
+
+
+@pytest.fixture(scope="module")
+def tours() -> dict[str, Tour]:
+    """The tour, made once by the first page that is looked at."""
+    return {}
+
+
+def broken(page: Page, what: str, **rules: Any) -> list[str]:
+    """Return what axe finds wrong with a page as it is now."""
+    results = Axe().run(page, options={"resultTypes": ["violations"], **rules})
+    return [f"{what}\n{results.generate_report()}"] if results.violations_count else []
+
+
+@once
+@pytest.mark.parametrize(("portal", "template"), PAGES, ids=lambda each: each)
+def test_a_page_can_be_used_by_everybody_on_every_screen(
+    partner: Partner, browser: Browser, tours: dict[str, Tour], portal: str, template: str
+) -> None:
+    tour = tours.setdefault("tour", Tour(partner))
+    person = tour.visitor(portal, template)
+    troubles: list[str] = []
+
+    def look(page: Page) -> list[str]:
+        page.on("console", lambda said: troubles.append(said.text))
+        page.reload()  # with somebody who listens to what the policy forbids
+        assert page.locator("h1").count() == 1, page.content()
+        page.evaluate(UNFOLD)
+        found = broken(page, "wide")
+        page.emulate_media(color_scheme="dark")
+        found += broken(page, "dark", runOnly=[CONTRAST])
+        page.set_viewport_size({"width": NARROW, "height": 900})
+        if page.evaluate(BEYOND) > 0:
+            found.append("it scrolls sideways")
+        for scheme in SCHEMES if EVERY_LOOK else ():
+            page.emulate_media(color_scheme=scheme)
+            found += broken(page, f"narrow {scheme}")
+        return found
+
+    url = person.url + tour.path(template)
+    found = browser.visit(url, look, width=WIDE, cookies=person.cookies)
+    assert found + troubles == []
