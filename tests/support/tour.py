@@ -79,6 +79,7 @@ class Tour:
         """What makes or finds what a path names."""
         return {
             "mode": lambda: "test",
+            "step": lambda: "task",
             "patient": lambda: str(self.partner.create_patient()["id"]),
             "appointment": lambda: str(self.partner.book()["id"]),
             "task": lambda: str(self.partner.task()["id"]),
@@ -87,7 +88,6 @@ class Tour:
             "user": lambda: self.administrator.user.id,
             "organisation": lambda: self.partner.organisation.id,
             "mail": self._mail,
-            "step": lambda: "window",
         }
 
     def _mail(self) -> str:
