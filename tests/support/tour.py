@@ -13,7 +13,7 @@ from tests.support.serving import Partner
 from tests.support.staff import staff
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-FILES = ("/assets/{name}",)
+FILES = ("/assets/{name}", "/{mode}/usage/tables/{figure}")
 """What is read and is no page."""
 IN_LIVE = ("/{mode}/windows",)
 """What has something to show in live mode alone."""
@@ -79,6 +79,7 @@ class Tour:
         """What makes or finds what a path names."""
         return {
             "mode": lambda: "test",
+            "step": lambda: "task",
             "patient": lambda: str(self.partner.create_patient()["id"]),
             "appointment": lambda: str(self.partner.book()["id"]),
             "task": lambda: str(self.partner.task()["id"]),
