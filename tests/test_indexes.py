@@ -5,7 +5,6 @@ from itertools import combinations
 from typing import Any
 
 from functions import discover
-from shared import throttles
 from shared.backends import Put
 from shared.models import Record
 from shared.pages import ListQuery, PageQuery
@@ -118,7 +117,6 @@ def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) 
 def test_no_field_of_any_collection_is_indexed_by_itself(partner: Partner) -> None:
     """No query needs that, since each has an index of its own."""
     collections = {record.collection for record in records(Record)} | written(partner)
-    collections.add(throttles.COLLECTION)
     for collection in collections:
         check_unindexed(collection)
     overrides = MANIFEST["fieldOverrides"]
