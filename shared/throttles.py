@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from shared import ids
-from shared.backends import OURS, Document, Key, Put, Storage, new_marker
-from shared.clock import isoformat
+from shared.backends import OURS, Key, Put, Storage, new_marker
+from shared.fields import Moment
+from shared.models import Record
 from shared.store import insist
 
-COLLECTION = "tries"
 QUARTER = timedelta(minutes=15)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -46,6 +46,23 @@ Try = tuple[tuple[Throttle, ...], str]
 """What is tried, and by or for whom."""
 
 
+class Tries(Record):
+    """How many tries of a kind were counted, for a name. The id is a keyed hash of both."""
+
+    collection: ClassVar[str] = "tries"
+    prefix: ClassVar[str] = ""
+    account: ClassVar[bool] = True
+    traced: ClassVar[bool] = False
+
+    count: int
+    until: Moment
+
+    @property
+    def expires(self) -> datetime:
+        """When they count no more."""
+        return self.until
+
+
 class Throttles:
     """Counts tries."""
 
@@ -62,11 +79,17 @@ class Throttles:
         once that this one was not counted in time.
         """
         places = [
-            (throttle, Key("account", OURS, COLLECTION, self._keyed(f"{throttle.name} {whose}")))
+            (
+                throttle,
+                Key("account", OURS, Tries.collection, self._keyed(f"{throttle.name} {whose}")),
+            )
             for throttles, whose in tries
             for throttle in throttles
         ]
         return await insist(partial(self._attempt, now, places), self._patience)
+
+    def _place(self, named: str) -> Key:
+        return Key("account", OURS, Tries.collection, self._keyed(named))
 
     async def _attempt(
         self, now: datetime, places: Iterable[tuple[Throttle, Key]]
@@ -75,26 +98,19 @@ class Throttles:
         writes = []
         waits = []
         for (throttle, key), document in zip(places, found, strict=True):
-            standing = _standing(document, now)
-            count, until = standing or (0, now + throttle.within)
-            if count >= throttle.most:
-                waits.append(until - now)
+            tries = None if document is None else Tries.load(document.data)
+            if tries is None or tries.until <= now:
+                tries = Tries(id=key.id, count=0, until=now + throttle.within)
+            if tries.count >= throttle.most:
+                waits.append(tries.until - now)
+            tries.count += 1
             version = None if document is None else document.version
-            counted = {"count": count + 1, "until": isoformat(until)}
-            writes.append(Put(key, counted, version, expires=until))
+            writes.append(Put(key, tries.dump(), version, tries.expires))
         if waits:
             return max(waits)
         marker = new_marker("account", OURS, ids.mint("try", now), now)
         await self._storage.commit([*writes, marker], marker.key)
         return None
-
-
-def _standing(document: Document | None, now: datetime) -> tuple[int, datetime] | None:
-    """Return how many tries were counted, and until when that holds; None where none are."""
-    if document is None:
-        return None
-    until = datetime.fromisoformat(document.data["until"])
-    return (document.data["count"], until) if until > now else None
 
 
 def in_words(wait: timedelta) -> str:

@@ -5,21 +5,14 @@ from itertools import combinations
 from typing import Any
 
 from functions import discover
-from shared import throttles
-from shared.backends import Put, Query
+from shared.backends import Put
 from shared.models import Record
 from shared.pages import ListQuery, PageQuery
 from shared.requests import RequestQuery
 from shared.routes import Route
 from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, POSTCODE, Json, Partner
-from tests.support.stored import MANIFEST, check_unindexed
-
-Shape = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
-"""A collection, the fields that are compared for equality, and the order."""
-
-Index = tuple[str, tuple[tuple[str, str], ...]]
-"""A collection, and the fields of an index with their kinds."""
+from tests.support.stored import MANIFEST, Index, check_unindexed, declared, needed, shape
 
 SOMETHING: Json = {
     "patientId": "p_" + "0" * 22,
@@ -41,40 +34,6 @@ SOMETHING: Json = {
     "principal": "key_" + "0" * 22,
 }
 """A value for each field that a list can be asked for."""
-
-
-def shape(query: Query) -> Shape:
-    """Return the composite index that a query needs."""
-    kinds = {"==": "ASCENDING", "in": "ASCENDING", "contains": "CONTAINS"}
-    equal = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
-    ranges = {field for field, operator, _ in query.where if operator not in kinds}
-    direction = "DESCENDING" if query.descending else "ASCENDING"
-    # Firestore orders by a range's field too, after those that are asked for, the same way round.
-    first = dict.fromkeys((query.by, "id"))
-    after = (ranges | {query.then}) - {*first, ""}
-    order = [(field, direction) for field in (*first, *sorted(after))]
-    return query.collection, tuple(sorted(equal)), tuple(order)
-
-
-def declared() -> set[Index]:
-    """Return the indexes of the manifest."""
-    return {
-        (
-            index["collectionGroup"],
-            tuple(
-                (each["fieldPath"], each.get("order") or each["arrayConfig"])
-                for each in index["fields"]
-            ),
-        )
-        for index in MANIFEST["indexes"]
-    }
-
-
-def needed(wanted: Shape) -> set[Index]:
-    """Return the indexes that together serve a shape: one for each equality, which Firestore merges
-    since they share their order; for none, that of the order."""
-    collection, equal, order = wanted
-    return {(collection, (each, *order)) for each in equal} or {(collection, order)}
 
 
 def lists() -> list[Route]:
@@ -158,7 +117,6 @@ def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) 
 def test_no_field_of_any_collection_is_indexed_by_itself(partner: Partner) -> None:
     """No query needs that, since each has an index of its own."""
     collections = {record.collection for record in records(Record)} | written(partner)
-    collections.add(throttles.COLLECTION)
     for collection in collections:
         check_unindexed(collection)
     overrides = MANIFEST["fieldOverrides"]

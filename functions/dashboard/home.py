@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from functions.dashboard.days import exactly
+from functions.dashboard.figures import Tile
+from functions.dashboard.health import health
 from functions.dashboard.links import reachable
 from functions.dashboard.portal import portal
 from functions.dashboard.requests import LogQuery
@@ -50,18 +52,24 @@ async def start(visit: Visit) -> View:
 @portal.get("/{mode}", permission=SIGNED_IN)
 async def home(visit: Visit) -> View:
     """Show how things are in a mode, as far as the visitor's role goes."""
-    errors, day, steps, unseen = await asyncio.gather(
-        _errors(visit), _day(visit), _steps(visit), _unseen_key(visit)
+    tiles, errors, day, steps, unseen = await asyncio.gather(
+        _health(visit), _errors(visit), _day(visit), _steps(visit), _unseen_key(visit)
     )
     return visit.page(
         "home.html",
         title="Home",
+        tiles=tiles,
         errors=errors,
         day=day,
         steps=steps,
         unseen=unseen,
         exactly=exactly,
     )
+
+
+async def _health(visit: Visit) -> list[Tile]:
+    """Return how requests went in the last 24 hours; nothing for who may not see usage."""
+    return await health(visit) if visit.caller.may("usage:read") else []
 
 
 async def _errors(visit: Visit) -> list[LoggedRequest] | None:

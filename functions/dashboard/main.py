@@ -18,6 +18,7 @@ from functions.dashboard import (  # noqa: F401 - they declare pages
     signing_in,
     tasks,
     team,
+    usage,
 )
 from functions.dashboard.portal import portal
 from shared import Request, Response

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import httpx
@@ -14,7 +14,7 @@ from shared.provision import open_store
 from shared.service import Service
 from shared.sessions import COOKIE
 from shared.users import Login, Role, Session, User, login_id
-from tests.support.serving import Backing, Partner, Server
+from tests.support.serving import Backing, Partner
 
 Sent = Mapping[str, str | list[str]]
 
@@ -95,17 +95,31 @@ def forms(page: httpx.Response) -> list[HtmlForm]:
     return _Forms(page.text).forms
 
 
+class Place(Protocol):
+    """Where portals are served."""
+
+    def portal(self, name: str) -> str:
+        """Return where a portal is found."""
+
+    def open(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request of a browser, whose answer is a page."""
+
+
 class Person:
     """Somebody with a browser of their own, at one portal."""
 
-    def __init__(self, server: Server, portal: str = "dashboard") -> None:
-        self.server = server
-        self.url = server.portal(portal)
-        self.host = self.url.removeprefix("https://")
+    def __init__(self, server: Place, portal: str = "dashboard") -> None:
+        self.enter(server, portal)
         self.cookies: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         """What something between the browser and us adds to each request."""
         self._user: User | None = None
+
+    def enter(self, server: Place, portal: str = "dashboard") -> None:
+        """Open the pages where they are served elsewhere from now on."""
+        self.server = server
+        self.url = server.portal(portal)
+        self.host = self.url.removeprefix("https://")
 
     @property
     def user(self) -> User:
