@@ -248,11 +248,13 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         ],
     }
     trust = shlex.quote(_shown(files.authority))
+    mailbox = service.settings.mailbox_url
     password = await demo_password(service, demo.store.organisation)
     lines = [
         "",
         f"Dashboard:    {service.settings.dashboard_url}",
         f"  sign in as  {EMAIL}, {password or 'with the password that you chose'}",
+        *([f"Mailbox:      {mailbox}"] if mailbox else []),
         f"Test key:     {demo.key}",
         f"Certificate:  {_shown(files.authority)}",
         f"Request log:  {_shown(Path(service.settings.log))}",
