@@ -1,4 +1,4 @@
-"""What a newcomer finds at the first start: a certificate, an organisation, a key, five calls."""
+"""What a newcomer finds at the first start: an organisation, its dashboard, a key, five calls."""
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 
+from shared import codes
 from shared.callers import KeyCaller
 from shared.clock import london_day
 from shared.errors import ApiError
@@ -27,10 +28,16 @@ from shared.provision import (
 from shared.scheduling import AvailabilityQuery, OpenWindow, find_windows
 from shared.service import Service
 from shared.settings import AUTHORITY
+from shared.staff import local_key
+from shared.store import Ref
 from shared.tasks import Task
+from shared.users import Login, User, login_id
 
 COVERAGE = Path(__file__).parent.parent / "infra" / "coverage.json"
 KEY_FILE = "test-key"
+ADMINISTRATOR_FILE = "demo-password"
+EMAIL = "demo@ally.example"
+"""Who administers the demo organisation, so that a newcomer sees its dashboard at once."""
 DAYS_AHEAD = 3
 NAMES = ("localhost", *(f"{name}.localhost" for name in ("dashboard", "operations", "mailbox")))
 """What the API and the pages are called on this machine. Each browser knows that they are here."""
@@ -130,7 +137,7 @@ async def open_demo(service: Service) -> Demo:
     Where the key was rolled, revoked or has expired, the organisation gets another one.
     """
     state = Path(service.settings.state)
-    demo = await _reopened(service, kept_key(state))
+    demo = await _reopened(service, kept(state / KEY_FILE))
     if demo is None:
         await load_coverage(service, "test", json.loads(COVERAGE.read_text()))
         organisation, made = await create_organisation(service, "Demo Health", ADMINISTRATOR)
@@ -143,7 +150,7 @@ async def open_demo(service: Service) -> Demo:
             service, "test", demo.store.organisation, ADMINISTRATOR, "Another key"
         )
     key = str(made.secret)
-    keep_key(state, key)
+    write_down(state / KEY_FILE, key)
     return Demo(service, await service.keyring.authenticate(key), key)
 
 
@@ -156,18 +163,46 @@ async def _reopened(service: Service, key: str) -> Demo | None:
     return None
 
 
-def kept_key(state: Path) -> str:
-    """Return the demo organisation's key that an earlier start kept, or nothing."""
-    file = state / KEY_FILE
+async def demo_password(service: Service, organisation: str) -> str:
+    """Return the password of the demo organisation's administrator, whom the first start makes.
+
+    Nothing, where they have chosen another since.
+    """
+    file = Path(service.settings.state) / ADMINISTRATOR_FILE
+    store = open_store(service, "test", organisation, at=service.now(), account=True)
+    login_ref = Ref(Login, login_id(service.keyring.hash, EMAIL))
+    (login,) = await store.find(login_ref)
+    if login is not None:
+        (user,) = await store.find(Ref(User, login.user))
+        hashed = None if user is None else user.passwordHash
+        return kept(file) if await service.passwords.check(EMAIL, kept(file), hashed) else ""
+    password = kept(file) or "-".join(codes.random_text(5) for _ in range(4)).lower()
+    write_down(file, password)
+    user = User.new(
+        at=store.now,
+        organisation=organisation,
+        email=EMAIL,
+        name="Demo Administrator",
+        role="administrator",
+        passwordHash=await service.passwords.keep(EMAIL, password),
+    )
+    store.insert(user)
+    store.insert(Login(id=login_ref.id, organisation=organisation, user=user.id))
+    await store.commit()
+    return password
+
+
+def kept(file: Path) -> str:
+    """Return what an earlier start kept for the next, or nothing."""
     return file.read_text().strip() if file.exists() else ""
 
 
-def keep_key(state: Path, key: str) -> None:
-    """Keep the demo organisation's key, for its owner alone."""
-    draft = state / f"{KEY_FILE}.new"
+def write_down(file: Path, text: str) -> None:
+    """Keep something for later starts, for its owner alone."""
+    draft = file.with_name(f"{file.name}.new")
     draft.touch(0o600)
-    draft.write_text(f"{key}\n")
-    draft.replace(state / KEY_FILE)
+    draft.write_text(f"{text}\n")
+    draft.replace(file)
 
 
 async def first_calls(service: Service, url: str, files: Certificate) -> str:
@@ -214,8 +249,14 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         ],
     }
     trust = shlex.quote(_shown(files.authority))
+    state = Path(service.settings.state)
+    password = await demo_password(service, demo.store.organisation)
     lines = [
         "",
+        f"Dashboard:    {service.settings.dashboard_url}",
+        f"  sign in as  {EMAIL}, {password or 'with the password that you chose'}",
+        f"Operations:   {service.settings.operations_url}",
+        f"  sign in by  {local_key(state)}",
         f"Test key:     {demo.key}",
         f"Certificate:  {_shown(files.authority)}",
         f"Request log:  {_shown(Path(service.settings.log))}",

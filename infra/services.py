@@ -61,6 +61,8 @@ def environment(function: str, values: Values) -> dict[str, str]:
         "ALLY_SMTP": values["smtp"],
         "ALLY_SMTP_USER": values["smtp_user"],
         "ALLY_MAIL_FROM": values["mail_from"],
+        "ALLY_IDENTITY_PLATFORM": values["identity_platform"],
+        "ALLY_IDENTITY_KEY": values["identity_key"],
         "ALLY_METERING_INTERVAL": str(values["metering_interval"]),
     }
 

@@ -17,6 +17,7 @@ from infra.cost.model import (
     COUNTS,
     JOBS,
     LINES,
+    PAGES,
     SECONDS,
     STANDING,
     Month,
@@ -28,7 +29,7 @@ from shared import clock
 from tests.support.processes import ROOT
 
 EVERYTHING = load()
-OTHERS = {CALLERS, STANDING, LINES, COUNTS, JOBS}
+OTHERS = {CALLERS, STANDING, LINES, COUNTS, JOBS, PAGES}
 """The rows of the bill that are no route."""
 TODAY = clock.now().date()
 

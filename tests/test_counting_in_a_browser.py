@@ -76,7 +76,7 @@ class Shop:
             tab.close()
             time.sleep(0.3)  # the context ends with the visit, and beacons with it
 
-        self.browser.visit(self.origin, visit, calls=self.served.url)
+        self.browser.visit(self.origin, visit, calls=[self.served.url])
 
     def lines(self) -> list[Json]:
         """Return what the log has of events of the partner's."""

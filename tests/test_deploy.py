@@ -315,13 +315,12 @@ def test_a_wrong_answer_to_partners_gives_traffic_back_to_what_served_before(
     assert {name: deployment.serving(name) for name in served} == served
 
 
-def test_a_wrong_answer_to_partners_gives_the_gateway_its_config_back(
-    deployment: Deployment,
-) -> None:
+def test_a_wrong_page_gives_the_gateway_its_config_back(deployment: Deployment) -> None:
+    """And so does a wrong answer to partners, of whom it is known first."""
     gateway = "apigateway/projects/ally-staging/locations/europe-west2/gateways/ally"
     used = deployment.google.resources[gateway]["apiConfig"]
     deployment.declare(with_another_gateway(declared(NEXT_COMMIT)))
-    deployment.google.site = failing_at(r"\.gateway\.dev")
+    deployment.google.site = failing_at(r"^dashboard\.")
     assert "Rolled back" in deployment.refused("image", "services", "traffic", "gateway")
     # First the ways in, then what they lead to.
     told = [line.split()[1] for line in deployment.said if line.endswith(" again")]
@@ -385,7 +384,7 @@ def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Depl
 
     def site(call: Call) -> Answer:
         asked.append(call)
-        if call.path.startswith("/worker"):
+        if call.path.startswith("/worker") or call.host.endswith(".ally.example"):
             return functions_answer(call)
         return Answer({"object": "list"}, 200, {"Request-Id": "req_0"})
 
@@ -399,6 +398,9 @@ def test_the_smoke_key_is_shown_to_functions_and_to_nobody_else(deployment: Depl
     assert all(call.headers["Authorization"].startswith("Bearer ey") for call in direct)
     through = [call for call in asked if call.host.endswith(".gateway.dev")]
     assert {call.headers["Authorization"] for call in through} == {key}
+    pages = [call for call in asked if call.host.endswith(".ally.example")]
+    assert [call.host.partition(".")[0] for call in pages] == ["dashboard", "operations"]
+    assert not any(key in value for call in pages for value in call.headers.values())
     assert not any(key in line for line in deployment.said)
 
 

@@ -49,7 +49,7 @@ def calls(
             for method, path, body in requests
         ]
 
-    return browser.visit(front_end, act, calls=partner.server.url)
+    return browser.visit(front_end, act, calls=[partner.server.url])
 
 
 def test_a_page_of_a_registered_origin_calls_for_its_end_user_and_reads_errors_too(

@@ -1,26 +1,23 @@
 """Every query that the API can make has its indexes in infra/, and every index has its query."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from functions import discover
 from functions.dashboard.requests import LogQuery
-from shared.backends import Put, Query
+from shared import directory, running, staff, supply
+from shared.backends import Put
 from shared.models import Record
 from shared.pages import ListQuery, PageQuery
 from shared.requests import RequestQuery
 from shared.routes import Route
-from tests.support.inprocess import InProcess
+from shared.service import Service
+from tests.support.inprocess import InProcess, Watched
 from tests.support.people import signed_in
 from tests.support.serving import PATIENT, POSTCODE, Json, Partner
-from tests.support.stored import MANIFEST, check_unindexed
-
-Shape = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
-"""A collection, the fields that are compared for equality, and the order."""
-
-Index = tuple[str, tuple[tuple[str, str], ...]]
-"""A collection, and the fields of an index with their kinds."""
+from tests.support.stored import MANIFEST, Index, Shape, check_unindexed, declared, needed, shape
 
 SOMETHING: Json = {
     "patientId": "p_" + "0" * 22,
@@ -44,38 +41,10 @@ SOMETHING: Json = {
 """A value for each field that a list can be asked for."""
 
 
-def shape(query: Query) -> Shape:
-    """Return the composite index that a query needs."""
-    kinds = {"==": "ASCENDING", "in": "ASCENDING", "contains": "CONTAINS"}
-    equal = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
-    ranges = {field for field, operator, _ in query.where if operator not in kinds}
-    direction = "DESCENDING" if query.descending else "ASCENDING"
-    # Firestore orders by a range's field too, after those that are asked for, the same way round.
-    first = dict.fromkeys((query.by, "id"))
-    after = (ranges | {query.then}) - {*first, ""}
-    order = [(field, direction) for field in (*first, *sorted(after))]
-    return query.collection, tuple(sorted(equal)), tuple(order)
-
-
-def declared() -> set[Index]:
-    """Return the indexes of the manifest."""
-    return {
-        (
-            index["collectionGroup"],
-            tuple(
-                (each["fieldPath"], each.get("order") or each["arrayConfig"])
-                for each in index["fields"]
-            ),
-        )
-        for index in MANIFEST["indexes"]
-    }
-
-
-def needed(wanted: Shape) -> set[Index]:
-    """Return the indexes that together serve a shape: one for each equality, which Firestore merges
-    since they share their order; for none, that of the order."""
-    collection, equal, order = wanted
-    return {(collection, (each, *order)) for each in equal} or {(collection, order)}
+OF_PAGES = {
+    ("appointments", (("terms", "CONTAINS"), ("id", "ASCENDING"), ("updatedAt", "ASCENDING")))
+}
+"""What pages alone ask for: the appointments of a day."""
 
 
 def lists() -> list[Route]:
@@ -146,7 +115,7 @@ def test_what_lists_are_asked_is_what_the_manifest_declares_no_more_and_no_less(
         *("windows", "replays", "jobs", "users", "invitations", "sessions"),
         *("coverage", "staff_actions", "directory", "failed_jobs"),
     )
-    others = {index for index in declared() if index[0] in no_lists}
+    others = {index for index in declared() if index[0] in no_lists} | OF_PAGES
     assert taken == declared() - others
 
 
@@ -170,6 +139,26 @@ def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) 
         seen = {shape(query) for query, _ in api.watched.queries}
         assert len(seen) == 2
         assert set[Index]().union(*map(needed, seen)) <= declared()
+
+
+def test_what_operations_look_for_has_its_indexes_in_the_manifest_and_they_no_others(
+    partner: Partner,
+) -> None:
+    async def look(service: Service) -> set[Shape]:
+        watched = Watched(service.storage)
+        held = replace(service, storage=watched)
+        for page in (None, "org_" + "z" * 22):
+            for options in ({}, {"waiting": "activation"}, {"name": "ward"}):
+                await directory.look(watched, after=page, **options)  # type: ignore[arg-type]  # one of its parameters each
+            await staff.actions(watched, after=page and "act_" + "z" * 22)
+            await staff.actions(watched, organisation=partner.organisation.id)
+        await supply.coverage(watched, "live")
+        await running.failed(held, 10)
+        return {shape(query) for query, _ in watched.queries}
+
+    found = set[Index]().union(*map(needed, partner.backing.run(look)))
+    collections = {collection for collection, _ in found}
+    assert found == {index for index in declared() if index[0] in collections}
 
 
 def test_no_field_of_any_collection_is_indexed_by_itself(partner: Partner) -> None:

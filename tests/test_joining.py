@@ -1,9 +1,10 @@
 """Joining: from an e-mail address to the first call, and nobody learns who else is there."""
 
+from functions import demo
 from shared.joining import SignUp
 from tests.support.joining import PASSWORD, address, code_for, joins, shown_key, signs_up
 from tests.support.people import Person
-from tests.support.serving import PATIENT, Backing, Server
+from tests.support.serving import PATIENT, Backing, Partner, Server
 
 
 def test_who_signs_up_and_confirms_makes_a_call_with_the_key_that_is_shown(
@@ -24,3 +25,19 @@ def test_a_code_of_a_sign_up_is_taken_once(backing: Backing, server: Server) -> 
     person.submit(person.get("/confirm"), code=code, password=PASSWORD)
     page = person.submit(person.get("/confirm"), 400, code=code, password=PASSWORD)
     assert "not taken any more" in page.text
+
+
+def test_a_newcomer_finds_an_administrator_of_the_demo_organisation_who_can_sign_in(
+    backing: Backing, server: Server, partner: Partner
+) -> None:
+    def told() -> str:
+        return backing.run(lambda service: demo.demo_password(service, partner.organisation.id))
+
+    password = told()
+    assert told() == password != ""
+    person = Person(server)
+    person.submit(person.get("/sign-in"), email=demo.EMAIL, password=password)
+    page = person.get("/account")
+    assert "Administrator" in page.text
+    person.submit(page, current=password, password=PASSWORD)
+    assert told() == ""

@@ -29,6 +29,7 @@ BLOCKS = [
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 SAMPLES = {
     "PROJECT": "ally-staging",
+    "PEOPLE": "ally-people",
     "NUMBER": "100000000001",
     "BILLING_ACCOUNT": "000000-000000-000000",
     "FUNCTION": "patients",

@@ -1,10 +1,32 @@
 """Operations: what Ally's staff do, who they are, and that it is remembered."""
 
-import pytest
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
-from tests.support.people import Person
-from tests.support.serving import Partner, Server
-from tests.support.staff import staff
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from functions.operations.portal import portal
+from shared.backends import OURS, Key, Put, Query
+from shared.clock import london_day, now
+from shared.jobs import FailedJob, Job
+from shared.service import Service
+from shared.settings import Mode, Space
+from shared.staff import StaffAction
+from tests.support.id_tokens import signer
+from tests.support.people import Person, signed_in
+from tests.support.serving import AREA, Backing, Partner, Server
+from tests.support.staff import HEADER, assertion, name_of, staff
+
+CLINICAL = {
+    "steps__0__kind": "clinical",
+    "steps__0__name": "Take the sample",
+    "steps__0__code": "28520004",
+    "steps__0__display": "Venipuncture for blood test",
+}
 
 
 @pytest.fixture
@@ -12,21 +34,291 @@ def officer(server: Server) -> Person:
     return staff(server)
 
 
+def done(backing: Backing, space: Space) -> dict[str, dict[str, Any]]:
+    """Return what staff did in a space, by id."""
+
+    async def read(service: Service) -> dict[str, dict[str, Any]]:
+        query = Query(space, OURS, StaffAction.collection, limit=10_000)
+        return {each.key.id: each.data for each in await service.storage.query(query)}
+
+    return backing.run(read)
+
+
+def page_of(partner: Partner) -> str:
+    return f"/organisations/{partner.organisation.id}"
+
+
+# --- Who they are --------------------------------------------------------------------------------
+
+
+def templates() -> Iterable[tuple[str, str]]:
+    for route in portal.routes:
+        if route.permission != "public":
+            yield route.method, route.template
+
+
+@pytest.mark.parametrize(("method", "template"), list(templates()))
+def test_nobody_else_sees_or_does_anything(
+    partner: Partner, server: Server, method: str, template: str
+) -> None:
+    path = (
+        template.replace("{organisation}", partner.organisation.id)
+        .replace("{mode}", "live")
+        .replace("{task}", "tsk_" + "0" * 22)
+        .replace("{window}", "win_" + "0" * 22)
+    )
+    user = signed_in(partner)
+    stranger = Person(server, "operations")
+    stranger.cookies = {**user.cookies, "__Host-staff": f"{int(time.time())}.{'0' * 64}"}
+    answer = stranger.ask(method, path, headers={"Authorization": partner.key})
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/sign-in")
+
+
+def other_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def wrong_assertions() -> dict[str, Any]:
+    past = int(time.time()) - 3600
+    return {
+        "of another audience": lambda: assertion(aud="/projects/1/apps/other"),
+        "of another issuer": lambda: assertion(iss="https://accounts.google.com"),
+        "that has ended": lambda: assertion(iat=past, exp=past + 600),
+        "of the time to come": lambda: assertion(iat=past + 7200, exp=past + 9000),
+        "that names nobody": lambda: assertion(email=None),
+        "without an end": lambda: assertion(exp=None),
+        "by another key": lambda: assertion(key=other_key()),
+        "by another algorithm": lambda: signer().sign({"email": "x@ally.example"}),
+        "that is none": lambda: "x",
+    }
+
+
+@pytest.mark.parametrize("which", list(wrong_assertions()))
+def test_staff_come_with_the_word_of_the_proxy_and_no_other(
+    backing: Backing, server: Server, which: str
+) -> None:
+    person = Person(server, "operations")
+    person.headers[HEADER] = wrong_assertions()[which]()
+    assert person.ask("GET", "/queue").status_code == 303
+    local = backing.environment["ALLY_BACKEND"] == "local"
+    assert person.ask("GET", "/sign-in").status_code == (200 if local else 403)
+    person.headers[HEADER] = assertion()
+    assert person.ask("GET", "/queue").status_code == (303 if local else 200)
+
+
+def test_a_wrong_key_of_this_machine_lets_nobody_in(backing: Backing, server: Server) -> None:
+    person = Person(server, "operations")
+    local = backing.environment["ALLY_BACKEND"] == "local"
+    answer = person.post("/sign-in", {"key": "x" * 32})
+    assert answer.status_code == (400 if local else 404)
+    assert person.cookies == {}
+
+
+def test_who_signs_out_is_let_in_no_more(backing: Backing, server: Server) -> None:
+    if backing.environment["ALLY_BACKEND"] == "google":
+        return  # who somebody is, the proxy says with each request
+    person = staff(server)
+    page = person.get("/queue")
+    assert person.cookies
+    person.submit(page, to="/sign-out")
+    assert person.ask("GET", "/queue").headers["location"].startswith("/sign-in")
+
+
+# --- What they see -------------------------------------------------------------------------------
+
+
 def test_staff_find_an_organisation_by_the_beginning_of_its_name_or_by_its_id(
     officer: Person, partner: Partner
 ) -> None:
     partner.patch_organisation(displayName="Zebra Crossing Clinic")
-    link = f'href="/organisations/{partner.organisation.id}"'
+    link = f'href="{page_of(partner)}"'
     for name in ("cross", "ZEBRA", partner.organisation.id):
         assert link in officer.get(f"/organisations?name={name}").text
     assert link not in officer.get("/organisations?name=bra").text
 
 
 def test_each_page_of_operations_is_shown(officer: Person, partner: Partner) -> None:
-    here = f"/organisations/{partner.organisation.id}"
+    task = partner.task()["id"]
+    here = page_of(partner)
     for path in (
         *("/queue", "/organisations", here, f"{here}/test/tasks", f"{here}/live/tasks"),
-        *(f"{here}/test/tasks/new", "/live/windows", "/test/windows", "/live/coverage"),
-        *("/test/coverage", "/jobs", "/actions"),
+        *(f"{here}/test/tasks/new", f"{here}/test/tasks/{task}", "/live/windows", "/test/windows"),
+        *("/live/coverage", "/test/coverage", "/jobs", "/actions"),
     ):
-        assert officer.get(path).headers["content-type"].startswith("text/html")
+        assert "<h1>" in officer.get(path).text
+    officer.get("/organisations/org_" + "0" * 22, 404)
+    officer.get(f"{here}/test/tasks/tsk_{'0' * 22}", 404)
+
+
+# --- What they do --------------------------------------------------------------------------------
+
+
+def test_what_is_done_is_remembered_with_who_and_why_and_in_the_log(
+    officer: Person, partner: Partner
+) -> None:
+    partner.change_organisation(activation="active")
+    before = done(partner.backing, "account").keys()
+    here = page_of(partner)
+    officer.submit(officer.get(here), to=f"{here}/decision", decision="suspend", reason="No rent.")
+    after = done(partner.backing, "account")
+    (made,) = (after[name] for name in after.keys() - before)
+    assert made["action"] == "activation.suspend"
+    assert (made["staff"], made["reason"]) == (name_of(officer), "No rent.")
+    assert made["organisation"] == partner.organisation.id
+    lines = [line for line in partner.lines() if line["requestId"] == made["requestId"]]
+    assert [(line["principal"], line["status"]) for line in lines] == [(name_of(officer), 303)]
+    for page in (here, f"/actions?organisation={partner.organisation.id}"):
+        assert "No rent." in officer.get(page).text
+
+
+def test_a_refused_action_is_not_remembered(officer: Person, partner: Partner) -> None:
+    here = page_of(partner)
+    page = officer.get(here)
+    before = done(partner.backing, "account")
+    sent: Any = {"decision": "suspend", "reason": "x"}
+    token = {"_csrf": form_field(page, "_csrf"), "_once": "a"}
+    assert officer.post(f"{here}/decision", {**token, **sent}).headers["location"] == (
+        f"{here}?said=changed"
+    )
+    assert done(partner.backing, "account") == before
+
+
+def form_field(page: httpx.Response, name: str) -> str:
+    return page.text.partition(f'name="{name}" value="')[2].partition('"')[0]
+
+
+@pytest.mark.parametrize("mode", ["test", "live"])
+def test_staff_design_tasks_with_an_organisation(
+    officer: Person, partner: Partner, mode: Mode
+) -> None:
+    caller = partner.live() if mode == "live" else partner
+    tasks = f"{page_of(partner)}/{mode}/tasks"
+    typed = {"name": "Two samples", "description": "Take two.", "durationMinutes": "40"}
+    officer.submit(officer.get(f"{tasks}/new"), **typed, **CLINICAL)
+    task = caller.task("Two samples")
+    assert (task["durationMinutes"], task["active"]) == (40, True)
+    (step,) = task["steps"]
+    assert step["coding"]["code"] == "28520004"
+    page = officer.get(f"{tasks}/{task['id']}")
+    added = {"steps__1__kind": "administrative", "steps__1__name": "Courier it"}
+    officer.submit(page, durationMinutes="45", active=[], **added)
+    changed = caller.get(f"/v1/tasks/{task['id']}")
+    assert (changed["durationMinutes"], changed["active"]) == (45, False)
+    assert [each["name"] for each in changed["steps"]] == ["Take the sample", "Courier it"]
+    made = [each for each in done(partner.backing, mode).values() if each["subject"] == task["id"]]
+    assert sorted(each["action"] for each in made) == ["task.create", "task.update"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ({"steps__0__code": "28520005"}, "Must be the code of a concept of SNOMED CT"),
+        ({"steps__0__code": ""}, "Must have the code and the usual name"),
+        ({"steps__0__name": ""}, "a task has at least one step"),
+        ({"durationMinutes": "1"}, "Must be at least 5"),
+        ({"name": ""}, "Fill this in."),
+    ],
+)
+def test_a_task_that_is_wrong_is_shown_again_as_it_was_typed(
+    officer: Person, partner: Partner, typed: dict[str, str], problem: str
+) -> None:
+    path = f"{page_of(partner)}/test/tasks/new"
+    right = {"name": "Two samples", "description": "Take two.", "durationMinutes": "40"}
+    page = officer.submit(officer.get(path), 400, **{**right, **CLINICAL, **typed})
+    assert problem in page.text
+    assert "Take two." in page.text
+    assert len(partner.get("/v1/tasks")["data"]) == 4
+
+
+def test_a_window_that_staff_open_is_offered_in_live_mode_with_its_places(
+    officer: Person, partner: Partner
+) -> None:
+    live = partner.live()
+    day = london_day(now()) + timedelta(days=3)
+    typed = {"area": AREA, "day": str(day), "begins": "06:15", "ends": "07:45", "capacity": "3"}
+    page = officer.submit(officer.get("/live/windows"), to="/live/windows", **typed)
+    (window,) = (each for each in live.windows(live.task()) if each["remaining"] == 3)
+    assert window["id"] in page.text
+    page = officer.submit(page, to=f"/live/windows/{window['id']}", capacity="7")
+    stored = live.stored_window(window["id"])
+    assert stored is not None
+    assert stored.capacity == 7
+    acts = done(partner.backing, "live").values()
+    subjects = sorted(each["action"] for each in acts if each["subject"] == window["id"])
+    assert subjects == ["window.create", "window.update"]
+    officer.submit(page, to=f"/live/windows/{window['id']}", capacity="0")
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ({"ends": "06:00"}, "Must be after the beginning"),
+        ({"day": "2020-01-01"}, "Must not be in the past"),
+        ({"capacity": "51"}, "Must be at most 50"),
+        ({"begins": "25:00"}, "Is not of the form that is expected"),
+        ({"procedures": "12"}, "Must be the code of a concept of SNOMED CT"),
+    ],
+)
+def test_a_window_that_cannot_be_is_not_opened(
+    officer: Person, typed: dict[str, str], problem: str
+) -> None:
+    day = london_day(now()) + timedelta(days=3)
+    right = {"area": AREA, "day": str(day), "begins": "08:00", "ends": "10:00", "capacity": "3"}
+    page = officer.submit(
+        officer.get("/live/windows"), 400, to="/live/windows", **{**right, **typed}
+    )
+    assert problem in page.text
+
+
+def test_postcodes_are_served_and_served_no_more(officer: Person, partner: Partner) -> None:
+    asked = {"postcode": "ZE1 0AA"}
+    assert partner.get("/v1/coverage", **asked)["covered"] is False
+    typed = {"area": "shetland", "codes": "ze1, ZE2"}
+    page = officer.submit(officer.get("/test/coverage"), to="/test/coverage", **typed)
+    assert "ZE1 ZE2" in page.text
+    assert partner.get("/v1/coverage", **asked)["covered"] is True
+    for code in ("ZE1", "ZE2"):
+        page = officer.submit(page, to="/test/coverage/remove", code=code)
+    assert "shetland" not in page.text
+    assert partner.get("/v1/coverage", **asked)["covered"] is False
+    wrong = officer.submit(page, 400, to="/test/coverage", area="shetland", codes="ze1 1aa 1")
+    assert "Must be first halves of postcodes" in wrong.text
+
+
+def test_a_tenant_is_connected_to_one_organisation(officer: Person, partner: Partner) -> None:
+    tenant = f"tenant-of-{partner.organisation.id[-8:]}"
+    here = page_of(partner)
+    officer.submit(officer.get(here), to=f"{here}/tenant", mode="live", tenant=tenant)
+    found = partner.get("/v1/organisations")["data"][0]["firebaseTenants"]
+    assert found == {"test": None, "live": tenant}
+    page = officer.submit(officer.get(here), 400, to=f"{here}/tenant", mode="live", tenant=tenant)
+    assert "that no organisation has yet" in page.text
+
+
+def test_a_job_that_failed_for_good_is_tried_again(officer: Person, backing: Backing) -> None:
+    async def fail(service: Service) -> str:
+        at = service.now()
+        job = Job.new(
+            at=at,
+            after=timedelta(),
+            kind="nothing",
+            organisation="org_a",
+            mode="test",
+            payload={},
+            requestId="req_a",
+        )
+        failed = FailedJob.model_validate({**job.model_dump(), "attempts": 7, "error": "Boom"})
+        place = Key("test", OURS, FailedJob.collection, failed.id)
+        await service.storage.commit([Put(place, failed.dump())], place)
+        return failed.id
+
+    job = backing.run(fail)
+    page = officer.get("/jobs")
+    assert job in page.text
+    sent: Any = {"space": "test", "job": job, "_csrf": form_field(page, "_csrf")}
+    assert officer.post("/jobs", sent).headers["location"] == "/jobs?said=revived"
+    assert officer.post("/jobs", sent).headers["location"] == "/jobs?said=changed"
+    assert job not in officer.get("/jobs").text
+    made = [each for each in done(backing, "test").values() if each["subject"] == job]
+    assert [each["action"] for each in made] == ["job.revive"]

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 
-from functions.dashboard.listing import ListedDay, Listing, tasks_of
+from functions.dashboard.days import OurDay
+from functions.dashboard.listing import ChangesQuery, tasks_of
 from functions.dashboard.portal import portal
 from functions.dashboard.windows import find_days
 from shared.appointments import (
@@ -25,7 +26,6 @@ from shared.cancelling import (
 )
 from shared.design import words
 from shared.errors import ApiError
-from shared.fields import Line
 from shared.models import Model
 from shared.pages import Page
 from shared.patients import Patient
@@ -34,23 +34,8 @@ from shared.store import Ref
 from shared.tasks import Task
 
 
-class AppointmentListing(Listing):
-    """What is chosen of the appointments."""
-
-    status: Status | None = None
-    taskId: Line | None = None
-    patientId: Line | None = None
-    externalRef: Line | None = None
-
-    def query(self) -> AppointmentQuery:
-        """Return what the list is asked for."""
-        return AppointmentQuery(
-            status=self.status,
-            taskId=self.taskId,
-            patientId=self.patientId,
-            externalRef=self.externalRef,
-            **self.asked(),
-        )
+class AppointmentListing(ChangesQuery, AppointmentQuery):
+    """Appointments as the page is asked for them."""
 
 
 class Entry(NamedTuple):
@@ -58,14 +43,13 @@ class Entry(NamedTuple):
 
     at: datetime | str
     what: str
-    more: str = ""
     to_come: bool = False
 
 
 class FromDay(Model):
     """The first day of the windows to choose from."""
 
-    fromDate: ListedDay | None = None
+    fromDate: OurDay | None = None
 
 
 @portal.get("/{mode}/appointments", permission="appointments:read")
@@ -74,14 +58,17 @@ async def index(visit: Visit, query: Form[AppointmentListing]) -> View:
     tasks = await tasks_of(visit.store)
     page: Page[Appointment] = Page([], has_more=False)
     if query.value is not None:
-        page = await find_appointments(visit.store, visit.caller, query.value.query())
+        try:
+            page = await find_appointments(visit.store, visit.caller, query.value)
+        except ApiError as refusal:
+            query.blame(refusal)
     named = dict.fromkeys(each.patientId for each in page.data)
     patients = await visit.store.related(Patient, named) if named else {}
     return visit.page(
-        "appointments/index.html",
+        "appointments/list.html",
         title="Appointments",
-        status=400 if query.value is None else 200,
-        filters=query,
+        status=400 if query.errors else 200,
+        form=query,
         page=page,
         patients=patients,
         tasks={task.id: task.name for task in tasks},

@@ -1,6 +1,7 @@
 """The availability explorer: where Ally goes, and when there is a place."""
 
-from functions.dashboard.listing import ListedDay, tasks_of
+from functions.dashboard.days import OurDay
+from functions.dashboard.listing import tasks_of
 from functions.dashboard.portal import portal
 from functions.dashboard.windows import find_days
 from shared.errors import ApiError
@@ -14,8 +15,8 @@ class Place(Model):
 
     taskId: Line | None = None
     postcode: Postcode | None = None
-    fromDate: ListedDay | None = None
-    toDate: ListedDay | None = None
+    fromDate: OurDay | None = None
+    toDate: OurDay | None = None
 
 
 @portal.get("/{mode}/availability", permission="availability:read")

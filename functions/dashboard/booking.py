@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from functions.dashboard.listing import ListedDay, tasks_of
+from functions.dashboard.days import OurDay
+from functions.dashboard.listing import tasks_of
 from functions.dashboard.patients import find
 from functions.dashboard.portal import portal
 from functions.dashboard.windows import find_days
@@ -41,7 +42,7 @@ class Chosen(Model):
 class Draft(AppointmentIn):
     """An appointment whose window is being chosen, from a day on."""
 
-    fromDate: ListedDay | None = None
+    fromDate: OurDay | None = None
 
 
 @portal.get("/{mode}/booking", permission="appointments:write")
@@ -108,10 +109,13 @@ async def confirm(visit: Visit, body: Form[AppointmentIn]) -> View:
     return visit.redirect(f"/{visit.mode}/appointments/{made.id}", "appointment_created")
 
 
-@portal.get("/{mode}/booking/{step}", permission="appointments:write")
-async def anew(visit: Visit, step: str) -> View:
+async def anew(visit: Visit) -> View:
     """Lead to the beginning, for what was typed into a later step is in no address."""
     return visit.redirect(f"/{visit.mode}/booking")
+
+
+for step in ("patient", "place", "window", "check", "confirm"):
+    portal.get(f"/{{mode}}/booking/{step}", permission="appointments:write")(anew)
 
 
 def flat(tree: Tree, within: str = "") -> Iterator[tuple[str, str]]:

@@ -21,7 +21,6 @@ async def health(visit: Visit) -> list[Tile]:
     """Return how many requests there were, what share of them erred, and how long they took.
 
     It makes two readings. The macro `tile` of usage/figures.html shows one, with charts.css.
-    Whoever may not see usage is not to be asked for it.
     """
 
     async def nameless(_: Sequence[str]) -> Mapping[str, str]:
@@ -38,14 +37,14 @@ async def health(visit: Visit) -> list[Tile]:
                 name="health-requests",
                 title="Requests",
                 value=told(sum(all_of), "count"),
-                words="in the last 24 hours",
+                words="by all keys and end users",
                 values=all_of,
             ),
             Tile(
                 name="health-errors",
                 title="Errors",
                 value=share(sum(wrong), sum(all_of)),
-                words=f"{told(sum(wrong), 'count')} requests were refused, or failed",
+                words=f"{told(sum(wrong), 'count')} refused or failed",
                 values=wrong,
             ),
             Tile(

@@ -1,62 +1,33 @@
-"""Lists in the dashboard: what is chosen of one in its address, and where its page begins."""
+"""Lists of what was made and changed in the dashboard, and the tasks that one can choose from."""
 
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
-
-from shared.clock import LONDON, isoformat
-from shared.fields import FIRST_YEAR, LAST_YEAR, Day, Intake, Line, checked
-from shared.models import Model
-from shared.pages import Between, ListQuery
+from functions.dashboard.days import DaysQuery, OurDay, begin_of, end_of
+from shared.backends import Condition
+from shared.clock import isoformat
+from shared.pages import ListQuery
 from shared.store import Store
 from shared.tasks import Task
 
-ROWS = 50
-"""The rows of a page."""
 MOST_TASKS = 100
-"""The tasks that a person can choose from."""
+"""The tasks that somebody can choose from."""
 
 
-def _nameable(value: date, _: Intake) -> date:
-    if not FIRST_YEAR < value.year < LAST_YEAR - 1:
-        raise ValueError(f"must be after {FIRST_YEAR} and before {LAST_YEAR - 1}")
-    return value
+class ChangesQuery(DaysQuery):
+    """A list of a page, also of what was last changed from one day to another."""
 
+    changedFrom: OurDay | None = None
+    changedTo: OurDay | None = None
 
-ListedDay = Annotated[Day, checked(_nameable)]
-"""A day of which there can be objects."""
-
-
-class Listing(Model):
-    """What is chosen of a list: days in London, both included, and where the page begins."""
-
-    createdFrom: ListedDay | None = None
-    createdTo: ListedDay | None = None
-    updatedFrom: ListedDay | None = None
-    updatedTo: ListedDay | None = None
-    starting_after: Line | None = None
-    ending_before: Line | None = None
-
-    def asked(self) -> dict[str, Any]:
-        """Return the parameters of a list of the API."""
-        bounds = ((">=", _begin(self.updatedFrom)), ("<", _end(self.updatedTo)))
-        terms = [f'updatedAt{operator}"{isoformat(at)}"' for operator, at in bounds if at]
-        return {
-            "limit": ROWS,
-            "starting_after": self.starting_after,
-            "ending_before": self.ending_before,
-            "createdAt": Between(gte=_begin(self.createdFrom), lt=_end(self.createdTo)),
-            "filter": " and ".join(terms) or None,
-        }
+    def conditions(self, prefix: str, *, livemode: bool) -> list[Condition]:
+        """Return what the listed objects must be."""
+        found = super().conditions(prefix, livemode=livemode)
+        others = [each for each in found if each[0] not in ("changedFrom", "changedTo")]
+        if self.changedFrom is not None:
+            others.append(("updatedAt", ">=", isoformat(begin_of(self.changedFrom))))
+        if self.changedTo is not None:
+            others.append(("updatedAt", "<", isoformat(end_of(self.changedTo))))
+        return others
 
 
 async def tasks_of(store: Store) -> list[Task]:
     """Return the organisation's tasks, the newest first."""
     return (await store.page(Task, ListQuery(limit=MOST_TASKS))).data
-
-
-def _begin(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), LONDON).astimezone(UTC)
-
-
-def _end(day: date | None) -> datetime | None:
-    return None if day is None else _begin(day + timedelta(days=1))

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from functions.dashboard.listing import ROWS, Listing, tasks_of
+from functions.dashboard.listing import ChangesQuery, tasks_of
 from functions.dashboard.portal import portal
 from shared.appointments import AppointmentQuery, find_appointments
 from shared.errors import ApiError
-from shared.fields import Line, MetadataKey, MetadataText
+from shared.fields import MetadataKey, MetadataText
 from shared.models import Changes, Model
 from shared.pages import Page
 from shared.patients import (
@@ -29,14 +29,8 @@ ROOM = 2
 """The places of a form for facts that there are not yet."""
 
 
-class PatientListing(Listing):
-    """What is chosen of the patients."""
-
-    externalRef: Line | None = None
-
-    def query(self) -> PatientQuery:
-        """Return what the list is asked for."""
-        return PatientQuery(externalRef=self.externalRef, **self.asked())
+class PatientListing(ChangesQuery, PatientQuery):
+    """Patients as the page is asked for them."""
 
 
 class Fact(Model):
@@ -63,11 +57,12 @@ async def index(visit: Visit, query: Form[PatientListing]) -> View:
     """List patients, newest first."""
     page: Page[Patient] = Page([], has_more=False)
     if query.value is not None:
-        page = await visit.store.page(Patient, query.value.query())
-    status = 400 if query.value is None else 200
-    return visit.page(
-        "patients/index.html", title="Patients", status=status, filters=query, page=page
-    )
+        try:
+            page = await visit.store.page(Patient, query.value)
+        except ApiError as refusal:
+            query.blame(refusal)
+    status = 400 if query.errors else 200
+    return visit.page("patients/list.html", title="Patients", status=status, form=query, page=page)
 
 
 @portal.get("/{mode}/patients/search", permission="patients:read")
@@ -87,10 +82,12 @@ async def search(visit: Visit, body: Form[PatientSearch]) -> View:
 
 async def find(visit: Visit, body: Form[PatientSearch]) -> tuple[Page[Patient], int]:
     """Return a page of the patients whom somebody seeks, and the status that tells of it."""
-    if body.value is None:
-        return Page([], has_more=False), 400
-    query = body.value.model_copy(update={"limit": ROWS})
-    return await visit.store.page(Patient, query), 200
+    if body.value is not None:
+        try:
+            return await visit.store.page(Patient, body.value), 200
+        except ApiError as refusal:
+            body.blame(refusal)
+    return Page([], has_more=False), 400
 
 
 @portal.get("/{mode}/patients/new", permission="patients:write")

@@ -1,20 +1,24 @@
 """Tasks: what can be done in an appointment. Ally's Operations change them."""
 
-from functions.dashboard.listing import Listing
+from functions.dashboard.listing import ChangesQuery
 from functions.dashboard.portal import portal
-from shared.pages import ListQuery, Page
+from shared.errors import ApiError
+from shared.pages import Page
 from shared.portals import Form, View, Visit
 from shared.tasks import Task
 
 
 @portal.get("/{mode}/tasks", permission="tasks:read")
-async def index(visit: Visit, query: Form[Listing]) -> View:
+async def index(visit: Visit, query: Form[ChangesQuery]) -> View:
     """List the organisation's tasks, newest first."""
     page: Page[Task] = Page([], has_more=False)
     if query.value is not None:
-        page = await visit.store.page(Task, ListQuery(**query.value.asked()))
-    status = 400 if query.value is None else 200
-    return visit.page("tasks/index.html", title="Tasks", status=status, filters=query, page=page)
+        try:
+            page = await visit.store.page(Task, query.value)
+        except ApiError as refusal:
+            query.blame(refusal)
+    status = 400 if query.errors else 200
+    return visit.page("tasks/list.html", title="Tasks", status=status, form=query, page=page)
 
 
 @portal.get("/{mode}/tasks/{task}", permission="tasks:read")

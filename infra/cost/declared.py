@@ -131,6 +131,7 @@ class Everything(Declared):
     callers: dict[str, Operations]
     lines: dict[str, Operations]
     worker: dict[str, Operations]
+    pages: dict[str, Operations]
     traffic: Traffic
     functions: dict[str, str]
     """The function that serves each route."""
@@ -139,6 +140,8 @@ class Everything(Declared):
     metering_interval: float
     """Seconds between two flushes of what an instance counted."""
     sizes: dict[str, Size]
+    dashboard: Size
+    """What an instance of pages has."""
     backups: float
     """Copies of the data that are kept at a time."""
 
@@ -172,11 +175,13 @@ def load() -> Everything:
             "callers": operations["callers"],
             "lines": operations["lines"],
             "worker": operations["worker"],
+            "pages": operations["pages"],
             "traffic": _file("traffic.yaml"),
             "functions": {**served, PREFLIGHT: "patients"},
             "known": {name for name, (_, is_known) in routes.items() if is_known},
             "metering_interval": production["metering_interval"],
             "sizes": {name: _size(name) for name in sorted({*served.values(), WORKER})},
+            "dashboard": _size("dashboard"),
             "backups": _backups(),
         }
     )

@@ -23,6 +23,7 @@ BILLED = 0.1
 GIB, MIB = 2**30, 2**20
 CALLERS, STANDING = "callers: keys, end users, quotas", "standing, whoever calls"
 LINES, COUNTS, JOBS = "the request log", "usage, counted", "jobs and sweeps"
+PAGES = "pages of the dashboard"
 """The rows of the bill that are no route."""
 POINT, DISTRIBUTION = 8, 80
 """Bytes that Cloud Monitoring bills for a point of a count and of a distribution."""
@@ -157,6 +158,7 @@ class Month:
         found[LINES] = self._lines()
         found[COUNTS] = self._counts()
         found[JOBS] = self._jobs()
+        found[PAGES] = self._pages()
         return found
 
     def _route(self, route: str) -> defaultdict[str, float]:
@@ -275,6 +277,29 @@ class Month:
         used["tasks"] = 2 * done
         used["schedules"] = 2
         self._serve(used, self.swept + done)
+        return used
+
+    def _pages(self) -> defaultdict[str, float]:
+        """Show pages to the people of organisations, past the gateway.
+
+        Each is alone on its instance, for people are few; its line is copied as others are.
+        """
+        used = defaultdict[str, float](float)
+        traffic, pages = self.declared.traffic, self.declared.pages
+        shown = self.organisations * traffic.callers["pages_of_an_organisation"]
+        page, size = pages["page"], self.declared.dashboard
+        self._add(used, page, shown)
+        self._add(used, pages["usage"], shown * traffic.callers["usage_pages"])
+        self._add(used, self.declared.lines["line"], shown)
+        self._serve(used, shown)
+        used["run_requests"] += shown
+        used["run_cpu"] += shown * BILLED * size.cpu
+        used["run_memory"] += shown * BILLED * size.memory
+        out = shown * (page.answer + traffic.bytes["head"]) / GIB
+        used["egress"] = out
+        used["balancer_bytes"] = out + shown * traffic.bytes["request"] / GIB
+        used["logs"] = shown * (page.line + traffic.bytes["line"]) / GIB
+        used["logs_kept"] = used["logs"] * (traffic.time["months"] - 1)
         return used
 
     def _serve(self, used: defaultdict[str, float], requests: float) -> None:

@@ -37,6 +37,7 @@ of them.
 
 Standing is what is paid though nobody calls: minimum instances, the balancer, the image. Storage is
 what has been kept, its history and its backups; {indexed:.0%} of the bytes kept are index entries.
+Pages are what an organisation's people look at, some 150 on a working day.
 
 ## By route
 

@@ -1,7 +1,7 @@
 """Chromium, as the readers of our pages have it."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -52,13 +52,13 @@ class Browser:
         width: int = WIDE,
         scheme: Scheme = "light",
         script: bool = True,
-        calls: str = "",
+        calls: Sequence[str] = (),
         cookies: Mapping[str, str] = NONE,
     ) -> T:
         """Open a page as somebody who comes for the first time, and do something with it.
 
         They come with `cookies`, if they have any. The page may ask nothing of a host but its own
-        and, where one is given, the one it `calls`.
+        and those of `calls`.
         """
 
         def act() -> T:
@@ -77,7 +77,7 @@ class Browser:
                 page = context.new_page()
                 page.goto(url)
                 found = action(page)
-                others = asked - {urlsplit(each).netloc for each in (url, calls)}
+                others = asked - {urlsplit(each).netloc for each in (url, *calls)}
                 assert not others, f"the page asked something of {others}"
                 return found
 

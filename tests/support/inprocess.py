@@ -29,6 +29,7 @@ from shared.settings import Mode
 from shared.throttles import Throttles
 from tests.support.conformity import conforming
 from tests.support.serving import Backing, Json
+from tests.support.stored import check_indexed, check_unindexed
 
 APPLICATION = application(discover(), discover_portals())
 
@@ -54,12 +55,15 @@ class Watched:
 
     async def query(self, query: Query) -> list[Document]:
         self._fail("query")
+        check_indexed(query)
         documents = await self.storage.query(query)
         self.queries.append((query, len(documents)))
         return documents
 
     async def commit(self, writes: Sequence[Write], marker: Key) -> None:
         self._fail("commit")
+        for write in writes:
+            check_unindexed(write.key.collection)
         rival, self.rival = self.rival, ()
         if rival:
             await self.storage.commit(rival, rival[0].key)

@@ -18,6 +18,8 @@ from tests.support.serving import ADDRESS, PATIENT, POSTCODE, Json, Partner, Ser
 
 AT_ONCE = 12
 """Requests under way at the same time."""
+BREATH = 1.0
+"""Seconds between two requests of one sender, once all wait for a server to be restarted."""
 
 
 class Counted(NamedTuple):
@@ -67,8 +69,8 @@ class Load:
                 group.create_task(self._call())
             for number in range(restarts):
                 self._next_restart = requests - every * (number + 1)
-                await self._reached.wait()
                 self._reached.clear()
+                await self._reached.wait()
                 self.troubles(True)
                 await self._restart(self.chance.randrange(len(self.servers)))
                 self.troubles(False)
@@ -95,6 +97,7 @@ class Load:
             self._left -= 1
             if self._left <= self._next_restart:
                 self._reached.set()
+                await asyncio.sleep(BREATH)
             partner = self.chance.choice(self.partners)
             await self.chance.choice(ACTIONS)(self, partner)
 

@@ -14,7 +14,7 @@ EMAIL = "florence@ally.example"
 HEADER = "X-Goog-IAP-JWT-Assertion"
 
 
-def assertion(**changes: Any) -> str:
+def assertion(key: Any = None, **changes: Any) -> str:
     """Return what Identity-Aware Proxy says of somebody who has signed in."""
     at = int(time.time())
     said = {
@@ -26,7 +26,8 @@ def assertion(**changes: Any) -> str:
         "exp": at + 600,
         **changes,
     }
-    return proxy().sign({name: value for name, value in said.items() if value is not None})
+    claims = {name: value for name, value in said.items() if value is not None}
+    return proxy().sign(claims, key=key)
 
 
 def staff(server: Server) -> Person:

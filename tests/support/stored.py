@@ -1,15 +1,65 @@
-"""The bytes that a document and its index entries take in Firestore, by its published rules.
+"""The indexes that are declared, and the bytes that a document and its entries in them take.
 
-https://cloud.google.com/firestore/docs/storage-size, read on 22 November 2026.
+By Firestore's published rules, https://cloud.google.com/firestore/docs/storage-size, read on 22
+November 2026.
 """
 
 import json
+from functools import cache
 from typing import Any
 
-from shared.backends import TERMS, Put
+from shared.backends import TERMS, Put, Query
 from tests.support.processes import ROOT
 
 MANIFEST = json.loads((ROOT / "infra" / "firestore.indexes.json").read_text())
+
+
+Shape = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
+"""A collection, the fields that are compared for equality, and the order."""
+
+Index = tuple[str, tuple[tuple[str, str], ...]]
+"""A collection, and the fields of an index with their kinds."""
+
+
+def shape(query: Query) -> Shape:
+    """Return the composite index that a query needs."""
+    kinds = {"==": "ASCENDING", "in": "ASCENDING", "contains": "CONTAINS"}
+    equal = {(field, kinds[operator]) for field, operator, _ in query.where if operator in kinds}
+    ranges = {field for field, operator, _ in query.where if operator not in kinds}
+    direction = "DESCENDING" if query.descending else "ASCENDING"
+    # Firestore orders by a range's field too, after those that are asked for, the same way round.
+    first = dict.fromkeys((query.by, "id"))
+    after = (ranges | {query.then}) - {*first, ""}
+    order = [(field, direction) for field in (*first, *sorted(after))]
+    return query.collection, tuple(sorted(equal)), tuple(order)
+
+
+@cache
+def declared() -> frozenset[Index]:
+    """Return the indexes of the manifest."""
+    return frozenset(
+        (
+            index["collectionGroup"],
+            tuple(
+                (each["fieldPath"], each.get("order") or each["arrayConfig"])
+                for each in index["fields"]
+            ),
+        )
+        for index in MANIFEST["indexes"]
+    )
+
+
+def needed(wanted: Shape) -> set[Index]:
+    """Return the indexes that together serve a shape: one for each equality, which Firestore merges
+    since they share their order; for none, that of the order."""
+    collection, equal, order = wanted
+    return {(collection, (each, *order)) for each in equal} or {(collection, order)}
+
+
+def check_indexed(query: Query) -> None:
+    """Fail where Firestore would refuse a query for want of an index."""
+    missing = needed(shape(query)) - declared()
+    assert not missing, f"infra/firestore.indexes.json declares no index of {missing}"
 
 
 def check_unindexed(collection: str) -> None:

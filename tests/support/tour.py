@@ -13,8 +13,10 @@ from tests.support.serving import Partner
 from tests.support.staff import staff
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-FILES = ("/assets/{name}",)
+FILES = ("/assets/{name}", "/{mode}/usage/tables/{figure}")
 """What is read and is no page."""
+IN_LIVE = ("/{mode}/windows",)
+"""What has something to show in live mode alone."""
 
 
 def pages(portal: Portal) -> list[Route]:
@@ -60,6 +62,9 @@ class Tour:
 
     def path(self, template: str) -> str:
         """Return where a page is that is described by a template."""
+        if template in IN_LIVE:
+            self.partner.live_window(days_ahead=0, hour=23)
+            template = template.replace("{mode}", "live")
         return PLACEHOLDER.sub(lambda found: self._named(found[1]), template)
 
     def _named(self, noun: str) -> str:
@@ -74,6 +79,7 @@ class Tour:
         """What makes or finds what a path names."""
         return {
             "mode": lambda: "test",
+            "step": lambda: "task",
             "patient": lambda: str(self.partner.create_patient()["id"]),
             "appointment": lambda: str(self.partner.book()["id"]),
             "task": lambda: str(self.partner.task()["id"]),
