@@ -15,7 +15,7 @@ from shared.routes import Route
 from shared.service import Service
 from tests.support.inprocess import InProcess, Watched
 from tests.support.serving import PATIENT, POSTCODE, Json, Partner
-from tests.support.stored import MANIFEST, Index, check_unindexed, declared, needed, shape
+from tests.support.stored import MANIFEST, Index, Shape, check_unindexed, declared, needed, shape
 
 SOMETHING: Json = {
     "patientId": "p_" + "0" * 22,
