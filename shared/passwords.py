@@ -41,7 +41,7 @@ _RUN = 3
 _LOOKALIKES = {"0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s"}
 _LOOKALIKE = re.compile(r"(?<=[a-z])[013457@$](?=[a-z])")
 _REPEATED = re.compile(r"(.{1,4})\1{2,}")
-_NO_MORE_THAN_A_YEAR = re.compile(r"(?<!\d)\d{1,4}(?!\d)|[\W_]")
+_YEAR_OR_SIGN = re.compile(r"(?<!\d)\d{1,4}(?!\d)|[ -/:-@\[-`{-~]")
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ def _beside(text: str, words: Iterable[str]) -> str:
         for length in range(len(line), _RUN - 1, -1):
             for at in range(len(line) - length + 1):
                 rest = rest.replace(line[at : at + length], " ")
-    return _NO_MORE_THAN_A_YEAR.sub("", _REPEATED.sub(" ", rest))
+    return _YEAR_OR_SIGN.sub("", _REPEATED.sub(" ", rest))
 
 
 def normal(password: str) -> str:
