@@ -20,10 +20,11 @@ test: $(VENV)/dev tools  ## Run all tests (ARGS="-k words" for some)
 soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns at full size (an hour)
 	@ALLY_KILLS=$${ALLY_KILLS:-200} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-5} ALLY_HOSTILE=$${ALLY_HOSTILE:-20000} \
 	  ALLY_PROGRAMS=$${ALLY_PROGRAMS:-300} ALLY_FAULTS=$${ALLY_FAULTS:-1000} ALLY_LOAD=$${ALLY_LOAD:-20000} \
-	  $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_job_kills.py \
+	  ALLY_LOOKS=1 $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_job_kills.py \
 	  tests/test_usage_oracle.py tests/test_usage_isolation.py tests/test_metering.py tests/test_audit_events.py \
 	  tests/test_races.py tests/test_lost_answers.py tests/test_paging_oracle.py tests/test_queries.py \
-	  tests/test_hostile.py tests/test_isolation.py tests/test_end_user_isolation.py tests/test_deploy.py $(ARGS)
+	  tests/test_hostile.py tests/test_isolation.py tests/test_end_user_isolation.py tests/test_deploy.py \
+	  tests/test_docs_in_a_browser.py tests/test_pages_in_a_browser.py $(ARGS)
 
 test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against the real Firebase emulator (300 MB, fetched once)
 	@$(BIN)/python -m pytest tests/firebase $(ARGS)

@@ -28,6 +28,7 @@ from shared.provision import (
 from shared.scheduling import AvailabilityQuery, OpenWindow, find_windows
 from shared.service import Service
 from shared.settings import AUTHORITY
+from shared.staff import local_key
 from shared.store import Ref
 from shared.tasks import Task
 from shared.users import Login, User, login_id
@@ -248,11 +249,14 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         ],
     }
     trust = shlex.quote(_shown(files.authority))
+    state = Path(service.settings.state)
     password = await demo_password(service, demo.store.organisation)
     lines = [
         "",
         f"Dashboard:    {service.settings.dashboard_url}",
         f"  sign in as  {EMAIL}, {password or 'with the password that you chose'}",
+        f"Operations:   {service.settings.operations_url}",
+        f"  sign in by  {local_key(state)}",
         f"Test key:     {demo.key}",
         f"Certificate:  {_shown(files.authority)}",
         f"Request log:  {_shown(Path(service.settings.log))}",

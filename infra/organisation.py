@@ -1,8 +1,8 @@
 """Make an organisation on Google Cloud, with its tasks in test mode, and print its first test key.
 
-This is how a partner begins until Operations have pages for it: `python -m infra.organisation`. It
-runs as whoever is signed in (`gcloud auth application-default login`), who needs the rights of the
-function `api_keys` (infra/functions.yaml).
+Partners sign up in the dashboard. This is for smoke tests, which need a key before anybody does:
+`python -m infra.organisation`. It runs as whoever is signed in (`gcloud auth application-default
+login`), who needs the rights of the function `api_keys` (infra/functions.yaml).
 """
 
 import argparse

@@ -9,6 +9,7 @@ policy holds. What is drawn is escaped here.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -266,16 +267,27 @@ class _Across:
 
 def _upward(values: Sequence[Sequence[float | None]], unit: Unit) -> tuple[Any, list[float]]:
     """Return the scale from nothing to what is beyond the largest value, and its ticks."""
-    import leather
-
-    least = 4 if unit == "count" else 1
     most = max((value for each in values for value in each if value is not None), default=0)
-    top = max(ceil(most), least)
+    top = max(ceil(most), 4 if unit == "count" else 1)
     if unit == "count" and top == 7:  # the one number for which leather chooses halves
         top = 8
-    scale = leather.Linear(0, top)
+    scale = _scale(_rounded(top))
     ticks = [float(tick) for tick in scale.ticks()]
     return scale, [tick for tick in ticks if unit == "ms" or tick.is_integer()]
+
+
+def _rounded(number: int) -> int:
+    """Return a number of two digits and noughts that is no less: few, so scales can be kept."""
+    noughts = int(10 ** max(len(str(number)) - 2, 0))
+    return -(-number // noughts) * noughts
+
+
+@lru_cache(maxsize=512)
+def _scale(top: int) -> Any:
+    """Return the scale up to a number; to choose its ticks takes milliseconds."""
+    import leather
+
+    return leather.Linear(0, top)
 
 
 def _picture(name: str, title: str, description: str, height: int) -> Element:

@@ -178,7 +178,7 @@ def _verhoeff(number: str) -> bool:
 
 def _snomed_code(value: str, _: Intake) -> str:
     number = re.sub(r"\s", "", value)
-    if not re.fullmatch(r"[1-9][0-9]{3,15}[01]0[0-9]", number) or not _verhoeff(number):
+    if not re.fullmatch(r"[1-9][0-9]{2,14}[01]0[0-9]", number) or not _verhoeff(number):
         raise ValueError("must be the code of a concept of SNOMED CT, such as 28520004")
     return number
 

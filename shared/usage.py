@@ -181,6 +181,8 @@ class Percentiles(Model):
     @classmethod
     def of(cls, found: Distribution) -> "Percentiles | None":
         """Return those of a distribution, if anything is in it."""
+        if found is NOTHING:  # as most steps of many are
+            return None
         p50, p95, p99 = (found.percentile(percent) for percent in (50, 95, 99))
         if p50 is None or p95 is None or p99 is None:
             return None

@@ -1,53 +1,20 @@
-"""Pages of care: patients, appointments, tasks and availability, as people use them."""
+"""Pages of care: patients, tasks and availability, what nobody sees, and what a page costs."""
 
 import re
-from datetime import date, timedelta
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from shared.clock import LONDON
-from tests.support.inprocess import InProcess, _client
-from tests.support.people import Person, forms, signed_in
-from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, POSTCODE, Json, Partner
-
-TYPED = {**PATIENT, **{f"address__{name}": text for name, text in ADDRESS.items()}}
-"""What is typed into the form of a patient."""
-NOTE = "<script>alert(1)</script>"
-
-
-def shown(page: httpx.Response) -> str:
-    """Return what a page's main part says, without its tags."""
-    main = page.text.partition("<main")[2].partition("</main>")[0]
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", main))
-
-
-def links(page: httpx.Response, beginning: str) -> list[str]:
-    """Return where a page's main part leads, of what begins so."""
-    main = page.text.partition("<main")[2]
-    found = re.findall(r'href="([^"]+)"', main)
-    return [each.replace("&amp;", "&") for each in found if each.startswith(beginning)]
-
-
-def press(person: Person, page: httpx.Response, path: str, **typed: str) -> httpx.Response:
-    """Press a button that sends the form with a step's fields to another page than the form's."""
-    (form,) = (each for each in forms(page) if "taskId" in each.names)
-    return person.post(path, {**dict(form.fields), **typed})
-
-
-def draft(person: Person, patient: Json, task: Json, **typed: str) -> httpx.Response:
-    """Go through the steps of a new appointment as far as its windows."""
-    where = person.get(f"/test/booking?patientId={patient['id']}&taskId={task['id']}")
-    fields = {f"location__address__{name}": text for name, text in ADDRESS.items()}
-    return person.submit(where, to="/test/booking/window", **{**fields, **typed})
-
-
-def booked(person: Person, page: httpx.Response, window: Json, status: int = 200) -> httpx.Response:
-    """Choose a window, check the appointment and make it."""
-    check = person.submit(page, to="/test/booking/check", windowId=window["id"])
-    return person.submit(check, status, to="/test/booking/confirm")
-
+from shared import ids
+from shared.appointments import Appointment
+from shared.patients import Patient
+from tests.support.care import NOTE, TYPED, Visitor, in_days, links, now_of, shown, today_of
+from tests.support.people import forms, signed_in
+from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, POSTCODE, Partner
 
 # --- Patients ------------------------------------------------------------------------------------
 
@@ -182,7 +149,7 @@ def test_lists_are_paged_by_cursors_and_narrowed_by_their_address(partner: Partn
     (newer,) = (each for each in links(page, "/test/patients?") if "ending_before" in each)
     assert len(links(person.get(newer), "/test/patients/p_")) == 2
 
-    today = partner.backing.run(_today)
+    today = partner.backing.run(today_of)
     for query, expected in (
         ("externalRef=B-2", 1),
         (f"fromDate={today - timedelta(days=1)}", 3),
@@ -194,144 +161,6 @@ def test_lists_are_paged_by_cursors_and_narrowed_by_their_address(partner: Partn
     for wrong in ("fromDate=yesterday", "changedTo=0001-01-01", "limit=0", "starting_after=x"):
         page = person.get(f"/test/patients?{wrong}", 400)
         assert "error" in page.text or "notice bad" in page.text
-
-
-# --- Appointments --------------------------------------------------------------------------------
-
-
-def test_an_appointment_is_made_step_by_step(partner: Partner) -> None:
-    person = signed_in(partner, "member")
-    start = person.get("/test/booking")
-    (new,) = links(start, "/test/patients/new")
-    page = person.submit(person.get(new), to="/test/patients?next=/test/booking", **TYPED)
-    assert "What is to be done for Ada Loveworth?" in shown(page)
-    task = partner.task()
-    (way,) = (each for each in links(page, "/test/booking?") if task["id"] in each)
-    where = person.get(way)
-    assert f'value="{ADDRESS["line1"]}"' in where.text
-    windows = person.submit(where, to="/test/booking/window", note=NOTE, externalRef="R-9")
-    offered = partner.windows(task)
-    made = booked(person, windows, offered[0])
-    assert "The appointment is made." in shown(made)
-    kept = partner.get(f"/v1/appointments/{made.url.path.rpartition('/')[2]}")
-    assert kept["window"]["id"] == offered[0]["id"]
-    assert (kept["note"], kept["externalRef"]) == (NOTE, "R-9")
-    for text in ("Venepuncture for Ada Loveworth", "Scheduled", "Created", "The window begins"):
-        assert text in shown(made)
-    assert NOTE not in made.text
-
-
-def test_a_second_press_makes_no_second_appointment(partner: Partner) -> None:
-    person = signed_in(partner, "member")
-    task = partner.task()
-    page = draft(person, partner.create_patient(), task)
-    window = partner.windows(task)[0]
-    check = person.submit(page, to="/test/booking/check", windowId=window["id"])
-    first, second = (person.submit(check, to="/test/booking/confirm") for _ in range(2))
-    assert first.url.path == second.url.path
-    assert len(partner.get("/v1/appointments")["data"]) == 1
-
-
-def test_a_window_that_is_taken_meanwhile_leads_back_to_the_windows(partner: Partner) -> None:
-    person = signed_in(partner, "member")
-    task = partner.task()
-    offered = partner.windows(task)
-    window = min(offered, key=lambda each: int(each["remaining"]))
-    page = draft(person, partner.create_patient(), task, note="Ring twice")
-    check = person.submit(page, to="/test/booking/check", windowId=window["id"])
-    for _ in range(window["remaining"]):
-        partner.book(window)
-    page = person.submit(check, 400, to="/test/booking/confirm")
-    assert "This window has no place left, or has begun." in shown(page)
-    assert window["id"] not in page.text
-    other = next(each for each in offered if each["id"] != window["id"])
-    made = booked(person, page, other)
-    assert "Ring twice" in shown(made)
-
-
-def test_going_back_keeps_what_was_typed(partner: Partner) -> None:
-    person = signed_in(partner, "member")
-    task = partner.task()
-    page = draft(
-        person, partner.create_patient(), task, note="Two steps", location__address__line2="7"
-    )
-    back = press(person, page, "/test/booking/place")
-    assert "Two steps" in back.text
-    assert 'value="7"' in back.text
-    later = press(person, page, "/test/booking/window", fromDate=str(_in_days(partner, 10)))
-    assert f"{_in_days(partner, 10):%a %-d %b}" in shown(later)
-    assert "Two steps" in later.text
-    assert person.get("/test/booking/window").url.path == "/test/booking"
-
-
-def test_what_is_wrong_with_an_appointment_is_said_at_the_step_that_mends_it(
-    partner: Partner,
-) -> None:
-    person = signed_in(partner, "member")
-    task, patient = partner.task(), partner.create_patient()
-    place = person.get(f"/test/booking?patientId={patient['id']}&taskId={task['id']}")
-    page = person.submit(place, 400, to="/test/booking/window", phone="1")
-    assert "Where, and whom to call?" in shown(page)
-    fields = {f"location__address__{name}": text for name, text in ADDRESS.items()}
-    outside = {**fields, "location__address__postcode": OUTSIDE}
-    page = person.submit(place, 400, to="/test/booking/window", **outside)
-    assert "Ally does not serve this postcode yet." in shown(page)
-    page = draft(person, patient, task)
-    page = person.submit(page, 400, to="/test/booking/check")
-    assert "Choose a window." in shown(page)
-    window = partner.windows(task)[0]
-    booked(person, page, window)
-    page = person.submit(
-        draft(person, patient, task), 400, to="/test/booking/check", windowId=window["id"]
-    )
-    assert "already has an appointment at that time" in shown(page)
-
-
-def test_an_appointment_is_moved_and_cancelled_once(partner: Partner) -> None:
-    person = signed_in(partner, "member")
-    appointment = partner.book()
-    here = f"/test/appointments/{appointment['id']}"
-    offered = partner.windows(partner.task())
-    page = person.submit(
-        person.get(f"{here}/reschedule"), to=f"{here}/reschedule", windowId=offered[-1]["id"]
-    )
-    assert "in another window now" in shown(page)
-    assert partner.get(f"/v1{here[5:]}")["window"]["id"] == offered[-1]["id"]
-    person.submit(person.get(f"{here}/reschedule"), 400, to=f"{here}/reschedule")
-
-    ask = person.get(f"{here}/cancel")
-    assert re.search("The patient was not there. Expected to be charged.", shown(ask))
-    assert re.search("The practitioner could not come. Not charged.", shown(ask))
-    page = person.submit(ask, 400, to=f"{here}/cancel", reasonCode="other")
-    assert "Who cancels: Fill this in." in shown(page)
-    chosen = {"reasonCode": "patient_not_present", "cancellingEntity": "patient", "note": "Alas"}
-    page = person.submit(ask, to=f"{here}/cancel", **chosen)
-    for text in ("Cancelled by the patient", "The patient was not there.", "Alas", "charged"):
-        assert text in shown(page)
-    assert not links(page, f"{here}/")
-    again = person.post(f"{here}/cancel", {**dict(forms(ask)[-1].fields), "_once": "", **chosen})
-    assert again.status_code == 409
-    for way in ("cancel", "reschedule"):
-        assert "It cannot be" in shown(person.get(f"{here}/{way}"))
-
-
-def test_appointments_are_narrowed_by_what_they_are(partner: Partner) -> None:
-    person = signed_in(partner, "member")
-    windows = partner.windows(partner.task())
-    first, second = partner.book(windows[0]), partner.book(windows[1])
-    partner.cancel(first)
-    other = next(each for each in partner.get("/v1/tasks")["data"] if each["id"] != first["taskId"])
-    for query, expected in (
-        ("", [second, first]),
-        ("status=cancelled", [first]),
-        (f"taskId={first['taskId']}", [second, first]),
-        (f"taskId={other['id']}", []),
-        (f"patientId={second['patientId']}", [second]),
-        ("externalRef=none", []),
-    ):
-        page = person.get(f"/test/appointments?{query}")
-        found = [each.rpartition("/")[2] for each in links(page, "/test/appointments/apt_")]
-        assert found == [each["id"] for each in expected], query
 
 
 # --- Tasks and availability ----------------------------------------------------------------------
@@ -361,7 +190,7 @@ def test_the_explorer_shows_the_windows_that_the_api_offers_and_leads_on(
     person = signed_in(partner, "member")
     task = partner.task()
     assert "Choose a task" in shown(person.get("/test/availability"))
-    first, last = _in_days(partner, 1), _in_days(partner, 12)
+    first, last = in_days(partner, 1), in_days(partner, 12)
     query = {"taskId": task["id"], "postcode": POSTCODE, "fromDate": first, "toDate": last}
     asked = "&".join(f"{name}={text}" for name, text in query.items()).replace(" ", "+")
     page = person.get(f"/test/availability?{asked}")
@@ -432,27 +261,42 @@ def test_a_page_makes_so_many_calls_of_storage_and_no_more(
         "appointment": appointment["id"],
         "task": appointment["taskId"],
     }
-    api = InProcess(partner.backing, partner.key)
-    person = signed_in(partner, "member")
-    cookies = "; ".join(f"{name}={text}" for name, text in person.cookies.items())
-    headers = {"Host": "dashboard.localhost", "Cookie": cookies}
-
-    async def open_page(_: object) -> httpx.Response:
-        with api._served():
-            async with _client() as client:
-                return await client.get(f"/test/{path.format(**named)}", headers=headers)
-
+    visitor = Visitor(partner)
+    watched = visitor.api.watched
     for _ in range(2):  # the first one finds out who has signed in
-        api.watched.forget()
-        assert partner.backing.run(open_page).status_code == 200
-    assert (len(api.watched.gets), len(api.watched.queries)) == (gets, queries)
-    assert not api.watched.commits
+        watched.forget()
+        assert visitor.open(f"/test/{path.format(**named)}").status_code == 200
+    assert (len(watched.gets), len(watched.queries)) == (gets, queries)
+    assert not watched.commits
 
 
-async def _today(service: Any) -> date:
-    today: date = service.now().astimezone(LONDON).date()
-    return today
+def test_a_page_of_fifty_appointments_takes_at_most_five_times_the_cpu_of_listing_them(
+    partner: Partner,
+) -> None:
+    """`make bench` says how many times it is; here it has the best of some rounds."""
+    pattern = Appointment.model_validate(partner.book())
+    now = partner.backing.run(now_of)
+    patients = [
+        Patient.new(at=now - timedelta(seconds=number), livemode=False, **PATIENT)
+        for number in range(50)
+    ]
+    appointments = [
+        pattern.model_copy(update={"id": ids.mint("apt", now), "patientId": patient.id})
+        for patient in patients
+    ]
+    partner.backing.keep("test", partner.organisation.id, [*patients, *appointments])
+    visitor = Visitor(partner)
 
+    def spent(answer: Callable[[], httpx.Response]) -> float:
+        began = time.process_time()
+        for _ in range(5):
+            assert answer().status_code == 200
+        return time.process_time() - began
 
-def _in_days(partner: Partner, number: int) -> date:
-    return partner.backing.run(_today) + timedelta(days=number)
+    def ratio() -> float:
+        page = spent(lambda: visitor.open("/test/appointments?limit=50"))
+        return page / spent(lambda: visitor.call("/v1/appointments?limit=50"))
+
+    assert visitor.open("/test/appointments?limit=50").text.count("Ada Loveworth") == 50
+    visitor.call("/v1/appointments?limit=50")
+    assert min(ratio() for _ in range(3)) <= 5

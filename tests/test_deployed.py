@@ -81,7 +81,11 @@ def deployed(
 ) -> Iterator[Deployed]:
     running = Deployed(
         uploaded,
-        [*discover(), *discover_portals(), closed("inside", "internal"), closed("office", "staff")],
+        [
+            *discover(),
+            *(portal for portal in discover_portals() if portal.deployed),
+            *(closed("inside", "internal"), closed("office", "staff")),
+        ],
         {"inside": private.server_port, "office": private.server_port},
         (emulator, secret_manager),
         tmp_path_factory.mktemp("deployed"),

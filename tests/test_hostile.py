@@ -36,7 +36,7 @@ from tests.support.secret_manager import SecretManager
 from tests.support.serving import ADDRESS, PATIENT, Backing, Server
 from tests.support.wire import Attempt
 
-SHARE = int(os.environ.get("ALLY_HOSTILE", "2000")) // len(BACKENDS)
+SHARE = int(os.environ.get("ALLY_HOSTILE", "1000")) // len(BACKENDS)
 """Requests that each backend is sent."""
 BATCH = 100
 """Requests after which what is stored and logged is held against the answers."""

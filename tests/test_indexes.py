@@ -1,18 +1,23 @@
 """Every query that the API can make has its indexes in infra/, and every index has its query."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from functions import discover
+from functions.dashboard.requests import LogQuery
+from shared import directory, running, staff, supply
 from shared.backends import Put
 from shared.models import Record
 from shared.pages import ListQuery, PageQuery
 from shared.requests import RequestQuery
 from shared.routes import Route
-from tests.support.inprocess import InProcess
+from shared.service import Service
+from tests.support.inprocess import InProcess, Watched
+from tests.support.people import signed_in
 from tests.support.serving import PATIENT, POSTCODE, Json, Partner
-from tests.support.stored import MANIFEST, Index, check_unindexed, declared, needed, shape
+from tests.support.stored import MANIFEST, Index, Shape, check_unindexed, declared, needed, shape
 
 SOMETHING: Json = {
     "patientId": "p_" + "0" * 22,
@@ -78,12 +83,28 @@ def asked_of(partner: Partner, route: Route) -> set[Index]:
     return set[Index]().union(*map(needed, shapes))
 
 
+def asked_by_pages(partner: Partner) -> set[Index]:
+    """Open the pages that ask what no list of the API is asked, and return what that takes."""
+    api = InProcess(partner.backing, partner.key)
+    person = signed_in(partner)
+    person.enter(api)
+    log = [f"{name}={value}" for name, value in SOMETHING.items() if name in LogQuery.model_fields]
+    log = [each for each in log if not each.startswith("status=")]
+    log += ["status=402", "object=p_" + "0" * 22, "by=all", "fromDate=2026-11-22"]
+    asked = [f"requests?{'&'.join(pair)}" for pair in combinations([*log, "limit=7"], 2)]
+    for path in ("", "/audit_events?toDate=2026-11-22", *(f"/{each}" for each in asked)):
+        status = person.ask("GET", f"/test{path}").status_code
+        assert status == (400 if "statusClass" in path and "object" in path else 200), path
+    return set[Index]().union(*(needed(shape(query)) for query, _ in api.watched.queries))
+
+
 def test_what_lists_are_asked_is_what_the_manifest_declares_no_more_and_no_less(
     partner: Partner,
 ) -> None:
     """What nothing asks for would cost each write of the collection."""
     partner.create_patient(**{name: SOMETHING[name] for name in ("externalRef", "nhsNumber")})
     taken = set[Index]().union(*(asked_of(partner, route) for route in lists()))
+    taken |= asked_by_pages(partner)
     no_lists = (
         *("windows", "replays", "jobs", "users", "invitations", "sessions"),
         *("coverage", "staff_actions", "directory", "failed_jobs"),
@@ -112,6 +133,26 @@ def test_the_search_for_windows_has_its_index_in_the_manifest(partner: Partner) 
         seen = {shape(query) for query, _ in api.watched.queries}
         assert len(seen) == 2
         assert set[Index]().union(*map(needed, seen)) <= declared()
+
+
+def test_what_operations_look_for_has_its_indexes_in_the_manifest_and_they_no_others(
+    partner: Partner,
+) -> None:
+    async def look(service: Service) -> set[Shape]:
+        watched = Watched(service.storage)
+        held = replace(service, storage=watched)
+        for page in (None, "org_" + "z" * 22):
+            for options in ({}, {"waiting": "activation"}, {"name": "ward"}):
+                await directory.look(watched, after=page, **options)  # type: ignore[arg-type]  # one of its parameters each
+            await staff.actions(watched, after=page and "act_" + "z" * 22)
+            await staff.actions(watched, organisation=partner.organisation.id)
+        await supply.coverage(watched, "live")
+        await running.failed(held, 10)
+        return {shape(query) for query, _ in watched.queries}
+
+    found = set[Index]().union(*map(needed, partner.backing.run(look)))
+    collections = {collection for collection, _ in found}
+    assert found == {index for index in declared() if index[0] in collections}
 
 
 def test_no_field_of_any_collection_is_indexed_by_itself(partner: Partner) -> None:

@@ -2,6 +2,8 @@
 
 import email.policy
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,10 +17,10 @@ import trustme
 
 from functions import discover_portals
 from shared import letters, mail
-from shared.backends import OURS, Query, Ticket, UnavailableError
+from shared.backends import OURS, Document, Query, Ticket, UnavailableError
 from shared.backends.smtp import PASSWORD as PASSWORD_SECRET
 from shared.backends.smtp import SmtpMailer
-from shared.jobs import FailedJob
+from shared.jobs import FailedJob, Job
 from shared.letters import Letter
 from shared.mail import Mail
 from shared.provision import open_store
@@ -27,7 +29,10 @@ from shared.settings import SettingError, load
 from tests.conftest import BACKENDS, environment_of
 from tests.support import cloud_tasks
 from tests.support.addresses import ADDRESSES
+from tests.support.joining import signs_up
 from tests.support.mail_server import PASSWORD, USER, MailServer, Taken
+from tests.support.people import Person
+from tests.support.serving import Backing, Server
 from tests.support.yard import Yard
 
 GRACE = "grace@health.example"
@@ -187,6 +192,45 @@ def test_a_mail_whose_commit_was_lost_is_sent_again_as_the_same_message(
     assert first["Message-ID"] == again["Message-ID"]
     assert first.as_bytes() == again.as_bytes()
     assert re.fullmatch(r"<mail_\w{22}@ally\.example>", first["Message-ID"])
+
+
+def test_a_server_that_is_killed_after_its_mail_has_left_sends_it_again_as_the_same_message(
+    local: dict[str, str], tmp_path: Path, server: MailServer
+) -> None:
+    backing = Backing(local | to(server.address))
+    serving = Server(backing, tmp_path)
+    killed = threading.Event()
+
+    def kill() -> None:
+        if not killed.is_set():
+            serving.process.kill()
+            killed.set()
+
+    server.on_taken = kill
+    signs_up(Person(serving), GRACE)
+    assert killed.wait(30)
+    serving.close()
+    serving.start()
+    deadline = time.monotonic() + 30
+    while len(server.taken) < 2 or left(backing):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    serving.stop()
+    backing.close()
+    first, again = (taken.message for taken in server.taken)
+    assert first["Subject"] == "Confirm your e-mail address"
+    assert first["Message-ID"] == again["Message-ID"]
+
+
+def left(backing: Backing) -> list[Document]:
+    """Return the jobs and the mails that are left."""
+
+    async def read(held: Service) -> list[Document]:
+        kinds = (Job.collection, Mail.collection)
+        queries = [Query("account", OURS, kind, 10) for kind in kinds]
+        return [each for query in queries for each in await held.storage.query(query)]
+
+    return backing.run(read)
 
 
 def test_two_mails_are_two_messages(small_yard: Yard, server: MailServer) -> None:

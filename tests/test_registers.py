@@ -8,12 +8,13 @@ import stdnum.gb.vat as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import create_model
+from stdnum import verhoeff
 
 from shared.errors import ApiError
 from shared.fields import Intake
 from shared.models import Model
 from shared.receiving import receive
-from shared.registers import CharityNumber, CompanyNumber, UkMobile, VatNumber
+from shared.registers import CharityNumber, CompanyNumber, SnomedCode, UkMobile, VatNumber
 
 INTAKE = Intake(livemode=True, now=datetime(2026, 11, 22, tzinfo=UTC), warnings=[])
 
@@ -156,3 +157,18 @@ NUMBERS = st.one_of(
 @given(NUMBERS)
 def test_a_vat_number_is_what_the_library_says_it_is(number: str) -> None:
     assert (taken(VAT, f"GB{number}") == f"GB{number}") == oracle.is_valid(f"GB{number}")
+
+
+SNOMED = holder(SnomedCode)
+
+
+@pytest.mark.parametrize("text", ["28520004", "182531007", "30549001", "46973005"])
+def test_the_code_of_a_concept_of_snomed_ct_is_taken(text: str) -> None:
+    assert taken(SNOMED, f" {text} ") == text
+
+
+@given(st.integers(1, 999_999).map("{}0".format), st.integers(0, 99))
+def test_a_code_is_one_of_a_concept_by_the_librarys_check_digit(item: str, end: int) -> None:
+    number = f"{item}{end:02d}"
+    right = end < 10 and len(number) >= 6 and verhoeff.is_valid(number)
+    assert (taken(SNOMED, number) == number) == right

@@ -28,6 +28,7 @@ ALL = frozenset(get_args(Role))
 WHOSE: Mapping[str, tuple[str, frozenset[str]]] = {
     "patients": ("patients", frozenset({ADMINISTRATOR, MEMBER})),
     "appointments": ("appointments", frozenset({ADMINISTRATOR, MEMBER})),
+    "booking": ("appointments", frozenset({ADMINISTRATOR, MEMBER})),
     "tasks": ("tasks", frozenset({ADMINISTRATOR, MEMBER})),
     "availability": ("availability", frozenset({ADMINISTRATOR, MEMBER})),
     "usage": ("usage", frozenset({ADMINISTRATOR, DEVELOPER})),

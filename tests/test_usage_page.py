@@ -434,11 +434,15 @@ def test_each_error_leads_to_its_requests_and_each_route_to_its_numbers(partner:
             Counted(NOW - HOUR, route="GET /v1/patients/{patient}", key=KEYS[0]),
         ],
     )
-    links = Viewer(partner).page(period="7d").links
+    viewer = Viewer(partner)
+    links = viewer.page(period="7d").links
     assert "/test/requests?code=resource_missing" in links
     assert "/test/usage?period=7d&route=GET+%2Fv1%2Fpatients%2F%7Bpatient%7D" in links
     assert f"/test/usage?period=7d&keyId={KEYS[0]}" in links
     assert "/test/usage/tables/codes?period=7d" in links
+    for link in links:
+        if link.startswith("/test/usage") or "code=" in link:
+            viewer.open(link)
 
 
 def test_all_is_in_the_address_and_the_page_says_up_to_when(partner: Partner) -> None:
@@ -483,7 +487,7 @@ def test_what_cannot_be_asked_for_is_told_beside_the_form(
     answer = viewer.open("/test/usage", 400, **asked)
     told_of = re.search(r'<div class="notice bad".*?</div>', answer.text, re.DOTALL)
     assert told_of
-    assert sentence in told_of[0]
+    assert sentence.lower() in told_of[0].lower()
     assert viewer.api.metrics.readings == []
 
 

@@ -52,10 +52,11 @@ async def show(visit: Visit) -> View:
         "activation/show.html",
         title="Activation",
         standing=standing,
-        answers={step: _answers(standing, step) for step in STEPS},
-        unfinished={each.step for each in standing.application.missing()},
+        answers={step: _given(standing, step) for step in STEPS},
+        unfinished=_unfinished(standing),
         titles=TITLES,
         labels=LABELS,
+        types=TYPES,
     )
 
 
@@ -142,6 +143,7 @@ def _form(visit: Visit, step: str, standing: Standing, body: Form[Any] | None) -
         step=step,
         answers=_answers(standing, step),
         form=body,
+        unfinished=_unfinished(standing),
         titles=TITLES,
         types=[(name, text, "") for name, text in TYPES.items()],
         kind=standing.application.organisationType,
@@ -152,3 +154,12 @@ def _answers(standing: Standing, step: str) -> dict[str, str | None]:
     """Return what was answered in a step: the display name is the organisation's own."""
     said = {**dict(standing.application), "displayName": standing.organisation.displayName}
     return {name: said[name] for name in STEPS[step].model_fields}
+
+
+def _given(standing: Standing, step: str) -> dict[str, str]:
+    """Return what was answered in a step, without what was left out."""
+    return {name: text for name, text in _answers(standing, step).items() if text}
+
+
+def _unfinished(standing: Standing) -> set[str]:
+    return {each.step for each in standing.application.missing()}

@@ -11,7 +11,7 @@ from functions.dashboard.links import reachable
 from functions.dashboard.portal import portal
 from functions.dashboard.requests import LogQuery
 from shared.appointments import Appointment
-from shared.backends import TERMS
+from shared.backends import TERMS, UnavailableError
 from shared.clock import london_day
 from shared.keys import ApiKey
 from shared.patients import Patient
@@ -52,24 +52,29 @@ async def start(visit: Visit) -> View:
 @portal.get("/{mode}", permission=SIGNED_IN)
 async def home(visit: Visit) -> View:
     """Show how things are in a mode, as far as the visitor's role goes."""
-    tiles, errors, day, steps, unseen = await asyncio.gather(
-        _health(visit), _errors(visit), _day(visit), _steps(visit), _unseen_key(visit)
+    errors, day, steps, unseen, tiles = await asyncio.gather(
+        _errors(visit), _day(visit), _steps(visit), _unseen_key(visit), _tiles(visit)
     )
     return visit.page(
         "home.html",
         title="Home",
-        tiles=tiles,
         errors=errors,
         day=day,
         steps=steps,
         unseen=unseen,
+        tiles=tiles,
         exactly=exactly,
     )
 
 
-async def _health(visit: Visit) -> list[Tile]:
-    """Return how requests went in the last 24 hours; nothing for who may not see usage."""
-    return await health(visit) if visit.caller.may("usage:read") else []
+async def _tiles(visit: Visit) -> list[Tile] | None:
+    """Return how requests went; none for who may not see usage, None where nobody can tell."""
+    if not visit.caller.may("usage:read"):
+        return []
+    try:
+        return await health(visit)
+    except UnavailableError:  # all else that the page shows is there
+        return None
 
 
 async def _errors(visit: Visit) -> list[LoggedRequest] | None:
@@ -137,7 +142,7 @@ def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[St
         path = reachable(visit, "/test/patients/new")
         yield Step("Create a patient", "Here or by the API: nobody is real.", path, patient)
     if may("appointments:write"):
-        path = reachable(visit, "/test/appointments/new")
+        path = reachable(visit, "/test/booking")
         yield Step("Book an appointment", "No practitioner sets out in test mode.", path, booked)
     if not may("activation:write"):
         return

@@ -8,6 +8,7 @@ from shared import starting
 from tests.bench import __doc__ as about
 from tests.bench.measure import Measure
 from tests.bench.metering import a_count
+from tests.bench.pages import a_page
 from tests.bench.passwords import a_stranger
 from tests.bench.reads import a_read
 from tests.bench.requests import a_create, a_deep_page, a_get, a_list
@@ -19,6 +20,7 @@ MEASURES = {
     "list": Measure("list 10 patients, local, to a GET", a_list, 1_000, 2.0),
     "create": Measure("create a patient, local, to a GET", a_create, 1_000, 3.0),
     "depth": Measure("list 10 at depth 100,000, local, to the first 10", a_deep_page, 1_000, 1.2),
+    "page": Measure("page of 50 appointments, local, to listing them", a_page, 200, 5.0),
     "metering": Measure("metering of a request, to a GET", a_count, 10_000, 0.04),
     "password": Measure("check a password of nobody, to somebody's", a_stranger, 10, 1.1),
     "read": Measure("get a document from Firestore, to a bare call", a_read, 250, 1.25),

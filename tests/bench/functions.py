@@ -57,9 +57,14 @@ class Function:
         self._process.wait_until(lambda: listens(self._port), f"The function {name}", between=0.001)
 
     @classmethod
+    def ours(cls, name: str, folder: Path, environment: Mapping[str, str]) -> "Function":
+        """Start one of ours."""
+        return cls(name, ROOT / "functions" / name / "main.py", folder, environment)
+
+    @classmethod
     def patients(cls, folder: Path, environment: Mapping[str, str]) -> "Function":
-        """Start ours."""
-        return cls("patients", ROOT / "functions" / "patients" / "main.py", folder, environment)
+        """Start the one of patients."""
+        return cls.ours("patients", folder, environment)
 
     @classmethod
     def empty(cls, folder: Path, environment: Mapping[str, str]) -> "Function":

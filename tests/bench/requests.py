@@ -36,6 +36,7 @@ def local_environment(folder: Path) -> dict[str, str]:
         "ALLY_STATE": str(folder),
         "ALLY_LOG": str(folder / "requests.jsonl"),
         "ALLY_RATE_TEST": "1000000000",
+        "ALLY_RATE_END_USER": "1000000000",
     }
 
 

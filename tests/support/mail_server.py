@@ -5,6 +5,7 @@ import email
 import email.policy
 import ssl
 import threading
+from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any, Literal, NamedTuple
 
@@ -44,6 +45,8 @@ class MailServer:
         self.taken: list[Taken] = []
         self.refusals: dict[Stage, str] = {}
         """What commands are answered with instead of being done."""
+        self.on_taken: Callable[[], None] = lambda: None
+        """What happens when a message has been taken, before anybody is told so."""
         self.seconds = 0.0
         """How long it thinks about a recipient."""
         context = None
@@ -120,6 +123,7 @@ class MailServer:
         leaks.witness(content.decode())
         message = email.message_from_bytes(content, policy=email.policy.SMTP)
         self.taken.append(Taken(envelope.rcpt_tos, message))
+        self.on_taken()
         return "250 2.0.0 OK"
 
 

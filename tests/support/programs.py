@@ -37,7 +37,8 @@ other live in different areas."""
 _BEGINNING = datetime(2027, 3, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=22)
 """More than the horizon of windows: no world sees the windows of another."""
-_ID = re.compile(r"\b(?:org|p|tsk|apt|can|key|win|rsn|req|aud)_[0-9A-Za-z]{22}\b")
+_ID = re.compile(r"(?:\b|(?<=%22))(?:org|p|tsk|apt|can|key|win|rsn|req|aud)_[0-9A-Za-z]{22}\b")
+"""An id, be it in quotes that a URL escapes."""
 _HASH = re.compile(r'"idempotencyKey":"[0-9a-f]{16}"')
 """What the log of requests says by the secret of a backing."""
 LOGS = ("/v1/requests", "/v1/audit_events")

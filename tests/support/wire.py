@@ -86,13 +86,20 @@ class Line:
         return self.exchange(attempt.encode(self.host), attempt.method)
 
     def exchange(self, data: bytes, method: str = "GET") -> Answer:
-        """Send bytes that are all of a request and return its answer."""
+        """Send bytes that are all of a request and return its answer.
+
+        The server closes a connection that has been idle for some seconds, and may do so as a
+        request is on its way: then it is sent again on a new one, once.
+        """
+        kept = self._socket is not None
         try:
             connection = self._open()
             connection.sendall(data)
             answer, ended = _receive(connection, method)
-        except (ConnectionError, ssl.SSLError, http.client.HTTPException):
+        except (ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
             self.close()
+            if kept and isinstance(error, ConnectionError | ssl.SSLError):
+                return self.exchange(data, method)
             raise
         if ended:
             self.close()
