@@ -29,7 +29,7 @@ EMPTY = Says(200, {"Content-Type": "text/html"}, "<!DOCTYPE html><title>Nothing<
 pytestmark = pytest.mark.parametrize("backing", ["local"], indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(backing: Backing) -> Iterator[Server]:
     """A server that writes what it counted each second."""
     running = Server(backing, Path(backing.environment["ALLY_STATE"]), ALLY_METERING_INTERVAL="1")

@@ -11,7 +11,7 @@ from tests.conftest import google_environment
 from tests.support.dropping_proxy import DroppingProxy
 from tests.support.emulator import Emulator
 from tests.support.secret_manager import SecretManager
-from tests.support.serving import Backing, Json, Partner, Server
+from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
 CALLERS = 8
 
@@ -80,13 +80,15 @@ def test_a_deletion_whose_answer_was_lost_is_a_deletion(
     proxied: tuple[DroppingProxy, Partner],
 ) -> None:
     _, partner = proxied
-    for number in range(4):
+
+    def live(number: int) -> None:
         patient = partner.post("/v1/patients", _patient(number))
         assert partner.call("DELETE", f"/v1/patients/{patient['id']}")["deleted"] is True
         partner.get(f"/v1/patients/{patient['id']}", 404)
 
+    with ThreadPoolExecutor(CALLERS) as pool:
+        list(pool.map(live, range(CALLERS)))
+
 
 def _patient(number: int) -> Json:
-    from tests.support.serving import PATIENT
-
     return {**PATIENT, "externalRef": str(number)}

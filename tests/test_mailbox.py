@@ -3,6 +3,7 @@
 import re
 from datetime import datetime, timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,16 @@ def test_the_mailbox_is_not_deployed() -> None:
     found = {portal.name: portal.deployed for portal in discover_portals()}
     assert found["dashboard"]
     assert not found["mailbox"]
+
+
+def test_where_mail_leaves_the_mailbox_says_so(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    backing = Backing(
+        {"ALLY_BACKEND": "local", "ALLY_STATE": folder, "ALLY_LOG": f"{folder}/requests.jsonl"}
+    )
+    server = Server(backing, tmp_path, ALLY_SMTP="smtp://127.0.0.1:1")
+    page = Person(server, "mailbox").get("/")
+    server.stop()
+    backing.close()
+    assert "Mail leaves by smtp://127.0.0.1:1" in page.text
+    assert "Nothing of it has left" not in page.text

@@ -19,6 +19,10 @@ from tests.support.serving import Backing, Partner
 Sent = Mapping[str, str | list[str]]
 
 
+CHOSEN = ("hidden", "checkbox", "radio", "submit")
+"""Kinds of inputs into which nobody types."""
+
+
 @dataclass
 class HtmlForm:
     """A form of a page, and what would be sent by its first button."""
@@ -28,6 +32,8 @@ class HtmlForm:
     fields: list[tuple[str, str]] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     """All fields, those too that would not be sent as they are."""
+    typed: set[str] = field(default_factory=set)
+    """The fields into which people type."""
     text: str = ""
 
 
@@ -56,6 +62,8 @@ class _Forms(HTMLParser):
         name = told.get("name", "")
         if tag in ("input", "select", "textarea") and name:
             form.names.add(name)
+            if tag == "textarea" or (tag == "input" and told.get("type", "text") not in CHOSEN):
+                form.typed.add(name)
         if (
             tag == "input"
             and name
@@ -209,9 +217,8 @@ def user_of(
     async def make(service: Service) -> User:
         at = service.now()
         email = fields.pop("email", f"{ids.scatter('user')}@example.org".lower())
-        user = User.new(
-            at=at, organisation=organisation, email=email, name="Robin Reed", role=role, **fields
-        )
+        named = {"name": "Robin Reed", **fields}
+        user = User.new(at=at, organisation=organisation, email=email, role=role, **named)
         store = open_store(service, "test", organisation, at=at, account=True)
         store.insert(user)
         login = login_id(service.keyring.hash, email)

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from functions import discover_portals
 from shared.portals import Portal
@@ -35,12 +36,14 @@ class Tour:
 
     def __init__(self, partner: Partner) -> None:
         self.partner = partner
+        self.user: dict[str, Any] = {}
+        """What the administrator is called, where that matters."""
         self._found: dict[str, str] = {}
 
     @cached_property
     def administrator(self) -> Person:
         """An administrator who has just signed in with a second factor."""
-        return signed_in(self.partner)
+        return signed_in(self.partner, **self.user)
 
     @cached_property
     def staff(self) -> Person:
