@@ -9,6 +9,7 @@ NOTICES = {
     "activation_submitted": "It was sent to Ally.",
     "activation_withdrawn": "You can change it again. Send it when you are done.",
     "appointment_cancelled": "The appointment is cancelled, and its place is given back.",
+    "appointment_changed": "The appointment is changed.",
     "appointment_created": "The appointment is made.",
     "appointment_moved": "The appointment is in another window now.",
     "factor_added": "You have another second factor.",
