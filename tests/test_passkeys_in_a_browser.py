@@ -12,6 +12,7 @@ from tests.support.browser import Browser
 from tests.support.joining import PASSWORD, address
 from tests.support.people import user_of
 from tests.support.serving import Partner
+from tests.test_docs import once
 
 KEY: dict[str, Any] = {
     "protocol": "ctap2",
@@ -58,6 +59,7 @@ def signs_out(page: Page, url: str) -> None:
     page.get_by_role("button", name="Sign out").click()
 
 
+@once
 def test_a_passkey_lets_its_owner_in_and_nobody_without_it(
     browser: Browser, partner: Partner
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_passkey_lets_its_owner_in_and_nobody_without_it(
     browser.visit(f"{url}/sign-in", act)
 
 
+@once
 def test_what_a_browser_answered_counts_once_for_its_session_and_as_it_was_signed(
     browser: Browser, partner: Partner
 ) -> None:
@@ -135,6 +138,7 @@ def test_what_a_browser_answered_counts_once_for_its_session_and_as_it_was_signe
     browser.visit(f"{url}/sign-in", act)
 
 
+@once
 def test_an_authenticator_that_asks_nobody_for_anything_makes_no_passkey(
     browser: Browser, partner: Partner
 ) -> None:

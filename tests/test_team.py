@@ -123,9 +123,10 @@ def test_of_two_administrators_who_take_each_others_role_at_one_time_one_is_left
 ) -> None:
     one, two = signed_in(partner), signed_in(partner)
 
+    tokens = {who: dict(forms(who.get("/team"))[0].fields)["_csrf"] for who in (one, two)}
+
     def take(who: Person, whose: Person) -> int:
-        csrf = dict(forms(who.get("/team"))[0].fields)["_csrf"]
-        sent = {"_csrf": csrf, "role": "member"}
+        sent = {"_csrf": tokens[who], "role": "member"}
         return who.post(f"/team/{whose.user.id}/role", sent).status_code
 
     with ThreadPoolExecutor(2) as threads:
