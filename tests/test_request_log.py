@@ -50,6 +50,7 @@ def test_a_request_is_in_the_log_within_ten_seconds(partner: Partner) -> None:
         "code": None,
         "key": partner.api_key.id,
         "endUser": None,
+        "user": None,
         "address": "127.0.0.1",
         "version": sent.headers["Ally-Version"],
         "bytesIn": len(sent.request.content),
