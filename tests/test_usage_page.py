@@ -23,7 +23,7 @@ from shared.portals import Visit
 from shared.service import Service
 from shared.usage import Reader
 from tests.support.counted import KEYS, NOW, Counted, count, distribution, point_of, put, some
-from tests.support.inprocess import InProcess, _client
+from tests.support.inprocess import InProcess
 from tests.support.people import Person, signed_in
 from tests.support.serving import Json, Partner
 
@@ -78,18 +78,11 @@ class Viewer:
         self.api = InProcess(partner.backing, partner.key)
         self.api.at = NOW
         self.person: Person = signed_in(partner, **options)
+        self.person.enter(self.api)
 
     def open(self, path: str, expected: int = 200, /, **parameters: object) -> httpx.Response:
-        cookies = "; ".join(f"{name}={value}" for name, value in self.person.cookies.items())
-        headers = {"Host": "dashboard.localhost", "Cookie": cookies}
         asked = f"{path}?{urlencode(parameters)}" if parameters else path
-
-        async def act(_: Service) -> httpx.Response:
-            with self.api._served():
-                async with _client() as client:
-                    return await client.get(asked, headers=headers)
-
-        answer = self.partner.backing.run(act)
+        answer = self.person.ask("GET", asked)
         assert answer.status_code == expected, answer.text
         return answer
 
