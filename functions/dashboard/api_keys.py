@@ -14,7 +14,7 @@ from functions.dashboard.portal import portal
 from shared import issuing
 from shared.errors import ApiError
 from shared.fields import Line, Origin, Whole
-from shared.issuing import OVERLAPS, RollIn
+from shared.issuing import RollIn
 from shared.keys import (
     ADMINISTRATION,
     MOST_ENTRIES,
@@ -55,8 +55,6 @@ PRESETS: Mapping[Preset, dict[str, Access]] = {
     "read": {"*": "read"},
 }
 """Scopes that are chosen as a whole; they include what comes later."""
-
-OVERLAP_WORDS = {"0": "At once", "1h": "In an hour", "24h": "In 24 hours", "7d": "In 7 days"}
 
 _SHOWN = re.compile(r"(?:test|live)_(?:pub_)?([0-9A-Za-z]{22})[0-9A-Za-z]{2}(?:\..*)?")
 
@@ -250,7 +248,6 @@ async def _page(visit: Visit, template: str, api_key: str) -> View:
         resources=RESOURCES,
         preset=_preset(key.scopes),
         last_day=None if key.expiresAt is None else last_day(key.expiresAt),
-        overlaps=[(each, OVERLAP_WORDS[each]) for each in OVERLAPS],
         usage=reachable(visit, f"/{visit.mode}/usage?keyId={key.id}"),
     )
 
