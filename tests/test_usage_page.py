@@ -100,13 +100,6 @@ class Viewer:
         asked = {name: str(value) for name, value in parameters.items()}
         return self.api.call("GET", "/v1/usage", params={"metric": metric, **asked})
 
-    def readings(self, part: str = "", /, **parameters: object) -> int:
-        """Return how many readings a page makes."""
-        self.page(part, **parameters)  # the session is known from here on
-        self.api.metrics.forget()
-        self.page(part, **parameters)
-        return len(self.api.metrics.readings)
-
 
 def columns(shown: Json) -> dict[str | None, list[str]]:
     """Return what was counted in each step, by group."""
@@ -509,28 +502,31 @@ def test_where_counts_cannot_be_read_the_page_says_so(partner: Partner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "asked", "readings"),
+    ("part", "asked", "readings", "gets"),
     [
-        ("", {}, 8),
-        ("", {"period": "90d"}, 6),
-        ("", {"by": "route"}, 8),
-        ("", {"by": "key"}, 9),
-        ("", {"by": "version"}, 10),
-        ("/front_ends", {}, 7),
-        ("/tables/requests", {}, 2),
-        ("/tables/codes", {}, 1),
+        ("", {}, 8, 1),
+        ("", {"period": "90d"}, 6, 7),
+        ("", {"by": "route"}, 8, 1),
+        ("", {"by": "key"}, 9, 1),
+        ("", {"by": "version"}, 10, 1),
+        ("/front_ends", {}, 7, 4),
+        ("/tables/requests", {}, 2, 0),
+        ("/tables/codes", {}, 1, 0),
     ],
 )
 def test_a_page_makes_so_many_readings(
-    partner: Partner, part: str, asked: Json, readings: int
+    partner: Partner, part: str, asked: Json, readings: int, gets: int
 ) -> None:
-    """Days are read from roll-ups first, and those that are not from the metrics, each once."""
+    """And gets: of days that may be rolled up, of people's days, and one of the names of keys."""
+    count(partner, [Counted(NOW - HOUR, key=partner.api_key.id)])
     viewer = Viewer(partner)
     path = f"/test/usage{part}"
     viewer.open(path, **asked)
     viewer.api.metrics.forget()
+    viewer.api.watched.forget()
     viewer.open(path, **asked)
     assert len(viewer.api.metrics.readings) == readings
+    assert (len(viewer.api.watched.gets), viewer.api.watched.queries) == (gets, [])
 
 
 def test_health_has_the_numbers_of_the_last_day_by_two_readings(partner: Partner) -> None:

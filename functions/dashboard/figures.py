@@ -4,7 +4,7 @@ A figure is plain numbers. Its picture, its table and its CSV are made of the sa
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, cast, get_args
@@ -35,7 +35,7 @@ PERIODS: Mapping[Period, str] = {
 
 UNKNOWN = "\N{EN DASH}"
 """What stands for a number that there is not."""
-NameKeys = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
+NameKeys = Callable[[Sequence[str]], Coroutine[Any, Any, Mapping[str, str]]]
 
 
 def _utc(value: object) -> object:
@@ -87,7 +87,8 @@ class Questions:
         `name_keys` returns the names of keys, by their ids, of those that the visitor may know.
         """
         self.asked = asked
-        self.name_keys = name_keys
+        self._name_keys = name_keys
+        self._named: dict[frozenset[str], asyncio.Future[Mapping[str, str]]] = {}
         self._now = now
         self._own = own
         self._wider = wider
@@ -98,7 +99,8 @@ class Questions:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*self._begun.values(), return_exceptions=True)
+        waiting: list[asyncio.Future[Any]] = [*self._begun.values(), *self._named.values()]
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     @property
     def by_day(self) -> bool:
@@ -123,6 +125,13 @@ class Questions:
     def ask(self, metric: MetricName, by: Grouping | None = None) -> "asyncio.Task[Usage]":
         """Begin to read the time. Raises UnavailableError, or refuses what does not fit."""
         return self._begin(metric, by, self.asked.question(metric, by), before=False)
+
+    async def names(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the names of keys, of those that the visitor may know; those are read once."""
+        key = frozenset(ids)
+        if key not in self._named:
+            self._named[key] = asyncio.ensure_future(self._name_keys(ids))
+        return await self._named[key]
 
     async def both(
         self, metric: MetricName, by: Grouping | None = None

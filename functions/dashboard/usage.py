@@ -426,7 +426,7 @@ async def _namer(questions: Questions, usage: Usage) -> Callable[[str], str]:
     if usage.by != "key":
         return str
     ids = [series.group for series in usage.series if series.group and ApiKey.accepts(series.group)]
-    names = {END_USERS: "End users", **await questions.name_keys(ids)}
+    names = {END_USERS: "End users", **await questions.names(ids)}
     return lambda group: names.get(group, group)
 
 
