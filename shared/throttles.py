@@ -41,6 +41,8 @@ MAILS = (Throttle("mail", 3, QUARTER), Throttle("mail_day", 10, DAY))
 """Mails to one address that anybody can ask for."""
 MAILS_FROM = (Throttle("mail_from", 30, HOUR),)
 """Mails that are asked for from one address of the network."""
+INVITATIONS = (Throttle("invitation", 100, DAY),)
+"""Invitations of one organisation."""
 
 Try = tuple[tuple[Throttle, ...], str]
 """What is tried, and by or for whom."""

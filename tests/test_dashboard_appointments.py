@@ -100,6 +100,31 @@ def test_what_is_wrong_with_an_appointment_is_said_at_the_step_that_mends_it(
     assert "already has an appointment at that time" in shown(page)
 
 
+def test_an_appointment_is_changed_as_long_as_its_visit_has_not_begun(partner: Partner) -> None:
+    person = signed_in(partner, "member")
+    appointment = partner.book()
+    here = f"/test/appointments/{appointment['id']}"
+    edit = person.get(f"{here}/edit")
+    typed = {"note": NOTE, "externalRef": "R-9", "location__address__line2": "Flat 2"}
+    page = person.submit(edit, to=f"{here}/edit", **typed)
+    assert "Flat 2" in shown(page)
+    assert "Last changed" in shown(page)
+    changed = partner.get(f"/v1{here[5:]}")
+    assert changed["location"]["address"]["line2"] == "Flat 2"
+    assert (changed["note"], changed["window"]) == (NOTE, appointment["window"])
+    outside = {"location__address__postcode": OUTSIDE}
+    page = person.submit(edit, 400, to=f"{here}/edit", **outside)
+    assert "This form was sent before with something else in it" in shown(page)
+    page = person.submit(person.get(f"{here}/edit"), 400, to=f"{here}/edit", **outside)
+    assert "Ally does not serve this postcode yet." in shown(page)
+
+    partner.change_appointment(appointment["id"], status="completed")
+    edit = person.get(f"{here}/edit")
+    assert "phone" not in set().union(*(each.names for each in forms(edit)))
+    person.submit(edit, to=f"{here}/edit", externalRef="R-10")
+    assert partner.get(f"/v1{here[5:]}")["externalRef"] == "R-10"
+
+
 def test_an_appointment_is_moved_and_cancelled_once(partner: Partner) -> None:
     person = signed_in(partner, "member")
     appointment = partner.book()
@@ -121,7 +146,7 @@ def test_an_appointment_is_moved_and_cancelled_once(partner: Partner) -> None:
     page = person.submit(ask, to=f"{here}/cancel", **chosen)
     for text in ("Cancelled by the patient", "The patient was not there.", "Alas", "charged"):
         assert text in shown(page)
-    assert not links(page, f"{here}/")
+    assert links(page, f"{here}/") == [f"{here}/edit"]
     again = person.post(f"{here}/cancel", {**dict(forms(ask)[-1].fields), "_once": "", **chosen})
     assert again.status_code == 409
     for way in ("cancel", "reschedule"):

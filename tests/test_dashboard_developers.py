@@ -213,6 +213,13 @@ def steps(page: httpx.Response) -> tuple[int, str]:
     return page.text.count('<li class="done">'), following
 
 
+def test_who_opens_live_mode_too_early_is_told_how_to_activate(partner: Partner) -> None:
+    page = signed_in(partner).get("/live/requests", 403)
+    assert "Live mode is not open" in text(page)
+    assert 'class="button" href="/activation"' in page.text
+    assert "/activation" not in signed_in(partner, "developer").get("/live", 403).text
+
+
 def test_each_role_finds_its_own_on_the_first_page(partner: Partner) -> None:
     (error,) = kept(partner, line_of(partner, status=400, code="parameter_invalid"))
     roles: tuple[Role, ...] = ("developer", "member")

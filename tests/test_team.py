@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shared.sessions import COOKIE
+from shared.throttles import MAILS
 from shared.users import Role
 from tests.support.joining import PASSWORD, address, invitation_code
 from tests.support.people import Person, forms, signed_in, user_of
@@ -79,6 +80,19 @@ def test_nobody_is_invited_twice_or_who_is_in_the_team(partner: Partner) -> None
     assert "end it again" in admin.submit(page, 400, email=email, role="member").text
     theirs = admin.user.email
     assert "in your team" in admin.submit(page, 400, email=theirs, role="member").text
+
+
+def test_nobody_is_flooded_with_invitations(partner: Partner) -> None:
+    admin = signed_in(partner)
+    email = address()
+    invites(admin, partner, email=email)
+    again = next(each.action for each in forms(admin.get("/team")) if each.action.endswith("again"))
+    codes = set()
+    for _ in range(MAILS[0].most + 1):
+        page = admin.submit(admin.get("/team"), to=again)
+        codes.add(invitation_code(partner.backing, partner.organisation.id, email))
+    assert len(codes) == MAILS[0].most
+    assert "Nothing was sent" in page.text
 
 
 def test_an_administrator_sees_the_team_of_their_own_organisation_alone(

@@ -9,10 +9,13 @@ from functions.dashboard.listing import ChangesQuery, tasks_of
 from functions.dashboard.portal import portal
 from functions.dashboard.windows import find_days
 from shared.appointments import (
+    NOT_BEGUN,
     Appointment,
+    AppointmentChanges,
     AppointmentQuery,
     Rescheduling,
     Status,
+    change,
     find_appointments,
     reschedule,
 )
@@ -26,7 +29,7 @@ from shared.cancelling import (
 )
 from shared.design import words
 from shared.errors import ApiError
-from shared.models import Model
+from shared.models import Changes, Model
 from shared.pages import Page
 from shared.patients import Patient
 from shared.portals import Form, View, Visit
@@ -97,6 +100,30 @@ async def show(visit: Visit, appointment: str) -> View:
         reason=_reason(visit, known.cancellation),
         **known._asdict(),
     )
+
+
+@portal.get("/{mode}/appointments/{appointment}/edit", permission="appointments:write")
+async def edit(visit: Visit, appointment: str) -> View:
+    """Ask what is to be changed of an appointment that stays in its window."""
+    return await _ask(visit, appointment)
+
+
+@portal.post("/{mode}/appointments/{appointment}/edit", permission="appointments:write")
+async def change_appointment(
+    visit: Visit, appointment: str, body: Form[Changes[AppointmentChanges]]
+) -> View:
+    """Change an appointment that stays in its window."""
+    if body.value is not None:
+        try:
+            await change(visit.store, appointment, body.value)
+        except ApiError as refusal:
+            if refusal.status != 402:
+                raise
+            body.blame(refusal)
+        else:
+            way = f"/{visit.mode}/appointments/{appointment}"
+            return visit.redirect(way, "appointment_changed")
+    return await _ask(visit, appointment, form=body, status=400)
 
 
 @portal.get("/{mode}/appointments/{appointment}/reschedule", permission="appointments:write")
@@ -173,6 +200,24 @@ async def _know(visit: Visit, appointment: str) -> Known:
     )
     seen = found.seen(visit.now, livemode=visit.store.livemode)
     return Known(seen, patient, task, cancellation)
+
+
+async def _ask(
+    visit: Visit,
+    appointment: str,
+    form: Form[Changes[AppointmentChanges]] | None = None,
+    status: int = 200,
+) -> View:
+    """Show what can be changed of an appointment as it is now."""
+    known = await _know(visit, appointment)
+    return visit.page(
+        "appointments/edit.html",
+        title="Edit appointment",
+        status=status,
+        form=form,
+        ended=known.appointment.status not in NOT_BEGUN,
+        **known._asdict(),
+    )
 
 
 async def _choose(visit: Visit, appointment: str, asked: FromDay | None, **values: Any) -> View:

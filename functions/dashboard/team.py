@@ -5,6 +5,7 @@ from shared import team
 from shared.errors import ApiError
 from shared.models import Model
 from shared.portals import Form, View, Visit
+from shared.throttles import INVITATIONS, MAILS
 from shared.users import ROLES, Role, User
 
 EXPLAINED: dict[Role, str] = {
@@ -44,21 +45,35 @@ async def invite_page(visit: Visit) -> View:
 @portal.post("/team/invite", permission="users:write", account=True)
 async def invite(visit: Visit, body: Form[team.InvitationIn]) -> View:
     """Invite somebody."""
-    if body.value is not None:
+    asked = body.value
+    if asked is not None:
+        if sentence := await _too_many(visit, asked.email.casefold()):
+            return _invite_page(visit, body.saying(sentence), 429)
         try:
-            await team.invite(visit.store, visit.keyring, visit.user, body.value)
+            await team.invite(visit.store, visit.keyring, visit.user, asked)
         except ApiError as refusal:
             body.blame(refusal)
         else:
             return visit.redirect("/team", "invited")
+    return _invite_page(visit, body, 400)
+
+
+def _invite_page(visit: Visit, form: Form[team.InvitationIn], status: int) -> View:
     return visit.page(
-        "team/invite.html", title="Invite somebody", form=body, roles=_roles(), status=400
+        "team/invite.html", title="Invite somebody", form=form, roles=_roles(), status=status
     )
+
+
+async def _too_many(visit: Visit, whom: str) -> str:
+    """Count an invitation, so that nobody is flooded with our mail; return what to say of many."""
+    return await visit.too_often((MAILS, whom), (INVITATIONS, visit.user.organisation))
 
 
 @portal.post("/team/invitations/{invitation}/again", permission="users:write", account=True)
 async def invite_again(visit: Visit, invitation: str) -> View:
     """Send an invitation again."""
+    if await _too_many(visit, invitation):
+        return visit.redirect("/team", "invited_too_often")
     await team.invite_again(visit.store, visit.keyring, visit.user, invitation)
     return visit.redirect("/team", "invited")
 

@@ -9,6 +9,7 @@ from tests.bench import __doc__ as about
 from tests.bench.measure import Measure
 from tests.bench.metering import a_count
 from tests.bench.pages import a_page
+from tests.bench.passwords import a_stranger
 from tests.bench.reads import a_read
 from tests.bench.requests import a_create, a_deep_page, a_get, a_list
 from tests.bench.starts import a_firestore_start, a_local_start
@@ -21,6 +22,7 @@ MEASURES = {
     "depth": Measure("list 10 at depth 100,000, local, to the first 10", a_deep_page, 1_000, 1.2),
     "page": Measure("page of 50 appointments, local, to listing them", a_page, 200, 5.0),
     "metering": Measure("metering of a request, to a GET", a_count, 10_000, 0.04),
+    "password": Measure("check a password of nobody, to somebody's", a_stranger, 10, 1.1),
     "read": Measure("get a document from Firestore, to a bare call", a_read, 250, 1.25),
     # Time by the clock, from the birth of a process, less that in which it waited for a CPU.
     "start": Measure("start and first GET, local, to an empty function", a_local_start, 1, 1.5),

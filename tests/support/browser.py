@@ -54,11 +54,12 @@ class Browser:
         script: bool = True,
         calls: Sequence[str] = (),
         cookies: Mapping[str, str] = NONE,
+        said: list[str] | None = None,
     ) -> T:
         """Open a page as somebody who comes for the first time, and do something with it.
 
         They come with `cookies`, if they have any. The page may ask nothing of a host but its own
-        and those of `calls`.
+        and those of `calls`. What is said on the console from its first byte on is added to `said`.
         """
 
         def act() -> T:
@@ -70,6 +71,8 @@ class Browser:
             ) as context:
                 asked: set[str] = set()
                 context.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+                if said is not None:
+                    context.on("console", lambda message: said.append(message.text))
                 host = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
                 context.add_cookies(
                     [{"name": name, "value": text, "url": host} for name, text in cookies.items()]
