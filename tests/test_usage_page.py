@@ -231,7 +231,7 @@ def test_who_may_not_see_usage_sees_none(partner: Partner) -> None:
 def test_keys_have_their_names_for_administrators_alone(partner: Partner) -> None:
     count(partner, [Counted(NOW - HOUR, key=partner.api_key.id)])
     for role, shown in (("administrator", True), ("developer", False)):
-        ((name, *_),) = Viewer(partner, role=role).page().tables["Requests by key"][1:]
+        ((name, *_),) = Viewer(partner, role=role).page().tables["Top keys"][1:]
         assert partner.api_key.id in name
         assert (partner.api_key.name in name) is shown
 

@@ -190,7 +190,7 @@ async def keys(questions: Questions) -> Ranking:
     names = await namer(questions, usage)
     return Ranking(
         name="keys",
-        title="Requests by key",
+        title="Top keys",
         head="Key",
         counted="Requests",
         entries=[Entry(group_of(each), names(group_of(each)), each.total) for each in usage.series],
