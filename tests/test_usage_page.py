@@ -86,6 +86,12 @@ def test_split_the_numbers_are_those_of_each_group(partner: Partner, by: str) ->
         assert found[f"{name} (ms)"] == steps(took, "p95", group)
 
 
+@pytest.mark.parametrize("by", ["", "route", "status", "key", "version", "mode"])
+def test_no_two_figures_of_a_page_have_one_name(partner: Partner, by: str) -> None:
+    titles = re.findall(r'-head">([^<]+)</h2>', Viewer(partner).open("/test/usage", by=by).text)
+    assert len(set(titles)) == len(titles) == len(API.figures)
+
+
 def test_rankings_have_the_totals_of_the_api(partner: Partner) -> None:
     count(partner, some(3))
     viewer = Viewer(partner)
