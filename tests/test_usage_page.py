@@ -3,135 +3,28 @@
 Pages are read as a browser would read them, at a moment of the test's choice.
 """
 
-import csv
-import io
 import re
-from datetime import datetime, timedelta
-from html.parser import HTMLParser
+from datetime import timedelta
 from typing import Any, cast
-from urllib.parse import urlencode
 
-import httpx
 import pytest
 
-from functions.dashboard import figures, health, usage
-from functions.dashboard.figures import Asked, compared, share
+from functions.dashboard import figures, health
+from functions.dashboard.api_usage import API
+from functions.dashboard.front_end_usage import BY_DAY, FRONT_ENDS
+from functions.dashboard.questions import Asked
 from shared.backends import UnavailableError
-from shared.backends.metrics import FRONT_END_EVENTS, FRONT_END_TIMINGS
+from shared.backends.metrics import FRONT_END_TIMINGS
 from shared.charts import told
 from shared.portals import Visit
 from shared.service import Service
 from shared.usage import Reader
 from tests.support.counted import KEYS, NOW, Counted, count, distribution, point_of, put, some
-from tests.support.inprocess import InProcess
-from tests.support.people import Person, signed_in
 from tests.support.serving import Json, Partner
+from tests.support.viewer import Tables, Viewer, columns, put_front_end, steps, transposed
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SPACE = "\N{NO-BREAK SPACE}"
-
-
-class Tables(HTMLParser):
-    """The cells of each table of a page, by the heading before it; links and ids of all of it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: dict[str, list[list[str]]] = {}
-        self.links: list[str] = []
-        self.text: list[str] = []
-        self._heading = ""
-        self._into: list[str] | None = None
-        self._unseen = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told_of = dict(attrs)
-        if tag == "a":
-            self.links.append(told_of.get("href") or "")
-        if tag == "h2":
-            self._heading, self._into = "", [""]
-        elif tag == "table":
-            self.tables[self._heading] = []
-        elif tag == "tr":
-            self.tables[self._heading].append([])
-        elif tag in ("td", "th"):
-            self._into = self.tables[self._heading][-1]
-            self._into.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "h2" and self._into is not None:
-            self._heading = self._into[0].strip()
-        if tag in ("h2", "td", "th"):
-            self._into = None
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        if self._into is not None:
-            self._into[-1] += data
-
-
-class Viewer:
-    """A user of a partner's organisation who looks at pages, at a moment."""
-
-    def __init__(self, partner: Partner, **options: Any) -> None:
-        self.partner = partner
-        self.api = InProcess(partner.backing, partner.key)
-        self.api.at = NOW
-        self.person: Person = signed_in(partner, **options)
-        self.person.enter(self.api)
-
-    def open(self, path: str, expected: int = 200, /, **parameters: object) -> httpx.Response:
-        asked = f"{path}?{urlencode(parameters)}" if parameters else path
-        answer = self.person.ask("GET", asked)
-        assert answer.status_code == expected, answer.text
-        return answer
-
-    def page(self, part: str = "", /, **parameters: object) -> Tables:
-        return Tables(self.open(f"/{self.partner.mode}/usage{part}", **parameters).text)
-
-    def table(self, figure: str, /, **parameters: object) -> list[list[str]]:
-        """Return the CSV of a figure."""
-        answer = self.open(f"/{self.partner.mode}/usage/tables/{figure}", **parameters)
-        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-        return list(csv.reader(io.StringIO(answer.text, newline="")))
-
-    def usage(self, metric: str, /, **parameters: object) -> Json:
-        """Return what the API tells of the same time."""
-        asked = {name: str(value) for name, value in parameters.items()}
-        return self.api.call("GET", "/v1/usage", params={"metric": metric, **asked})
-
-    def readings(self, part: str = "", /, **parameters: object) -> int:
-        """Return how many readings a page makes."""
-        self.page(part, **parameters)  # the session is known from here on
-        self.api.metrics.forget()
-        self.page(part, **parameters)
-        return len(self.api.metrics.readings)
-
-
-def columns(shown: Json) -> dict[str | None, list[str]]:
-    """Return what was counted in each step, by group."""
-    return {each["group"]: [str(p["value"]) for p in each["points"]] for each in shown["series"]}
-
-
-def steps(shown: Json, name: str, group: str | None = None) -> list[str]:
-    """Return a percentile of each step, as it stands in a table."""
-    (points,) = [each["points"] for each in shown["series"] if each["group"] == group]
-    return ["" if p["percentiles"] is None else str(p["percentiles"][name]) for p in points]
-
-
-def transposed(rows: list[list[str]]) -> dict[str, list[str]]:
-    head, *rest = rows
-    return {name: [row[at] for row in rest] for at, name in enumerate(head)}
-
-
-def put_front_end(partner: Partner, at: datetime, **numbers: int) -> None:
-    """Count events of a front end, such as `view_home`, at a moment."""
-    whose = (partner.organisation.id, "test")
-    labels = [(name.split("_", 1), number) for name, number in numbers.items()]
-    put(
-        partner.backing,
-        [point_of(FRONT_END_EVENTS, (*whose, *each), at, number) for each, number in labels],
-    )
 
 
 # --- The numbers --------------------------------------------------------------------------------
@@ -191,6 +84,12 @@ def test_split_the_numbers_are_those_of_each_group(partner: Partner, by: str) ->
     for group in expected:
         name = names.get(str(group), str(group))
         assert found[f"{name} (ms)"] == steps(took, "p95", group)
+
+
+@pytest.mark.parametrize("by", ["", "route", "status", "key", "version", "mode"])
+def test_no_two_figures_of_a_page_have_one_name(partner: Partner, by: str) -> None:
+    titles = re.findall(r'-head">([^<]+)</h2>', Viewer(partner).open("/test/usage", by=by).text)
+    assert len(set(titles)) == len(titles) == len(API.figures)
 
 
 def test_rankings_have_the_totals_of_the_api(partner: Partner) -> None:
@@ -273,7 +172,7 @@ def test_the_tables_of_a_page_and_its_files_are_the_same(partner: Partner, part:
     viewer = Viewer(partner)
     text = viewer.open(f"/test/usage{part}", period="7d").text
     page = Tables(text)
-    section = usage.FRONT_ENDS if part else usage.API
+    section = FRONT_ENDS if part else API
     compared_tables = 0
     for figure in section.figures:
         head, *rows = viewer.table(figure, period="7d")
@@ -303,79 +202,6 @@ def title_of(text: str, figure: str) -> str:
     return found[1]
 
 
-# --- The time before ----------------------------------------------------------------------------
-
-
-def test_the_time_before_is_told_in_words_and_drawn_with_dashes(partner: Partner) -> None:
-    count(
-        partner,
-        [
-            Counted(NOW - HOUR, took=(10,) * 6),
-            Counted(NOW - 2 * HOUR, took=(10,) * 3, status=400, code="parameter_missing"),
-            Counted(NOW - 25 * HOUR, took=(30,) * 12),
-        ],
-    )
-    viewer = Viewer(partner)
-    page = viewer.page()
-    assert f"25{SPACE}% fewer than in the 24 hours before" in page.text
-    assert f"66.7{SPACE}% of requests, 50{SPACE}% fewer than in the 24 hours before" in page.text
-    assert f"33.3{SPACE}% of requests, none in the 24 hours before" in page.text
-    assert any("faster than in the 24 hours before" in each for each in page.text)
-    found = transposed(viewer.table("requests"))
-    assert sum(map(int, found["The 24 hours before"])) == 12
-    # It lies where a day earlier was.
-    then = found["at"].index((NOW - HOUR).replace(minute=0, second=0).isoformat()[:19] + ".000Z")
-    assert found["The 24 hours before"][then] == "12"
-    assert '<g class="line before">' in viewer.open("/test/usage").text
-
-
-def test_of_a_custom_time_the_one_before_is_as_long(partner: Partner) -> None:
-    count(partner, [Counted(NOW - 3 * DAY), Counted(NOW - 4 * DAY), Counted(NOW - 5 * DAY)])
-    asked = {"startAt": (NOW - 3.5 * DAY).isoformat(), "endAt": (NOW - 2.5 * DAY).isoformat()}
-    found = transposed(Viewer(partner).table("requests", **asked))
-    assert sum(map(int, found["Requests"])) == 1
-    assert sum(map(int, found["The time before"])) == 1
-
-
-def test_what_is_too_long_ago_is_compared_with_nothing(partner: Partner) -> None:
-    viewer = Viewer(partner)
-    page = viewer.page(period="90d")
-    assert any("There is no comparison with the 90 days before" in each for each in page.text)
-    assert list(transposed(viewer.table("requests", period="90d"))) == ["at", "Requests"]
-
-
-@pytest.mark.parametrize(
-    ("now", "before", "words"),
-    [
-        (None, 1, ""),
-        (1, None, ""),
-        (0, 0, "none in the day before either"),
-        (5, 5, "as many as in the day before"),
-        (5, 0, "none in the day before"),
-        (0, 5, f"100{SPACE}% fewer than in the day before"),
-        (112, 100, f"12{SPACE}% more than in the day before"),
-        (1001, 1000, "nearly as many as in the day before"),
-        (1000, 10, "100 times as many as in the day before"),
-    ],
-)
-def test_a_comparison_is_a_sentence(now: float | None, before: float | None, words: str) -> None:
-    assert compared(now, before, "the day before") == words
-
-
-def test_times_are_slower_and_faster() -> None:
-    assert compared(30, 20, "it", timed=True) == f"50{SPACE}% slower than in it"
-    assert compared(10, 20, "it", timed=True) == f"50{SPACE}% faster than in it"
-    assert compared(20, 20, "it", timed=True) == "as fast as in it"
-
-
-@pytest.mark.parametrize(
-    ("part", "whole", "words"),
-    [(0, 0, figures.UNKNOWN), (1, 3, "33.3 %"), (1, 100_000, "< 0.1 %"), (0, 5, "0 %")],
-)
-def test_a_share_says_what_is_little_and_what_is_nothing(part: int, whole: int, words: str) -> None:
-    assert share(part, whole) == words.replace(" ", SPACE)
-
-
 # --- Whose --------------------------------------------------------------------------------------
 
 
@@ -383,7 +209,7 @@ def test_no_page_tells_of_another_organisation(partner: Partner, other: Partner)
     count(other, some(5))
     put_front_end(other, NOW - HOUR, view_home=9, step_booked=9, error_network=9)
     viewer = Viewer(partner)
-    for section in (usage.API, usage.FRONT_ENDS):
+    for section in (API, FRONT_ENDS):
         for figure in section.figures:
             for _, *values in viewer.table(figure, period="7d")[1:]:
                 assert {*values} <= {"", "0"}
@@ -411,7 +237,7 @@ def test_who_may_not_see_usage_sees_none(partner: Partner) -> None:
 def test_keys_have_their_names_for_administrators_alone(partner: Partner) -> None:
     count(partner, [Counted(NOW - HOUR, key=partner.api_key.id)])
     for role, shown in (("administrator", True), ("developer", False)):
-        ((name, *_),) = Viewer(partner, role=role).page().tables["Requests by key"][1:]
+        ((name, *_),) = Viewer(partner, role=role).page().tables["Top keys"][1:]
         assert partner.api_key.id in name
         assert (partner.api_key.name in name) is shown
 
@@ -494,10 +320,10 @@ def test_nothing_that_somebody_wrote_into_an_address_becomes_markup(partner: Par
 
 def test_people_are_counted_by_the_day_and_the_page_says_so(partner: Partner) -> None:
     viewer = Viewer(partner)
-    assert usage.BY_DAY in viewer.page("/front_ends", period="1h").text
+    assert BY_DAY in viewer.page("/front_ends", period="1h").text
     viewer.open("/test/usage/tables/active", 404, period="1h")
     viewer.open("/test/usage/tables/nothing", 404)
-    assert usage.BY_DAY not in viewer.page("/front_ends", period="7d").text
+    assert BY_DAY not in viewer.page("/front_ends", period="7d").text
 
 
 def test_where_counts_cannot_be_read_the_page_says_so(partner: Partner) -> None:
@@ -509,28 +335,31 @@ def test_where_counts_cannot_be_read_the_page_says_so(partner: Partner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "asked", "readings"),
+    ("part", "asked", "readings", "gets"),
     [
-        ("", {}, 8),
-        ("", {"period": "90d"}, 6),
-        ("", {"by": "route"}, 8),
-        ("", {"by": "key"}, 9),
-        ("", {"by": "version"}, 10),
-        ("/front_ends", {}, 7),
-        ("/tables/requests", {}, 2),
-        ("/tables/codes", {}, 1),
+        ("", {}, 8, 1),
+        ("", {"period": "90d"}, 6, 7),
+        ("", {"by": "route"}, 8, 1),
+        ("", {"by": "key"}, 9, 1),
+        ("", {"by": "version"}, 10, 1),
+        ("/front_ends", {}, 7, 4),
+        ("/tables/requests", {}, 2, 0),
+        ("/tables/codes", {}, 1, 0),
     ],
 )
 def test_a_page_makes_so_many_readings(
-    partner: Partner, part: str, asked: Json, readings: int
+    partner: Partner, part: str, asked: Json, readings: int, gets: int
 ) -> None:
-    """Days are read from roll-ups first, and those that are not from the metrics, each once."""
+    """And gets: of days that may be rolled up, of people's days, and one of the names of keys."""
+    count(partner, [Counted(NOW - HOUR, key=partner.api_key.id)])
     viewer = Viewer(partner)
     path = f"/test/usage{part}"
     viewer.open(path, **asked)
     viewer.api.metrics.forget()
+    viewer.api.watched.forget()
     viewer.open(path, **asked)
     assert len(viewer.api.metrics.readings) == readings
+    assert (len(viewer.api.watched.gets), viewer.api.watched.queries) == (gets, [])
 
 
 def test_health_has_the_numbers_of_the_last_day_by_two_readings(partner: Partner) -> None:

@@ -1,165 +1,38 @@
-"""What the figures of usage are made of: questions, each asked once, and the numbers of a figure.
+"""The figures of usage: numbers of what was counted, how they compare, and how they are shown.
 
 A figure is plain numbers. Its picture, its table and its CSV are made of the same.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, NamedTuple, Self, cast, get_args
+from typing import Any, ClassVar, NamedTuple, cast
 
-from pydantic import BeforeValidator
-
+from functions.dashboard.questions import Questions
 from shared import charts
-from shared.charts import Chart, Series, Unit
+from shared.charts import MOST_SERIES, Chart, Series, Unit, told
 from shared.clock import isoformat
-from shared.errors import ApiError, invalid
-from shared.fields import When
-from shared.spans import Period, Resolution, Span
+from shared.design import words
+from shared.keys import ApiKey
+from shared.spans import Resolution, Span
 from shared.tables import Cell
-from shared.usage import MEASURES, Filter, Grouping, MetricName, Reader, Usage, UsageQuery
+from shared.usage import END_USERS, OTHER, MetricName, Percentiles, Usage, UsageSeries
 
-AT_ONCE = 4
-"""Readings of one page at the same time."""
-PERIODS: Mapping[Period, str] = {
-    "1h": "hour",
-    "6h": "6 hours",
-    "24h": "24 hours",
-    "7d": "7 days",
-    "30d": "30 days",
-    "90d": "90 days",
-}
-"""What people call the periods."""
-
-
+PERCENTILES = ("p50", "p95", "p99")
+KEPT_APART = MOST_SERIES - 1
+"""Groups that have a line of their own; what is beyond them is one."""
 UNKNOWN = "\N{EN DASH}"
 """What stands for a number that there is not."""
-NameKeys = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
-
-
-def _utc(value: object) -> object:
-    """Take what a field of date and time sends, which has no offset, for UTC."""
-    return f"{value}Z" if isinstance(value, str) and len(value) in (16, 19) else value
-
-
-class Asked(UsageQuery):
-    """What a page of usage is asked for; all of it is in its address."""
-
-    startAt: Annotated[When, BeforeValidator(_utc)] | None = None
-    endAt: Annotated[When, BeforeValidator(_utc)] | None = None
-
-    def question(self, metric: MetricName, by: Grouping | None = None) -> UsageQuery:
-        """Return the question for one metric, with those of the filters that it has."""
-        measure = MEASURES[metric]
-        unknown: list[str] = [each for each in get_args(Filter) if each not in measure.filters]
-        if self.resolution not in measure.resolutions:
-            unknown.append("resolution")
-        return self.model_copy(update={"metric": metric, "by": by, **dict.fromkeys(unknown)})
-
-    def check(self, now: datetime) -> None:
-        """Refuse what cannot be asked for."""
-        problems = [*self.problems(now)]
-        if problems:
-            raise invalid(problems)
-        self.span(MEASURES["requests"].resolutions, now)
-
-    def named(self) -> str:
-        """Return what people call the time: `the last 24 hours`."""
-        return "this time" if self.startAt else f"the last {PERIODS[self.period or '24h']}"
-
-    def named_before(self) -> str:
-        """Return what people call the time before: `the 24 hours before`."""
-        return "the time before" if self.startAt else f"the {PERIODS[self.period or '24h']} before"
-
-
-class Questions:
-    """Asks for usage over one time and the one before: each question once, a few at a time.
-
-    Use it as a context: at its end nothing is under way.
-    """
-
-    def __init__(
-        self, asked: Asked, now: datetime, own: Reader, wider: Reader, name_keys: NameKeys
-    ) -> None:
-        """Take who reads the page's mode, who reads all modes that the visitor may see, and names.
-
-        `name_keys` returns the names of keys, by their ids, of those that the visitor may know.
-        """
-        self.asked = asked
-        self.name_keys = name_keys
-        self._now = now
-        self._own = own
-        self._wider = wider
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._begun: dict[tuple[MetricName, Grouping | None, bool], asyncio.Task[Usage]] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*self._begun.values(), return_exceptions=True)
-
-    @property
-    def by_day(self) -> bool:
-        """Whether the time has days: what is counted by the day has no shorter ones."""
-        question = self.asked.question("active_end_users")
-        try:
-            question.span(MEASURES[question.metric].resolutions, self._now)
-        except ApiError:
-            return False
-        return True
-
-    @property
-    def compares(self) -> bool:
-        """Whether anything of the time before was read."""
-        return any(before for *_, before in self._begun)
-
-    @property
-    def as_of(self) -> datetime:
-        """Up to when all that was read is complete."""
-        return min(task.result().asOf for task in self._begun.values())
-
-    def ask(self, metric: MetricName, by: Grouping | None = None) -> "asyncio.Task[Usage]":
-        """Begin to read the time. Raises UnavailableError, or refuses what does not fit."""
-        return self._begin(metric, by, self.asked.question(metric, by), before=False)
-
-    async def both(
-        self, metric: MetricName, by: Grouping | None = None
-    ) -> tuple[Usage, Usage | None]:
-        """Read the time and the one before, in as many steps, where that is kept."""
-        now = self.ask(metric, by)
-        earlier = self._earlier(self.asked.question(metric, by))
-        before = None if earlier is None else self._begin(metric, by, earlier, before=True)
-        return await now, None if before is None else await before
-
-    def _earlier(self, question: UsageQuery) -> UsageQuery | None:
-        resolutions = MEASURES[question.metric].resolutions
-        try:
-            span = question.span(resolutions, self._now)
-            begin = span.start - (span.end - span.start)
-            time = {"period": None, "startAt": begin, "endAt": span.start}
-            earlier = question.model_copy(update={**time, "resolution": span.resolution})
-            earlier.span(resolutions, self._now)
-        except ApiError:
-            return None
-        return None if [*earlier.problems(self._now)] else earlier
-
-    def _begin(
-        self, metric: MetricName, by: Grouping | None, question: UsageQuery, *, before: bool
-    ) -> "asyncio.Task[Usage]":
-        key = (metric, by, before)
-        if key not in self._begun:
-            self._begun[key] = asyncio.ensure_future(self._read(question))
-        return self._begun[key]
-
-    async def _read(self, question: UsageQuery) -> Usage:
-        reader = self._wider if question.by == "mode" else self._own
-        async with self._free:
-            return await reader.read(question)
+Groups = Callable[[str | None], bool]
+"""What tells some groups from others."""
 
 
 # --- Numbers -------------------------------------------------------------------------------------
+
+
+def every(_: str | None) -> bool:
+    """Take all groups."""
+    return True
 
 
 def moments(usage: Usage) -> list[datetime]:
@@ -168,7 +41,7 @@ def moments(usage: Usage) -> list[datetime]:
     return Span(usage.startAt, usage.endAt, step).moments()
 
 
-def counts(usage: Usage, of: Callable[[str | None], bool] = lambda _: True) -> list[int]:
+def counts(usage: Usage, of: Groups = every) -> list[int]:
     """Return how much there was in each step, of all groups or of some."""
     sums = [0] * len(moments(usage))
     for series in usage.series:
@@ -340,3 +213,82 @@ class Funnel:
 
 
 Figure = Curves | Ranking | Funnel
+
+
+class Section(NamedTuple):
+    """A page of usage: its numbers at a glance, and its figures by name."""
+
+    title: str
+    metric: MetricName
+    """What is asked for where one asks the API."""
+    tiles: Callable[[Questions], Awaitable[Sequence[Tile]]]
+    figures: Mapping[str, Callable[[Questions], Awaitable[Figure | None]]]
+
+
+# --- Parts of figures ----------------------------------------------------------------------------
+
+
+def number(
+    name: str,
+    title: str,
+    now: Sequence[int],
+    before: Sequence[int] | None,
+    then: str,
+    *,
+    of: Sequence[int] | None = None,
+) -> Tile:
+    """Return the tile of a sum: compared with the one before, and as a share of another."""
+    total = sum(now)
+    part = f"{share(total, sum(of))} of requests" if of is not None else ""
+    difference = compared(total, None if before is None else sum(before), then)
+    said = ", ".join(each for each in (part, difference) if each)
+    return Tile(name=name, title=title, value=told(total, "count"), words=said, values=now)
+
+
+def series_before(
+    questions: Questions,
+    before: Usage | None,
+    values: Callable[[Usage], Sequence[float | None]],
+    what: str = "",
+) -> list[Series]:
+    """Return the series of the time before, where that is kept."""
+    then = questions.asked.named_before()
+    name = f"{what}{then}" if what else words(then)
+    return [] if before is None else [Series(name, values(before), before=True)]
+
+
+def largest(usage: Usage, name_of: Callable[[str], str]) -> list[Series]:
+    """Return the largest groups, and all others as one; zero, where there is none."""
+    named = [series for series in usage.series if series.group != OTHER][:KEPT_APART]
+    apart = {series.group for series in named}
+    found = [
+        Series(name_of(group_of(each)), [point.value for point in each.points]) for each in named
+    ]
+    rest = counts(usage, lambda group: group not in apart)
+    return [*found, Series("Other", rest)] if any(rest) or not found else found
+
+
+def slowness(usage: Usage, name_of: Callable[[str], str]) -> list[Series]:
+    """Return within how long 95 in 100 were done, of the largest groups."""
+    groups = [group_of(series) for series in usage.series][:MOST_SERIES]
+    found = [Series(name_of(group), percentile(usage, "p95", group)) for group in groups]
+    return found or [Series("p95", [None] * len(moments(usage)))]
+
+
+async def namer(questions: Questions, usage: Usage) -> Callable[[str], str]:
+    """Return what names a group: a key as its organisation calls it, for who may know."""
+    if usage.by != "key":
+        return str
+    ids = [series.group for series in usage.series if series.group and ApiKey.accepts(series.group)]
+    names = {END_USERS: "End users", **await questions.names(ids)}
+    return lambda group: names.get(group, group)
+
+
+def group_of(series: UsageSeries) -> str:
+    """Return the name of a series' group; the line of a request without a label has none."""
+    return series.group or "none"
+
+
+def percentiles_of(found: Percentiles | None) -> tuple[float | None, ...]:
+    """Return the percentiles of a whole time, for the columns of a ranking."""
+    return tuple(getattr(found, name, None) for name in PERCENTILES)

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+from functions.dashboard.api_usage import failed, refused
 from functions.dashboard.figures import (
     UNKNOWN,
-    Asked,
-    Questions,
     Tile,
     counts,
     overall,
     percentile,
     share,
 )
-from functions.dashboard.usage import failed, refused
+from functions.dashboard.questions import Asked, Questions
 from shared.charts import told
 from shared.portals import Visit
 
