@@ -349,7 +349,7 @@ def _replay(exchange: Exchange, caller: Caller, mode: Mode | None, once: str, bo
     hashed = exchange.service.keyring.hash
     sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
     return Replay(
-        id=hashed(f"form {mode} {caller.principal} {once}"),
+        id=hashed(f"form {caller.principal} {exchange.sent_path} {once}"),
         fingerprint=hashed(f"{exchange.sent_path} {sent}"),
         requestId=exchange.request_id,
     )
