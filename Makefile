@@ -52,7 +52,7 @@ bench: $(VENV)/dev  ## Measure ratios of CPU time and of starts, each pair in on
 release: openapi  ## Keep the OpenAPI document as that of the last release, for later ones to be held against
 	@cp functions/docs/openapi.json docs/released/openapi.json
 
-screenshots: $(VENV)/dev  ## Photograph the pages under /docs into screenshots/ (ARGS="--only errors" for some)
+screenshots: $(VENV)/dev  ## Photograph all pages into screenshots/ (ARGS="--only errors" for some)
 	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 openapi: $(VENV)/dev  ## Write the OpenAPI documents anew from the code

@@ -257,6 +257,7 @@ async def first_calls(service: Service, url: str, files: Certificate) -> str:
         f"  sign in as  {EMAIL}, {password or 'with the password that you chose'}",
         f"Operations:   {service.settings.operations_url}",
         f"  sign in by  {local_key(state)}",
+        f"Mailbox:      {service.settings.mailbox_url}",
         f"Test key:     {demo.key}",
         f"Certificate:  {_shown(files.authority)}",
         f"Request log:  {_shown(Path(service.settings.log))}",

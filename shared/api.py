@@ -263,7 +263,8 @@ async def _publish(exchange: Exchange, route: Route, arguments: dict[str, str]) 
     """Answer what anybody may read."""
     await exchange.greet(everybody=True)
     settings = exchange.service.settings
-    content = await route.handler(Site(settings.url, settings.support), **arguments)
+    site = Site(settings.url, settings.support, settings.dashboard_url)
+    content = await route.handler(site, **arguments)
     if not isinstance(content, Content):
         raise TypeError(f"{route.template} is public and answers with an object")
     exchange.add(content.headers)

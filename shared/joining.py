@@ -13,6 +13,7 @@ from pydantic import Field
 
 from shared import codes, ids, letters, mail
 from shared.auth import Keyring
+from shared.directory import Entry
 from shared.fields import Email, Line, Moment
 from shared.issuing import EVERYTHING, draw
 from shared.jobs import kind
@@ -210,8 +211,11 @@ def found_organisation(store: Store, keyring: Keyring, wish: SignUp, kept: str) 
     Sign-up and login must have been read by this store: the one is used up, the other not there.
     """
     now = store.now
-    made = Organisation.new(at=now, livemode=False, displayName=wish.organisationName)
-    store.insert(made.model_copy(update={"id": wish.organisation}))
+    made = Organisation.new(at=now, livemode=False, displayName=wish.organisationName).model_copy(
+        update={"id": wish.organisation}
+    )
+    store.insert(made)
+    store.insert(Entry.of(made, now))
     store.delete(wish)
     return _let_in(
         store, keyring, kept, id=wish.user, email=wish.email, name=wish.name, role="administrator"

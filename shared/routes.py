@@ -84,6 +84,7 @@ class Site(NamedTuple):
 
     url: str
     support: str
+    dashboard: str = "https://dashboard.ally.example"
 
 
 SITE = Site("https://api.ally.example", Settings.support)

@@ -1,14 +1,16 @@
-"""Take a picture of every page under /docs, wide and narrow, light and dark: `make screenshots`."""
+"""Take a picture of every page, wide and narrow, light and dark: `make screenshots`."""
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from playwright.sync_api import Page
 
-from tests.support.browser import MISSING, NARROW, SCHEMES, WIDE, Browser, find_chromium
-from tests.support.serving import Backing, Server
+from tests.support.browser import MISSING, NARROW, NONE, SCHEMES, WIDE, Browser, find_chromium
+from tests.support.serving import Backing, Partner, Server
+from tests.support.tour import PAGES, Tour
 from tests.test_docs import PATHS
 
 FOLDER = Path("screenshots")
@@ -18,37 +20,50 @@ CONSOLE = "/docs/reference/patients"
 def main() -> None:
     """Serve the pages from a state of their own and photograph them."""
     parser = argparse.ArgumentParser(prog="make screenshots", description=__doc__)
-    parser.add_argument("--only", default="", help="a part of the paths to photograph")
-    wanted = [path for path in PATHS if parser.parse_args().only in path]
+    parser.add_argument("--only", default="", help="a part of the addresses to photograph")
+    only = parser.parse_args().only
     executable = find_chromium()
     if executable is None:
         sys.exit(MISSING)
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        backing = Backing({"ALLY_BACKEND": "local", "ALLY_STATE": folder})
+        log = str(Path(folder) / "requests.jsonl")
+        state = {"ALLY_BACKEND": "local", "ALLY_STATE": folder, "ALLY_LOG": log}
+        backing = Backing(state)
         server = Server(backing, Path(folder))
-        key = backing.partner(server).key
         browser = Browser(executable)
         try:
-            for path in wanted:
-                photograph(browser, server, path, key)
+            photograph_all(browser, backing.partner(server, "Riverside Health"), only)
         finally:
             browser.close()
             server.stop()
             backing.close()
 
 
-def photograph(browser: Browser, server: Server, path: str, key: str) -> None:
-    """Save the pictures of one page; of the console's page also one with an answer in it."""
-    name = path.strip("/").replace("/", "-")
+def photograph_all(browser: Browser, partner: Partner, only: str) -> None:
+    """Save the pictures of the pages whose address has a text in it."""
+    for path in PATHS:
+        if only in path:
+            photograph(browser, f"{partner.server.url}{path}", path, key=partner.key)
+    tour = Tour(partner)
+    for portal, template in PAGES:
+        if only in f"{portal}{template}":
+            person = tour.visitor(portal, template)
+            url = person.url + tour.path(template)
+            photograph(browser, url, f"{portal}{template}", cookies=person.cookies)
 
+
+def photograph(
+    browser: Browser, url: str, name: str, *, key: str = "", cookies: Mapping[str, str] = NONE
+) -> None:
+    """Save the pictures of one page; of the console's page also one with an answer in it."""
     for width in (WIDE, NARROW):
         for scheme in SCHEMES:
-            file = f"{name}-{width}-{scheme}.png"
+            file = f"{name.strip('/').replace('/', '-')}-{width}-{scheme}.png"
 
             def take(page: Page, file: str = file) -> None:
                 page.screenshot(path=FOLDER / file, full_page=True)
-                if path == CONSOLE:
+                if name == CONSOLE:
                     page.locator(".console summary").first.click()
                     page.get_by_label("Test key").first.fill(key)
                     page.get_by_role("button", name="Send").first.click()
@@ -56,7 +71,7 @@ def photograph(browser: Browser, server: Server, path: str, key: str) -> None:
                     page.locator("#createPatient").scroll_into_view_if_needed()
                     page.locator(".console").first.screenshot(path=FOLDER / f"console-{file}")
 
-            browser.visit(f"{server.url}{path}", take, width=width, scheme=scheme)
+            browser.visit(url, take, width=width, scheme=scheme, cookies=cookies)
             print(FOLDER / file)
 
 

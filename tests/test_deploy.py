@@ -32,7 +32,7 @@ from tests.support.google_cloud.wire import Answer, Call
 # One process does it all: the deployment is made once.
 pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
 
-FAULTS = int(os.environ.get("ALLY_FAULTS", "3"))
+FAULTS = int(os.environ.get("ALLY_FAULTS", "2"))
 """In how many writes of the deployment a fault is tried, spread over all of it."""
 LONDON = {"europe-west2", "europe-west2-docker.pkg.dev"}
 

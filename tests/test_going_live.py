@@ -206,7 +206,7 @@ def see_it(page: Page, place: Place, hands: Hands, shown: str) -> None:
 
 def ask_for_live_mode(page: Page, place: Place, hands: Hands) -> None:
     page.goto(place.url("dashboard") + "/live")
-    expect(page.get_by_text("not_started")).to_be_visible()
+    expect(page.get_by_role("heading", name="Live mode is not open")).to_be_visible()
     page.goto(place.url("dashboard") + "/activation")
     steps = ["contact", "type", "name", "legal", "address"]
     for step, answers in zip(steps, ANSWERS, strict=True):

@@ -257,7 +257,7 @@ def test_a_window_that_staff_open_is_offered_in_live_mode_with_its_places(
         ({"day": "2020-01-01"}, "Must not be in the past"),
         ({"capacity": "51"}, "Must be at most 50"),
         ({"begins": "25:00"}, "Is not of the form that is expected"),
-        ({"procedures": "12"}, "Must be the code of a concept of SNOMED CT"),
+        ({"procedures": "12"}, "must be the code of a concept of SNOMED CT"),
     ],
 )
 def test_a_window_that_cannot_be_is_not_opened(

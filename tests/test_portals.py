@@ -192,7 +192,7 @@ def test_a_page_is_for_whom_the_role_includes_it(
 
 
 def test_live_pages_are_for_organisations_that_are_active(place: InTheProcess) -> None:
-    assert "not_started" in enter(place).get("/live/things", 403).text
+    assert "Live mode is not open" in enter(place).get("/live/things", 403).text
 
 
 def test_live_pages_ask_for_a_second_factor_first(partner: Partner) -> None:

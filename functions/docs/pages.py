@@ -133,7 +133,8 @@ def _environment() -> "Environment":
 def _guide(path: str, site: Site) -> Text:
     """Read a guide, with the facts of the deployment put in, as in `{{ url }}`."""
     text = (HERE / "guides" / f"{GUIDES[path]}.md").read_text()
-    for fact, value in {"url": site.url, "support": site.support, "version": VERSION}.items():
+    facts = {**site._asdict(), "version": VERSION}
+    for fact, value in facts.items():
         text = text.replace(f"{{{{ {fact} }}}}", value)
     return writing.read(text)
 

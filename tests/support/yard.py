@@ -52,7 +52,7 @@ class Yard:
         self.queue = Noted()
         opened = self._runner.run(_open(environment))
         self._opened = opened
-        self.watched = Watched(opened.storage)
+        self.watched = Watched(opened.storage, declared=False)
         self.service = replace(opened, storage=self.watched, queue=self.queue, now=lambda: self.now)
 
     def close(self) -> None:

@@ -274,7 +274,7 @@ class ApiKey(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Request(Resource):
-    """A request of yours, or of an end user, and what became of it."""
+    """A request of yours, of an end user or of the dashboard, and what became of it."""
 
     method: str
     route: str
@@ -282,6 +282,7 @@ class Request(Resource):
     code: str | None = None
     key: str | None = None
     endUser: str | None = None
+    user: str | None = None
     address: str | None = None
     version: str
     idempotencyKey: str | None = None
@@ -293,7 +294,7 @@ class Request(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Principal(Plain):
-    """Who did it: a key (`key`), or an end user (`end_user`)."""
+    """Who did it: a key (`key`), an end user (`end_user`) or somebody in the dashboard (`user`)."""
 
     id: str
     kind: str
