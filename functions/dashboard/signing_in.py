@@ -218,6 +218,7 @@ async def again(visit: Visit, body: Form[AgainIn]) -> View:
     if body.value is None or refusal:
         form = body.saying(refusal) if refusal else body
         return visit.page("signing_in/again.html", title="Is it still you?", form=form, status=400)
+    visit.store.guard(user)
     await let_in(visit, visit.store, user)
     return visit.redirect(visit.next)
 
