@@ -3,6 +3,7 @@
 import base64
 import html
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from shared.backends import Key, Write
 from shared.joining import PasswordReset
 from shared.passwords import HashedPasswords
 from shared.provision import open_store
@@ -457,6 +459,32 @@ def test_an_address_that_only_folds_to_another_is_not_the_same(partner: Partner)
     person.submit(person.get("/forgotten"), email=alike)
     code = code_for(partner.backing, PasswordReset, alike)
     person.submit(person.get("/reset"), 400, code=code, password="brown kettles whistle too")
+
+
+def test_who_signs_in_at_the_moment_of_a_reset_is_signed_out_by_it(partner: Partner) -> None:
+    user = has_password(partner)
+    thief, owner = Person(partner.server), Person(partner.server)
+    owner.submit(owner.get("/forgotten"), email=user.email)
+    code = code_for(partner.backing, PasswordReset, user.email)
+    # What signing in writes is held back until the reset is about to be committed.
+    slow, server = (InProcess(partner.backing, partner.key) for _ in range(2))
+    held: list[Write] = []
+
+    async def hold(writes: Sequence[Write], marker: Key) -> None:
+        held.extend(each for each in writes if each.key.collection in ("sessions", "users"))
+
+    slow.watched.commit = hold  # type: ignore[method-assign]  # of this one instance
+    thief.enter(slow)
+    sent = {"email": user.email, "password": PASSWORD}
+    assert thief.post("/sign-in", sent).status_code == 303
+    owner.enter(server)
+    page = owner.get("/reset")
+    # The new session first: a rival's first write marks its commit.
+    server.watched.rival = sorted(held, key=lambda each: each.key.collection)
+    owner.submit(page, code=code, password="brown kettles whistle too")
+    assert not server.watched.rival
+    thief.enter(partner.server)
+    assert thief.ask("GET", "/account").status_code == 303
 
 
 def test_who_asks_for_a_new_password_learns_not_who_is_here(partner: Partner) -> None:

@@ -227,7 +227,7 @@ async def add_passkey(visit: Visit, body: Form[PasskeyIn]) -> View:
 async def _add(visit: Visit, user: User, factors: Factors, what: str) -> View:
     """Stage another second factor, which this session has shown; the first brings codes along.
 
-    A session that was ended elsewhere some seconds ago, and is still believed here, begins no other.
+    A session that was just ended elsewhere, and is believed here still, begins no other.
     """
     await visit.store.get(Session, visit.user.session.id)
     mail.send(visit.store, visit.keyring, user.email, letters.new_second_factor(what))

@@ -92,10 +92,8 @@ async def sign_in(visit: Visit, body: Form[SignInIn]) -> View:
     if user is None or not right:
         return _sign_in_page(visit, body.saying(WRONG))
     if kept is not None and visit.passwords.outdated(kept):
-        renewed = await visit.passwords.keep(asked.email, asked.password)
-        store.put(user.model_copy(update={"passwordHash": renewed}))
-    else:
-        store.guard(user)
+        kept = await visit.passwords.keep(asked.email, asked.password)
+    store.put(user.model_copy(update={"passwordHash": kept, "signedInAt": visit.now}))
     await let_in(visit, store, user)
     return visit.redirect(visit.next)
 
