@@ -203,8 +203,10 @@ class Portal(Routes):
     async def _run(self, exchange: Exchange, work: _Work) -> Answer:
         """Run the handler and commit what it staged; again while others are faster."""
         route, caller, mode = work.route, work.caller, work.mode
+        headers = list(exchange.lines)
 
         async def attempt() -> Answer:
+            exchange.lines = list(headers)  # without those of an attempt before
             store = exchange.store = Store(
                 exchange.service.storage,
                 mode=mode or "test",
@@ -214,7 +216,7 @@ class Portal(Routes):
                 replay=work.replay,
                 account=route.account or mode is None,
             )
-            visit = Visit(caller, mode or "test", store, self, exchange)
+            visit = Visit(caller, mode or "test", store, self, exchange, replay=work.replay)
             if mode is not None and visit.cookie(LAST_MODE) != mode:
                 visit.set_cookie(LAST_MODE, mode)
             try:
@@ -226,6 +228,7 @@ class Portal(Routes):
                 answer = self._show(exchange, visit, view)
                 await _commit(exchange, visit, view)
             except Replayed as replayed:
+                exchange.lines = list(headers)
                 place = replayed.replay.body
                 view = View(status=303, location=place) if place else _SENT_BEFORE
                 return self._show(exchange, visit, view)
@@ -365,6 +368,7 @@ async def _commit(exchange: Exchange, visit: Visit, view: View) -> None:
         raise TypeError("a form changes what cannot be changed as one")
     if view.status < 400:
         for store in changed:
+            await store.check_replay()
             await store.commit(view.status, view.location.encode())
             if store.tickets:
                 await running.enqueue(exchange.service, store.tickets)

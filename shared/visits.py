@@ -14,7 +14,7 @@ from shared.routes import PUBLIC, Content, Routes, View
 from shared.service import Service
 from shared.sessions import Sessions
 from shared.settings import Mode, Settings
-from shared.store import Store
+from shared.store import Replay, Store
 from shared.throttles import Try, in_words
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Visit:
     exchange: Exchange
     stores: list[Store] = field(default_factory=list)
     cookies: list[str] = field(default_factory=list)
+    replay: Replay | None = None
+    """The record that is kept of the form, in whichever store it changes something."""
 
     # --- Who and where ---------------------------------------------------------------------------
 
@@ -131,6 +133,7 @@ class Visit:
             organisation=organisation,
             now=self.now,
             request_id=self.exchange.request_id,
+            replay=self.replay,
             account=mode is None,
         )
         self.stores.append(store)

@@ -478,11 +478,12 @@ def test_who_signs_in_at_the_moment_of_a_reset_is_signed_out_by_it(partner: Part
     sent = {"email": user.email, "password": PASSWORD}
     assert thief.post("/sign-in", sent).status_code == 303
     owner.enter(server)
-    page = owner.get("/reset")
     # The new session first: a rival's first write marks its commit.
     server.watched.rival = sorted(held, key=lambda each: each.key.collection)
-    owner.submit(page, code=code, password="brown kettles whistle too")
+    answer = owner.post("/reset", {"code": code, "password": "brown kettles whistle too"})
     assert not server.watched.rival
+    for header in ("location", "set-cookie"):
+        assert len(answer.headers.get_list(header)) == 1
     thief.enter(partner.server)
     assert thief.ask("GET", "/account").status_code == 303
 
