@@ -101,7 +101,7 @@ def test_who_has_not_signed_in_is_led_to_the_entrance_and_from_there_back(
     [
         *("https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example"),
         *("/%09/evil.example", "/test/things\nx", "javascript:alert(1)", "/nowhere/at/all", "x"),
-        *("/open", "///evil.example", "/test/../../evil", ""),
+        *("/open", "///evil.example", "///evil.example/things", "/test/../../evil", ""),
     ],
 )
 def test_the_way_on_leads_to_no_page_but_one_of_the_portal(
