@@ -172,6 +172,13 @@ def test_what_is_done_is_remembered_with_who_and_why_and_in_the_log(
         assert "No rent." in officer.get(page).text
 
 
+def test_the_line_of_a_page_names_what_staff_saw_on_it(officer: Person, partner: Partner) -> None:
+    task = partner.task()["id"]
+    page = officer.get(f"{page_of(partner)}/test/tasks/{task}")
+    (line,) = (line for line in partner.lines() if line["requestId"] == page.headers["request-id"])
+    assert task in line["objects"]
+
+
 def test_a_refused_action_is_not_remembered(officer: Person, partner: Partner) -> None:
     here = page_of(partner)
     page = officer.get(here)
