@@ -99,12 +99,12 @@ def unrevealed(keyring: Keyring, at: datetime, **fields: Any) -> ApiKey:
     return ApiKey.new(at=at, livemode=True, **common, **fields)
 
 
-async def reveal_live(store: Store, keyring: Keyring, key_id: str) -> ApiKey:
+async def reveal_live(store: Store, keyring: Keyring, caller: UserCaller, key_id: str) -> ApiKey:
     """Make the secret of an unrevealed key and return the key with it, this once.
 
     Who lost the answer, or the commit, rolls the key: a secret is never made a second time.
     """
-    key = await store.get(ApiKey, key_id)
+    _, (key,) = await _as_they_are(store, caller, key_id)
     if key.standing(store.now) != "unrevealed":
         raise ApiError("secret_not_revealable")
     try:

@@ -83,8 +83,12 @@ class User(Record):
 
 
 def login_id(keyed: Callable[[str], str], email: str) -> str:
-    """Return the id of the login of an e-mail address, in whatever capitals it was typed."""
-    return keyed(f"login {email.casefold()}")
+    """Return the id of the login of an e-mail address, in whatever capitals it was typed.
+
+    Folding would take `straße.example` for `strasse.example`: two domains, and mail to one of them
+    would open the account of the other.
+    """
+    return keyed(f"login {email.lower()}")
 
 
 class Login(Record):

@@ -208,7 +208,9 @@ def own_page(portal: Routes, path: str) -> str:
     So nobody is led elsewhere by what somebody else wrote into a link.
     """
     parts = urlsplit(path)
-    if parts.scheme or parts.netloc or not path.startswith("/") or "\\" in path:
+    # Browsers read a host after any number of slashes, where urlsplit reads one after two alone.
+    elsewhere = parts.scheme or parts.netloc or path.startswith("//") or "\\" in path
+    if elsewhere or not path.startswith("/"):
         return "/"
     try:
         found = "GET" in portal.allowed(parts.path)

@@ -9,10 +9,12 @@ import pytest
 
 from shared import issuing
 from shared.activation import LiveStart, open_live
+from shared.callers import UserCaller
 from shared.errors import ApiError
 from shared.keys import ApiKey
 from shared.provision import open_store
 from shared.service import Service
+from shared.sessions import COOKIE
 from shared.tasks import Task
 from tests.support.inprocess import InProcess
 from tests.support.people import Person, signed_in
@@ -238,6 +240,13 @@ def test_what_an_approval_makes_is_there_once_however_often_it_begins(
     assert {model: in_live(partner).stored(model) for model in before} == before
 
 
+async def who(service: Service, person: Person) -> UserCaller:
+    """Return the caller whom a signed-in person is."""
+    found = await service.sessions.find(person.cookies[COOKIE], "live", service.now())
+    assert found is not None
+    return found
+
+
 def test_a_live_key_is_revealed_once_and_then_works(
     partner: Partner, officer: Person, person: Person
 ) -> None:
@@ -246,7 +255,7 @@ def test_a_live_key_is_revealed_once_and_then_works(
 
     async def reveal(service: Service) -> ApiKey:
         store = open_store(service, "live", partner.organisation.id, at=service.now())
-        key = await issuing.reveal_live(store, service.keyring, key_id)
+        key = await issuing.reveal_live(store, service.keyring, await who(service, person), key_id)
         await store.commit()
         return key
 
@@ -274,7 +283,7 @@ def test_a_key_whose_secret_was_made_but_not_kept_is_no_key_and_can_be_rolled(
 
     async def reveal(service: Service) -> None:
         store = open_store(service, "live", organisation, at=service.now())
-        await issuing.reveal_live(store, service.keyring, key_id)
+        await issuing.reveal_live(store, service.keyring, await who(service, person), key_id)
 
     with pytest.raises(ApiError, match="secret_not_revealable"):
         partner.backing.run(reveal)

@@ -210,6 +210,18 @@ def test_a_role_that_was_just_taken_away_makes_no_key(partner: Partner) -> None:
     assert partner.stored(ApiKey).keys() == before
 
 
+def test_a_role_that_was_just_taken_away_reveals_no_live_key(partner: Partner) -> None:
+    partner.backing.run(lambda service: open_live(service, partner.organisation.id))
+    live = partner.live()
+    person = signed_in(partner)
+    person.enter(InProcess(partner.backing, partner.key))
+    (key,) = [each for each in live.stored(ApiKey).values() if each.get("unrevealed")]
+    form = person.get(f"/live/api_keys/{key['id']}/reveal")
+    partner._change(type(person.user), person.user.id, {"role": "developer"}, account=True)
+    person.submit(form, 403)
+    assert live.stored(ApiKey)[key["id"]]["unrevealed"]
+
+
 def test_the_form_of_a_key_names_all_that_a_key_can_be_let_do() -> None:
     named = {
         route.permission.partition(":")[0]

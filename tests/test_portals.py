@@ -117,7 +117,7 @@ def test_who_sends_a_form_too_late_is_told_that_it_was_not_done(place: InTheProc
     [
         *("https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example"),
         *("/%09/evil.example", "/test/things\nx", "javascript:alert(1)", "/nowhere/at/all", "x"),
-        *("/open", "///evil.example", "/test/../../evil", ""),
+        *("/open", "///evil.example", "///evil.example/things", "/test/../../evil", ""),
         *("//evil.example/test/things", "https://evil.example/test/things"),
     ],
 )

@@ -370,6 +370,17 @@ def test_who_forgot_the_password_chooses_another_and_keeps_the_second_factor(
     signs_in(Person(partner.server), user.email, PASSWORD, 400)
 
 
+def test_an_address_that_only_folds_to_another_is_not_the_same(partner: Partner) -> None:
+    """`straße.example` is somebody else's domain, whose mail must open no account."""
+    own = address()
+    theirs, alike = (own.replace("north", each) for each in ("strasse", "straße"))
+    user_of(partner.backing, partner.organisation.id, email=theirs)
+    person = Person(partner.server)
+    person.submit(person.get("/forgotten"), email=alike)
+    code = code_for(partner.backing, PasswordReset, alike)
+    person.submit(person.get("/reset"), 400, code=code, password="brown kettles whistle too")
+
+
 def test_who_asks_for_a_new_password_learns_not_who_is_here(partner: Partner) -> None:
     user = has_password(partner)
     seen = []

@@ -215,7 +215,7 @@ async def ask_reveal(visit: Visit, api_key: str) -> View:
 async def reveal(visit: Visit, api_key: str) -> View:
     """Show the secret of a test key again, or make that of a live key, which is shown once."""
     if visit.mode == "live":
-        found = await issuing.reveal_live(visit.store, visit.keyring, api_key)
+        found = await issuing.reveal_live(visit.store, visit.keyring, visit.user, api_key)
     else:
         found = await issuing.reveal(visit.store, visit.keyring, visit.user, api_key)
     return _shown_once(visit, found, "revealed")
