@@ -147,6 +147,7 @@ def test_each_page_of_operations_is_shown(officer: Person, partner: Partner) -> 
         *("/live/coverage", "/test/coverage", "/jobs", "/actions"),
     ):
         assert "<h1>" in officer.get(path).text
+    assert "Not filled in yet: Mobile number, Type, Legal name," in officer.get(here).text
     officer.get("/organisations/org_" + "0" * 22, 404)
     officer.get(f"{here}/test/tasks/tsk_{'0' * 22}", 404)
 

@@ -23,7 +23,8 @@ def invites(admin: Person, partner: Partner, role: Role = "member", email: str =
 def accepts(partner: Partner, code: str, status: int = 200) -> Person:
     person = Person(partner.server)
     page = person.get("/invitation")
-    person.submit(page, status, code=code, name="Sam Field", password=PASSWORD)
+    led = person.submit(page, status, code=code, name="Sam Field", password=PASSWORD)
+    assert ("Welcome to the team." in led.text) is (status == 200)
     return person
 
 
