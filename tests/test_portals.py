@@ -278,6 +278,18 @@ def test_a_form_that_is_sent_twice_takes_effect_once(place: InTheProcess) -> Non
     assert person.post("/test/things", {**sent, "name": "Bert"}).status_code == 400
 
 
+def test_nobody_uses_up_the_form_of_a_colleague(place: InTheProcess) -> None:
+    one = enter(place)
+    two = Person(place)
+    two.user = user_of(place.backing, one.user.organisation)
+    two.cookies[COOKIE] = begin_session(place.backing, two.user)
+    for person in (one, two):
+        (form,) = (each for each in forms(person.get("/test/things")) if "name" in each.names)
+        sent = {**dict(form.fields), "_once": "the same", "name": "Anna"}
+        assert person.post("/test/things", sent).status_code == 303
+    assert len(things(place, one)) == 2
+
+
 def test_a_page_that_shows_a_secret_shows_it_once(place: InTheProcess) -> None:
     person = enter(place)
     tokens = {
