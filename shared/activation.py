@@ -39,6 +39,24 @@ TYPES: Mapping[OrganisationType, str] = {
 }
 """The types of organisations, and what people read."""
 
+LABELS: Mapping[str, str] = {
+    "contactMobile": "Mobile number",
+    "organisationType": "Type",
+    "otherType": "What kind",
+    "displayName": "Name in messages",
+    "legalName": "Legal name",
+    "tradingName": "Trading name",
+    "companyNumber": "Company number",
+    "charityNumber": "Charity number",
+    "vatNumber": "VAT number",
+    "line1": "Address line 1",
+    "line2": "Address line 2",
+    "city": "Town or city",
+    "county": "County",
+    "postcode": "Postcode",
+}
+"""What people read of the fields of an application, by their names."""
+
 Decision = Literal["approve", "reject", "suspend", "resume"]
 
 DECISIONS: Mapping[Decision, tuple[Activation, Activation]] = {

@@ -32,13 +32,15 @@ from shared.receiving import Form, receive
 from shared.routes import PUBLIC, SIGNED_IN, Audience, Route, Routes, View
 from shared.settings import Mode, Settings
 from shared.store import Replay, Replayed, Store, insist
-from shared.visits import LAST_MODE, NEXT, SAID, Visit, own_page
+from shared.visits import LAST_MODE, NEXT, SAID, Visit, mode_in, own_page, shown_mode
 
 __all__ = ["Doorman", "Form", "Portal", "View", "Visit"]
 
 CSRF, ONCE = "_csrf", "_once"
 """Fields that every form has: what shows that it is from our page, and what makes a second sending
 of it harmless."""
+NOT_SENT = "not_sent"
+"""The notice of whoever sent a form when they were no longer let in, or not to that."""
 PLAIN = "text/plain; charset=utf-8"
 MODES: tuple[Mode, ...] = ("test", "live")
 
@@ -187,12 +189,18 @@ class Portal(Routes):
         return secrets.compare_digest(str(shown).encode(), expected.encode())
 
     def _lead(self, exchange: Exchange, place: str) -> Answer:
-        """Lead to a page that must be seen first, and from there back to where one can."""
+        """Lead to a page that must be seen first, and from there back to where one can.
+
+        Whoever sent a form is told that it was not done: they may have typed for an hour.
+        """
         scope = exchange.request.scope
         query = scope["query_string"].decode("latin-1")
         wanted = f"{exchange.sent_path}?{query}" if query else exchange.sent_path
         page = own_page(self, wanted)
-        way = place if page == "/" else f"{place}?{urlencode({NEXT: page})}"
+        told = {} if page == "/" else {NEXT: page}
+        if scope["method"] == "POST":
+            told[SAID] = NOT_SENT
+        way = f"{place}?{urlencode(told)}" if told else place
         return self._show(exchange, None, View(status=303, location=way))
 
     def _csrf(self, exchange: Exchange, caller: Caller) -> str:
@@ -279,7 +287,8 @@ class Portal(Routes):
             "portal": self,
             "visitor": caller,
             "path": exchange.sent_path,
-            "template_path": exchange.route.template if exchange.route else "",
+            "path_mode": mode_in(exchange.sent_path),
+            "shown_mode": shown_mode(exchange),
             "request_id": exchange.request_id,
             "settings": exchange.service.settings,
             "csrf": "" if caller is None else self._csrf(exchange, caller),

@@ -165,10 +165,8 @@ class Visit:
 
     @property
     def shown_mode(self) -> Mode:
-        """The mode that links lead to: the page's, or else that in which the visitor was last."""
-        if self.exchange.route is not None and "{mode}" in self.exchange.route.template:
-            return self.mode
-        return "live" if self.cookie(LAST_MODE) == "live" else "test"
+        """The mode that links lead to."""
+        return shown_mode(self.exchange)
 
     # --- Answers ---------------------------------------------------------------------------------
 
@@ -193,6 +191,18 @@ class Visit:
         """Set a cookie of this host that no script reads; with zero seconds, take it away."""
         age = "" if seconds is None else f"; Max-Age={seconds}"
         self.cookies.append(f"{name}={value}{age}; Path=/; Secure; HttpOnly; SameSite=Lax")
+
+
+def mode_in(path: str) -> Mode | None:
+    """Return the mode that an address names, whether or not there is such a page."""
+    first = path.split("/")[1] if path.startswith("/") else ""
+    return "live" if first == "live" else "test" if first == "test" else None
+
+
+def shown_mode(exchange: Exchange) -> Mode:
+    """Return the mode that links lead to: the page's, or else that in which somebody was last."""
+    last: Mode = "live" if exchange.request.cookies.get(LAST_MODE) == "live" else "test"
+    return mode_in(exchange.sent_path) or last
 
 
 def own_page(portal: Routes, path: str) -> str:

@@ -381,3 +381,17 @@ def test_a_changed_display_name_is_read_by_patients_once_operations_approve_it(
         decision, "Your display name was not approved"
     )
     assert wanted in {subject for subject, _ in mailed(partner.backing, person.user.email, 2)}
+
+
+def test_a_display_name_is_not_approved_by_who_saw_another(
+    partner: Partner, officer: Person, person: Person
+) -> None:
+    approved(partner, officer, person)
+    partner.patch_organisation(displayName="Ward Eight")
+    here = f"/organisations/{partner.organisation.id}"
+    page = officer.get(here)
+    partner.patch_organisation(displayName="Ward Nine")
+    officer.submit(page, to=f"{here}/name", decision="approve")
+    (organisation,) = partner.get("/v1/organisations")["data"]
+    assert organisation["displayName"] == "Ward Seven"
+    assert organisation["displayNameUnderReview"] == "Ward Nine"

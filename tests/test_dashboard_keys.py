@@ -157,6 +157,24 @@ def test_a_live_key_is_shown_once_to_who_has_just_signed_in(partner: Partner) ->
         assert late.ask("GET", page_path).headers["location"].startswith("/sign-in/again")
 
 
+def test_a_live_key_that_was_revoked_before_anybody_saw_it_is_shown_to_nobody(
+    partner: Partner,
+) -> None:
+    partner.backing.run(lambda service: open_live(service, partner.organisation.id))
+    partner.live()
+    person = signed_in(partner)
+    (key_id,) = [
+        name
+        for name, each in replace(partner, mode="live").stored(ApiKey).items()
+        if each.get("unrevealed")
+    ]
+    path = f"/live/api_keys/{key_id}"
+    form = person.get(f"{path}/reveal")
+    person.submit(person.get(f"{path}/revoke"))
+    for page in (person.submit(form, 402), person.get(path)):
+        assert not SECRET.search(page.text)
+
+
 def test_a_key_is_found_by_itself_and_no_address_has_it(partner: Partner) -> None:
     person = signed_in(partner)
     for sought in (partner.key, partner.key.partition(".")[0], partner.api_key.id):

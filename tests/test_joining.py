@@ -1,9 +1,18 @@
 """Joining: from an e-mail address to the first call, and nobody learns who else is there."""
 
 from functions import demo
-from shared.joining import SignUp
-from tests.support.joining import PASSWORD, address, code_for, joins, shown_key, signs_up
-from tests.support.people import Person
+from shared.joining import InvitationCode, PasswordReset, SignUp
+from tests.support.joining import (
+    PASSWORD,
+    address,
+    code_for,
+    ends,
+    invitation_code,
+    joins,
+    shown_key,
+    signs_up,
+)
+from tests.support.people import Person, signed_in, user_of
 from tests.support.serving import PATIENT, Backing, Partner, Server
 
 
@@ -25,6 +34,29 @@ def test_a_code_of_a_sign_up_is_taken_once(backing: Backing, server: Server) -> 
     person.submit(person.get("/confirm"), code=code, password=PASSWORD)
     page = person.submit(person.get("/confirm"), 400, code=code, password=PASSWORD)
     assert "not taken any more" in page.text
+
+
+def test_a_code_is_taken_until_its_time_is_over(partner: Partner) -> None:
+    backing, person = partner.backing, Person(partner.server)
+    newcomer, invited = address(), address()
+    user = user_of(backing, partner.organisation.id)
+    signs_up(person, newcomer)
+    person.submit(person.get("/forgotten"), email=user.email)
+    admin = signed_in(partner)
+    admin.submit(admin.get("/team/invite"), email=invited, role="member")
+    for model, path, code in (
+        (SignUp, "/confirm", code_for(backing, SignUp, newcomer)),
+        (PasswordReset, "/reset", code_for(backing, PasswordReset, user.email)),
+        (
+            InvitationCode,
+            "/invitation",
+            invitation_code(backing, partner.organisation.id, invited),
+        ),
+    ):
+        ends(backing, model, code)
+        typed = {"name": "Jo Marsh"} if model is InvitationCode else {}
+        page = person.submit(person.get(path), 400, code=code, password=PASSWORD, **typed)
+        assert "not taken any more" in page.text
 
 
 def test_a_newcomer_finds_an_administrator_of_the_demo_organisation_who_can_sign_in(

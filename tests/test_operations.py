@@ -147,6 +147,7 @@ def test_each_page_of_operations_is_shown(officer: Person, partner: Partner) -> 
         *("/live/coverage", "/test/coverage", "/jobs", "/actions"),
     ):
         assert "<h1>" in officer.get(path).text
+    assert "Not filled in yet: Mobile number, Type, Legal name," in officer.get(here).text
     officer.get("/organisations/org_" + "0" * 22, 404)
     officer.get(f"{here}/test/tasks/tsk_{'0' * 22}", 404)
 
@@ -170,6 +171,13 @@ def test_what_is_done_is_remembered_with_who_and_why_and_in_the_log(
     assert [(line["principal"], line["status"]) for line in lines] == [(name_of(officer), 303)]
     for page in (here, f"/actions?organisation={partner.organisation.id}"):
         assert "No rent." in officer.get(page).text
+
+
+def test_the_line_of_a_page_names_what_staff_saw_on_it(officer: Person, partner: Partner) -> None:
+    task = partner.task()["id"]
+    page = officer.get(f"{page_of(partner)}/test/tasks/{task}")
+    (line,) = (line for line in partner.lines() if line["requestId"] == page.headers["request-id"])
+    assert task in line["objects"]
 
 
 def test_a_refused_action_is_not_remembered(officer: Person, partner: Partner) -> None:

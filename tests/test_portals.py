@@ -18,7 +18,7 @@ from shared.sessions import COOKIE
 from shared.settings import Mode
 from shared.users import IDLE, LONGEST, Role, User
 from tests.support.people import Person, begin_session, forms, signed_in, user_of
-from tests.support.portal_of_tests import portal
+from tests.support.portal_of_tests import Thing, portal
 from tests.support.serving import Backing, Partner, Server
 
 
@@ -84,6 +84,16 @@ def enter(place: InTheProcess, role: Role = "administrator", **options: Any) -> 
     return person
 
 
+def things(place: InTheProcess, person: Person) -> list[Thing]:
+    """Return the things that somebody's organisation has."""
+
+    async def read(service: Service) -> list[Thing]:
+        store = open_store(service, "test", person.user.organisation, at=service.now())
+        return await store.select(Thing, [], limit=10)
+
+    return place.backing.run(read)
+
+
 # --- Coming in -----------------------------------------------------------------------------------
 
 
@@ -96,12 +106,19 @@ def test_who_has_not_signed_in_is_led_to_the_entrance_and_from_there_back(
     assert "/test/things?a=1" in Person(place).get(answer.headers["location"]).text
 
 
+def test_who_sends_a_form_too_late_is_told_that_it_was_not_done(place: InTheProcess) -> None:
+    answer = Person(place).post("/test/things", {"name": "Anna"})
+    assert answer.headers["location"] == "/sign-in?next=%2Ftest%2Fthings&said=not_sent"
+    assert "was not done" in Person(place).get(answer.headers["location"]).text
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
         *("https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example"),
         *("/%09/evil.example", "/test/things\nx", "javascript:alert(1)", "/nowhere/at/all", "x"),
         *("/open", "///evil.example", "///evil.example/things", "/test/../../evil", ""),
+        *("//evil.example/test/things", "https://evil.example/test/things"),
     ],
 )
 def test_the_way_on_leads_to_no_page_but_one_of_the_portal(
@@ -261,6 +278,18 @@ def test_a_form_that_is_sent_twice_takes_effect_once(place: InTheProcess) -> Non
     assert person.post("/test/things", {**sent, "name": "Bert"}).status_code == 400
 
 
+def test_nobody_uses_up_the_form_of_a_colleague(place: InTheProcess) -> None:
+    one = enter(place)
+    two = Person(place)
+    two.user = user_of(place.backing, one.user.organisation)
+    two.cookies[COOKIE] = begin_session(place.backing, two.user)
+    for person in (one, two):
+        (form,) = (each for each in forms(person.get("/test/things")) if "name" in each.names)
+        sent = {**dict(form.fields), "_once": "the same", "name": "Anna"}
+        assert person.post("/test/things", sent).status_code == 303
+    assert len(things(place, one)) == 2
+
+
 def test_a_page_that_shows_a_secret_shows_it_once(place: InTheProcess) -> None:
     person = enter(place)
     tokens = {
@@ -323,6 +352,15 @@ def test_only_forms_change_anything(place: InTheProcess) -> None:
     person = enter(place)
     for method in ("PUT", "PATCH", "DELETE"):
         assert person.ask(method, "/test/things").status_code == 405
+    person.get("/test/changing", 500)
+    assert things(place, person) == []
+
+
+def test_what_is_refused_after_all_changes_nothing(place: InTheProcess) -> None:
+    person = enter(place)
+    (form,) = (each for each in forms(person.get("/test/things")) if "name" in each.names)
+    assert person.post("/test/changing", dict(form.fields)).status_code == 400
+    assert things(place, person) == []
 
 
 def test_what_of_an_account_is_changed_is_changed_there(place: InTheProcess) -> None:

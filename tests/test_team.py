@@ -23,7 +23,8 @@ def invites(admin: Person, partner: Partner, role: Role = "member", email: str =
 def accepts(partner: Partner, code: str, status: int = 200) -> Person:
     person = Person(partner.server)
     page = person.get("/invitation")
-    person.submit(page, status, code=code, name="Sam Field", password=PASSWORD)
+    led = person.submit(page, status, code=code, name="Sam Field", password=PASSWORD)
+    assert ("Welcome to the team." in led.text) is (status == 200)
     return person
 
 
@@ -133,6 +134,18 @@ def test_of_two_administrators_who_take_each_others_role_at_one_time_one_is_left
         statuses = sorted(threads.map(take, (one, two), (two, one)))
     assert statuses[0] == 303
     assert statuses[1] in (400, 403)
+
+
+def test_of_two_administrators_who_step_down_at_one_time_one_is_left(partner: Partner) -> None:
+    both = signed_in(partner), signed_in(partner)
+    tokens = {who: dict(forms(who.get("/team"))[0].fields)["_csrf"] for who in both}
+
+    def step_down(who: Person) -> int:
+        sent = {"_csrf": tokens[who], "role": "member"}
+        return who.post(f"/team/{who.user.id}/role", sent).status_code
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(step_down, both)) == [303, 400]
 
 
 def test_a_role_that_is_taken_away_counts_at_once_for_what_it_could_change(

@@ -6,6 +6,7 @@ from typing import Any
 from functions.dashboard.portal import portal
 from shared import activation
 from shared.activation import (
+    LABELS,
     STEPS,
     TYPES,
     AddressStep,
@@ -25,22 +26,6 @@ TITLES = {
     "name": "Display name",
     "legal": "Registration",
     "address": "Registered address",
-}
-LABELS = {
-    "contactMobile": "Mobile number",
-    "organisationType": "Type",
-    "otherType": "What kind",
-    "displayName": "Name in messages",
-    "legalName": "Legal name",
-    "tradingName": "Trading name",
-    "companyNumber": "Company number",
-    "charityNumber": "Charity number",
-    "vatNumber": "VAT number",
-    "line1": "Address line 1",
-    "line2": "Address line 2",
-    "city": "Town or city",
-    "county": "County",
-    "postcode": "Postcode",
 }
 
 

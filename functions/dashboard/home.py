@@ -135,9 +135,10 @@ async def _steps(visit: Visit) -> list[Step]:
 
 
 def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[Step]:
-    may, docs = visit.caller.may, f"{visit.settings.url}/docs"
+    may = visit.caller.may
     if may("requests:read"):
-        yield Step("Make a first call", "With a test key, from your own machine.", docs, called)
+        path = "/welcome" if may("api_keys:read") else f"{visit.settings.url}/docs"
+        yield Step("Make a first call", "With a test key, from your own machine.", path, called)
     if may("patients:write"):
         path = reachable(visit, "/test/patients/new")
         yield Step("Create a patient", "Here or by the API: nobody is real.", path, patient)

@@ -133,7 +133,7 @@ async def accept(visit: Visit, body: Form[AcceptIn]) -> View:
     kept = await visit.passwords.keep(invitation.email, asked.password)
     user = accept_invitation(store, visit.keyring, (code_read, invitation), asked.name, kept)
     await let_in(visit, store, user)
-    return visit.redirect("/", "joined")
+    return visit.redirect("/test", "joined")
 
 
 def _invitation_page(visit: Visit, form: Form[AcceptIn] | None = None) -> View:

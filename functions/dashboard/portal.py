@@ -22,6 +22,7 @@ NOTICES = {
     "key_revoked": "The key is revoked. It is refused everywhere within 15 seconds.",
     "name_under_review": "Saved. Patients read the new name once Ally has seen it.",
     "organisation_changed": "The organisation is changed.",
+    "not_sent": "What you sent was not done: sign in, then send it once more.",
     "password_changed": "Your password is changed. You are signed out everywhere else.",
     "patient_changed": "The patient is changed.",
     "patient_created": "The patient is made.",

@@ -147,6 +147,6 @@ async def _show(visit: Visit, organisation: str, form: Form[Any] | None = None) 
         standing=standing,
         form=form,
         types=activation.TYPES,
-        missing=[each.field for each in standing.application.missing()],
+        missing=[activation.LABELS[each.field] for each in standing.application.missing()],
         page=recent,
     )

@@ -8,6 +8,7 @@ from shared.portals import Portal
 NOTICES = {
     "changed": "Nothing was changed: somebody was faster, and this is how things are by now.",
     "done": "It is done.",
+    "not_sent": "What you sent was not done: sign in, then send it once more.",
     "revived": "The job is queued again.",
     "signed_out": "You have signed out.",
 }

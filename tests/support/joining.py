@@ -8,6 +8,7 @@ import httpx
 from shared import codes
 from shared.backends import OURS, Query
 from shared.joining import Coded, Invitation, InvitationCode, SignUp
+from shared.provision import open_store
 from shared.service import Service
 from tests.support.people import Person
 from tests.support.serving import Backing, Server
@@ -44,6 +45,20 @@ def invitation_code(backing: Backing, organisation: str, email: str) -> str:
         return codes.write(service.keyring.hash, InvitationCode.purpose, invitation["code"])
 
     return backing.run(read)
+
+
+def ends(backing: Backing, model: type[Coded], code: str) -> None:
+    """Have the time of a code be over."""
+
+    async def age(service: Service) -> None:
+        at = service.now()
+        store = open_store(service, "test", OURS, at=at, account=True)
+        code_id = codes.read(service.keyring.hash, model.purpose, code)
+        found = await store.get(model, str(code_id))
+        store.put(found.model_copy(update={"until": at}))
+        await store.commit()
+
+    backing.run(age)
 
 
 def _at(data: dict[str, str]) -> str:

@@ -83,7 +83,7 @@ class Tour:
         return {
             "mode": lambda: "test",
             "step": lambda: "task",
-            "patient": lambda: str(self.partner.create_patient()["id"]),
+            "patient": lambda: str(self.partner.create_patient(lastName="W" * 100)["id"]),
             "appointment": lambda: str(self.partner.book()["id"]),
             "task": lambda: str(self.partner.task()["id"]),
             "request": lambda: str(self.partner.logged_request()["id"]),

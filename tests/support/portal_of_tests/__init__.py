@@ -29,7 +29,7 @@ portal = Portal(
     audience="browser",
     doorman=Users(),
     templates=Path(__file__).parent,
-    notices={"made": "The thing was made."},
+    notices={"made": "The thing was made.", "not_sent": "It was not done."},
     title="Tests",
 )
 
@@ -97,3 +97,15 @@ async def rename(visit: Visit, body: Form[ThingIn]) -> View:
     assert body.value is not None
     visit.store.put(user.model_copy(update={"name": body.value.name}))
     return visit.redirect("/")
+
+
+@portal.get("/{mode}/changing", permission=SIGNED_IN)
+async def change_on_sight(visit: Visit) -> View:
+    visit.store.insert(Thing.new(at=visit.now, livemode=visit.store.livemode, name="changed"))
+    return visit.page("said.html", title="Changing", text="changed")
+
+
+@portal.post("/{mode}/changing", permission=SIGNED_IN)
+async def refuse_late(visit: Visit) -> View:
+    visit.store.insert(Thing.new(at=visit.now, livemode=visit.store.livemode, name="refused"))
+    return visit.page("said.html", title="Refused", text="refused", status=400)
