@@ -63,6 +63,9 @@ class User(Record):
     passwordHash: str | None = None
     """What checks the password (shared/passwords.py)."""
     passwordChangedAt: Moment | None = None
+    signedInAt: Moment | None = None
+    """When they last signed in. It changes the record, so that whoever changes that at the same
+    moment begins again, and finds the new session too."""
     factors: Factors = Factors()
 
     @classmethod

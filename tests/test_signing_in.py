@@ -3,7 +3,9 @@
 import base64
 import html
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -12,12 +14,15 @@ from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from shared.backends import Key, Write
 from shared.joining import PasswordReset
+from shared.passwords import HashedPasswords
 from shared.provision import open_store
 from shared.service import Service
 from shared.sessions import COOKIE
 from shared.throttles import SECOND_FACTORS, SIGN_INS
-from shared.users import User
+from shared.users import Session, User
+from tests.support.inprocess import InProcess
 from tests.support.joining import PASSWORD, address, code_for
 from tests.support.people import Person, begin_session, signed_in, user_of
 from tests.support.serving import Backing, Partner
@@ -46,6 +51,39 @@ def stored(backing: Backing, user: User) -> User:
         return await store.get(User, user.id)
 
     return backing.run(read)
+
+
+def ends(backing: Backing, person: Person) -> None:
+    """End a person's session, on another instance."""
+
+    async def end(service: Service) -> None:
+        organisation = person.user.organisation
+        store = open_store(service, "test", organisation, at=service.now(), account=True)
+        session = str(service.sessions.id_of(person.cookies[COOKIE]))
+        store.delete(await store.get(Session, session))
+        await store.commit()
+
+    backing.run(end)
+
+
+class Changing(HashedPasswords):
+    """Passwords of which one is changed elsewhere while it is checked."""
+
+    def __init__(self, service: Service, user: User) -> None:
+        super().__init__(service.keyring.hash)
+        self._service, self._user = service, user
+
+    async def check(self, email: str, password: str, kept: str | None) -> bool:
+        right = await super().check(email, password, kept)
+        if right:
+            service, user = self._service, self._user
+            organisation, at = user.organisation, service.now()
+            store = open_store(service, "test", organisation, at=at, account=True)
+            found = await store.get(User, user.id)
+            another = await self.keep(email, "brown kettles whistle too")
+            store.put(found.model_copy(update={"passwordHash": another}))
+            await store.commit()
+        return right
 
 
 class App:
@@ -331,6 +369,31 @@ def test_second_factors_are_changed_by_who_has_just_signed_in_alone(partner: Par
     assert person.submit(page, password=PASSWORD).url.path == "/account/second-factor"
 
 
+def test_a_session_that_was_ended_elsewhere_gets_no_second_factor(partner: Partner) -> None:
+    """It is believed for some seconds; what it would begin outlives them."""
+    person = signed_in(partner, second_factor=False)
+    person.enter(InProcess(partner.backing, partner.key))
+    page = person.get("/account/second-factor")
+    before = person.cookies[COOKIE]
+    ends(partner.backing, person)
+    code = App(page).code(partner.backing)
+    person.submit(page, 404, to="/account/second-factor/app", code=code)
+    assert person.cookies[COOKIE] == before
+    assert not stored(partner.backing, person.user).second_factor
+
+
+def test_who_removes_a_second_factor_is_signed_out_everywhere_else(partner: Partner) -> None:
+    """Who has the phone that was lost may have signed in with it."""
+    user = has_password(partner)
+    person, finder = Person(partner.server), Person(partner.server)
+    signs_in(person, user.email)
+    app, _ = sets_up_app(person, partner.backing)
+    finder.submit(signs_in(finder, user.email), code=app.code(partner.backing, later=1))
+    page = person.get("/account/second-factor")
+    person.submit(page, to="/account/second-factor/remove")
+    assert [each.ask("GET", "/account").status_code for each in (person, finder)] == [200, 303]
+
+
 # --- Passwords that change -----------------------------------------------------------------------
 
 
@@ -348,6 +411,23 @@ def test_another_password_ends_all_other_sessions(partner: Partner) -> None:
     assert elsewhere.ask("GET", "/account").status_code == 303
     signs_in(Person(partner.server), user.email, PASSWORD, 400)
     signs_in(Person(partner.server), user.email, "brown kettles whistle too")
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-in/again"])
+def test_a_password_that_is_changed_while_it_is_checked_opens_no_session(
+    partner: Partner, path: str
+) -> None:
+    user = has_password(partner)
+    person = Person(partner.server)
+    signs_in(person, user.email)
+    if path == "/sign-in":
+        person.cookies.clear()
+    api = InProcess(partner.backing, partner.key)
+    person.enter(api)
+    page = person.get(path)
+    api._service = replace(api._service, passwords=Changing(api._service, user))
+    typed = {"email": user.email} if path == "/sign-in" else {}
+    person.submit(page, 400, password=PASSWORD, **typed)
 
 
 def test_who_forgot_the_password_chooses_another_and_keeps_the_second_factor(
@@ -379,6 +459,32 @@ def test_an_address_that_only_folds_to_another_is_not_the_same(partner: Partner)
     person.submit(person.get("/forgotten"), email=alike)
     code = code_for(partner.backing, PasswordReset, alike)
     person.submit(person.get("/reset"), 400, code=code, password="brown kettles whistle too")
+
+
+def test_who_signs_in_at_the_moment_of_a_reset_is_signed_out_by_it(partner: Partner) -> None:
+    user = has_password(partner)
+    thief, owner = Person(partner.server), Person(partner.server)
+    owner.submit(owner.get("/forgotten"), email=user.email)
+    code = code_for(partner.backing, PasswordReset, user.email)
+    # What signing in writes is held back until the reset is about to be committed.
+    slow, server = (InProcess(partner.backing, partner.key) for _ in range(2))
+    held: list[Write] = []
+
+    async def hold(writes: Sequence[Write], marker: Key) -> None:
+        held.extend(each for each in writes if each.key.collection in ("sessions", "users"))
+
+    slow.watched.commit = hold  # type: ignore[method-assign]  # of this one instance
+    thief.enter(slow)
+    sent = {"email": user.email, "password": PASSWORD}
+    assert thief.post("/sign-in", sent).status_code == 303
+    owner.enter(server)
+    page = owner.get("/reset")
+    # The new session first: a rival's first write marks its commit.
+    server.watched.rival = sorted(held, key=lambda each: each.key.collection)
+    owner.submit(page, code=code, password="brown kettles whistle too")
+    assert not server.watched.rival
+    thief.enter(partner.server)
+    assert thief.ask("GET", "/account").status_code == 303
 
 
 def test_who_asks_for_a_new_password_learns_not_who_is_here(partner: Partner) -> None:

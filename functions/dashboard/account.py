@@ -225,7 +225,11 @@ async def add_passkey(visit: Visit, body: Form[PasskeyIn]) -> View:
 
 
 async def _add(visit: Visit, user: User, factors: Factors, what: str) -> View:
-    """Stage another second factor, which this session has shown; the first brings codes along."""
+    """Stage another second factor, which this session has shown; the first brings codes along.
+
+    A session that was just ended elsewhere, and is believed here still, begins no other.
+    """
+    await visit.store.get(Session, visit.user.session.id)
     mail.send(visit.store, visit.keyring, user.email, letters.new_second_factor(what))
     await let_in(visit, visit.store, user, second_factor=True)
     if factors.recoveryCodes:
@@ -236,7 +240,10 @@ async def _add(visit: Visit, user: User, factors: Factors, what: str) -> View:
 
 @portal.post("/account/second-factor/remove", permission=SIGNED_IN, account=True, fresh=True)
 async def remove_factor(visit: Visit, body: RemovedIn) -> View:
-    """Remove a second factor; with the last one, the recovery codes go too."""
+    """Remove a second factor, and end all other sessions: whoever found it may have used it.
+
+    With the last one, the recovery codes go too.
+    """
     user = await _me(visit)
     left = [each for each in user.factors.passkeys if each.id != body.factor]
     if body.factor == "app":
@@ -247,6 +254,7 @@ async def remove_factor(visit: Visit, body: RemovedIn) -> View:
         return visit.redirect("/account/second-factor")
     what = AN_APP if body.factor == "app" else A_PASSKEY
     _keep(visit, user, factors=changed)
+    await end_sessions(visit.store, visit.sessions, user.id, besides=visit.user.session.id)
     mail.send(visit.store, visit.keyring, user.email, letters.second_factor_removed(what))
     return visit.redirect("/account/second-factor", "factor_removed")
 

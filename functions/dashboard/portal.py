@@ -13,7 +13,7 @@ NOTICES = {
     "appointment_created": "The appointment is made.",
     "appointment_moved": "The appointment is in another window now.",
     "factor_added": "You have another second factor.",
-    "factor_removed": "The second factor is removed.",
+    "factor_removed": "The second factor is removed. You are signed out everywhere else.",
     "invited_too_often": "Nothing was sent: there were too many mails. Try again tomorrow.",
     "invitation_withdrawn": "The invitation is withdrawn.",
     "invited": "The invitation is on its way.",

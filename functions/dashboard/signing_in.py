@@ -92,10 +92,8 @@ async def sign_in(visit: Visit, body: Form[SignInIn]) -> View:
     if user is None or not right:
         return _sign_in_page(visit, body.saying(WRONG))
     if kept is not None and visit.passwords.outdated(kept):
-        renewed = await visit.passwords.keep(asked.email, asked.password)
-        store.put(user.model_copy(update={"passwordHash": renewed}))
-    else:
-        store.guard(user)
+        kept = await visit.passwords.keep(asked.email, asked.password)
+    store.put(user.model_copy(update={"passwordHash": kept, "signedInAt": visit.now}))
     await let_in(visit, store, user)
     return visit.redirect(visit.next)
 
@@ -218,6 +216,7 @@ async def again(visit: Visit, body: Form[AgainIn]) -> View:
     if body.value is None or refusal:
         form = body.saying(refusal) if refusal else body
         return visit.page("signing_in/again.html", title="Is it still you?", form=form, status=400)
+    visit.store.guard(user)
     await let_in(visit, visit.store, user)
     return visit.redirect(visit.next)
 
