@@ -1,7 +1,9 @@
 """Passkeys, made and shown by a real browser that has an authenticator of its own."""
 
 import json
+from base64 import urlsafe_b64decode
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
@@ -136,6 +138,35 @@ def test_what_a_browser_answered_counts_once_for_its_session_and_as_it_was_signe
         assert statuses == [400, 400]
 
     browser.visit(f"{url}/sign-in", act)
+
+
+@once
+def test_a_passkey_is_made_for_the_dashboard_and_no_other_place_of_its_host(
+    browser: Browser, partner: Partner
+) -> None:
+    from shared.clock import now
+    from shared.second_factors import PasskeyError, Passkeys
+
+    user = has_password(partner)
+    url = partner.server.portal("dashboard")
+    sent: list[str] = []
+
+    def act(page: Page) -> None:
+        gets_authenticator(page)
+        signs_in(page, user)
+        page.on("request", lambda request: sent.append(request.post_data or ""))
+        makes_passkey(page, url)
+        expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+
+    browser.visit(f"{url}/sign-in", act)
+    (answer,) = (found[0] for each in sent if (found := parse_qs(each).get("answer")))
+    said = json.loads(answer)["response"]["clientDataJSON"]
+    challenge = json.loads(urlsafe_b64decode(f"{said}=="))["challenge"]
+    assert Passkeys(url).make(challenge, answer, "My laptop", now()).counter
+    with pytest.raises(PasskeyError):
+        Passkeys(f"{url}1").make(challenge, answer, "My laptop", now())
+    with pytest.raises(PasskeyError):
+        Passkeys(url).make(challenge[::-1], answer, "My laptop", now())
 
 
 @once

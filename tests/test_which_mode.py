@@ -55,3 +55,5 @@ def test_where_live_mode_is_closed_all_pages_lead_to_test_mode(
         page = person.get(path, status).text
         assert LIVE not in page
         assert led_to(page) == {"test"}
+    closed = person.get("/live/patients", 403).text
+    assert ("See why" in closed) is (activation == "suspended")
