@@ -15,8 +15,9 @@ from shared.errors import ApiError, envelope
 
 URL_MAP = Path(errors.__file__).parent / "templates" / "url-map.yaml"
 PAGES = {
-    page["code"]: page
+    page["name"].removesuffix(".json"): page
     for page in errors.pages({"host": "api.ally.example", "support": "help@ally.example"})
+    if page["type"] == "application/json"
 }
 
 
@@ -26,7 +27,9 @@ def test_the_balancer_replaces_no_answer_of_the_api() -> None:
 
 
 def test_the_balancer_says_what_the_catalogue_says_of_each_status() -> None:
-    written = Template(URL_MAP.read_text()).substitute(project="ally-staging")
+    written = Template(URL_MAP.read_text()).substitute(
+        project="ally-staging", host_rules="[]", path_matchers="[]"
+    )
     rules = yaml.safe_load(written)["defaultCustomErrorResponsePolicy"]["errorResponseRules"]
     said = {
         int(status): (rule["path"], rule.get("overrideResponseCode", int(status)))

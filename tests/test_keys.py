@@ -126,7 +126,9 @@ def test_a_secret_is_nowhere_in_what_is_kept(admin: Partner, mode: str) -> None:
     keys = [made, rolled]
     documents, kept = admin.backing.run(read)
     files = b"".join(
-        file.read_bytes() for file in Path(admin.backing.environment["ALLY_STATE"]).iterdir()
+        file.read_bytes()
+        for file in Path(admin.backing.environment["ALLY_STATE"]).rglob("*")
+        if file.is_file()
     )
     sealed = {"sealed"} if mode == "test" else set()
     for key, record in zip(keys, kept, strict=True):

@@ -329,7 +329,7 @@ def empty_world(backing: Backing) -> World:
     return World(InProcess(backing, key.secret))
 
 
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     first=st.lists(inserts, min_size=3, max_size=16), rounds=st.lists(walks, min_size=1, max_size=3)
 )
@@ -344,7 +344,7 @@ def test_a_walk_skips_nothing_repeats_nothing_and_knows_where_it_ends(
         take(world, walk._replace(wishes=kept))
 
 
-@settings(max_examples=examples(4), deadline=None)
+@settings(max_examples=examples(2), deadline=None)
 @given(many=st.lists(inserts, min_size=12, max_size=25), gone=st.sets(counted, max_size=8))
 def test_every_limit_and_every_cursor_in_both_directions_gives_the_oracles_page(
     backing: Backing, many: list[Insert], gone: set[int]
