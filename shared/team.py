@@ -14,6 +14,7 @@ from shared.forms import wrong
 from shared.jobs import kind
 from shared.joining import INVITATION_LIFE, Invitation, InvitationCode
 from shared.models import Model
+from shared.pages import ListQuery, Page, PageQuery
 from shared.passwords import Passwords
 from shared.service import Service
 from shared.sessions import Sessions
@@ -35,6 +36,18 @@ class InvitationIn(Model):
 async def members(store: Store) -> list[User]:
     """Return the users of an organisation, who joined first first."""
     return await store.select(User, _own(store), limit=MOST_LISTED, descending=False)
+
+
+async def page_of_members(store: Store, query: PageQuery) -> Page[User]:
+    """Return a page of the users of an organisation, who joined last first."""
+    return await store.page(User, ListQuery(**query.model_dump()), _own(store))
+
+
+async def find_member(store: Store, keyring: Keyring, email: str) -> str | None:
+    """Return the id of the user who has an address; None where nobody in the organisation has."""
+    (login,) = await store.find(Ref(Login, login_id(keyring.hash, email)))
+    ours = login is not None and login.organisation == store.organisation
+    return login.user if login is not None and ours else None
 
 
 async def invitations(store: Store) -> list[Invitation]:
@@ -96,6 +109,7 @@ async def change_role(store: Store, caller: UserCaller, user_id: str, role: Role
     user = await store.get(User, user_id)
     if role != "administrator":
         await _leave_administrator(store, user)
+        await _withdraw_all(store, user)
     store.put(user.model_copy(update={"role": role}))
 
 
@@ -112,6 +126,7 @@ async def remove(
     await _administrator(store, caller)
     user = await store.get(User, user_id)
     await _leave_administrator(store, user)
+    await _withdraw_all(store, user)
     login = Ref(Login, login_id(keyring.hash, user.email))
     (found,) = await store.find(login)
     if found is not None:
@@ -154,6 +169,13 @@ async def _leave_administrator(store: Store, leaving: User) -> None:
     if another is None:
         raise wrong("role", "cannot change: nobody else is administrator")
     store.guard(another)
+
+
+async def _withdraw_all(store: Store, leaving: User) -> None:
+    """Stage the end of what somebody invited, who could come back by it as whatever they wrote."""
+    for invitation in await invitations(store):
+        if invitation.invitedBy == leaving.id:
+            store.delete(invitation)
 
 
 def _write(

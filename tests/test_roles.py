@@ -54,7 +54,7 @@ PUBLIC = frozenset(
 """Areas of who has not signed in, whatever they ask for."""
 SIGNING_IN_AGAIN = "/sign-in/again"
 """The one page among these that is for who has signed in."""
-POSTED_READS = frozenset({"/{mode}/api_keys/find", "/{mode}/patients/search"})
+POSTED_READS = frozenset({"/{mode}/api_keys/find", "/{mode}/patients/search", "/team/find"})
 """Forms that change nothing: what they seek belongs in no address."""
 
 ROUTES = [route for route in portal.routes if route.template != "/assets/{name}"]

@@ -1,6 +1,8 @@
 """The team: who is invited, which role each has, who leaves; and an organisation always has one."""
 
+import html
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -186,3 +188,35 @@ def test_what_becomes_of_the_team_is_in_the_log_without_an_address(partner: Part
     assert code not in log
     assert PASSWORD not in log
     assert person.cookies[COOKIE] not in log
+
+
+def test_a_team_of_any_size_is_paged_and_somebody_is_found_by_what_is_in_no_address(
+    partner: Partner, other: Partner
+) -> None:
+    person = signed_in(partner)
+    team = [user_of(partner.backing, partner.organisation.id, "member") for _ in range(4)]
+    stranger = user_of(other.backing, other.organisation.id)
+    shown: list[str] = []
+    path = "/team?limit=2"
+    while path:
+        page = person.get(path)
+        shown += re.findall(r'href="/team/(usr_\w+)"', page.text)
+        older = re.search(r'rel="next" href="([^"]+)"', page.text)
+        path = html.unescape(older[1]) if older else ""
+    assert shown == [each.id for each in reversed([person.user, *team])]
+    newer = re.search(r'rel="prev" href="([^"]+)"', page.text)
+    assert newer
+    assert team[0].id in person.get(html.unescape(newer[1])).text
+    found = person.submit(person.get("/team"), to="/team/find", email=team[2].email)
+    assert found.url.path == f"/team/{team[2].id}"
+    assert team[2].email not in str(found.url)
+    for unknown in (stranger.email, "nobody@example.org"):
+        page = person.submit(person.get("/team"), 400, to="/team/find", email=unknown)
+        assert "Nobody in your team has this address." in page.text
+
+
+def test_what_an_administrator_invited_ends_with_their_role(partner: Partner) -> None:
+    first, second = signed_in(partner), signed_in(partner)
+    code = invites(second, partner, role="administrator")
+    changes_role(first, second.user.id, "member")
+    accepts(partner, code, 400)

@@ -1,9 +1,15 @@
 """The team: who works in the dashboard of an organisation, in which role, and who is invited."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from functions.dashboard.portal import portal
 from shared import team
 from shared.errors import ApiError
+from shared.fields import Email, Whole
 from shared.models import Model
+from shared.pages import PageQuery
 from shared.portals import Form, View, Visit
 from shared.throttles import INVITATIONS, MAILS
 from shared.users import ROLES, Role, User
@@ -13,6 +19,18 @@ EXPLAINED: dict[Role, str] = {
     "developer": "Requests, usage and webhooks; no patients, no keys.",
     "member": "Patients and appointments.",
 }
+
+
+class TeamQuery(PageQuery):
+    """Which of the team are shown."""
+
+    limit: Annotated[Whole, Field(ge=1, le=100)] = 20
+
+
+class Sought(Model):
+    """Somebody in the team, by what does not belong in an address of a page."""
+
+    email: Email
 
 
 class RoleIn(Model):
@@ -26,14 +44,37 @@ def _roles() -> list[tuple[str, str, str]]:
 
 
 @portal.get("/team", permission="users:read", account=True)
-async def index(visit: Visit) -> View:
-    """List users and invitations."""
+async def index(visit: Visit, query: TeamQuery) -> View:
+    """List users, and the invitations that wait."""
+    return await _index(visit, query)
+
+
+async def _index(visit: Visit, query: TeamQuery, form: Form[Sought] | None = None) -> View:
     return visit.page(
         "team/index.html",
         title="Team",
-        members=await team.members(visit.store),
+        page=await team.page_of_members(visit.store, query),
         invitations=await team.invitations(visit.store),
+        form=form,
+        status=200 if form is None else 400,
     )
+
+
+@portal.post("/team/find", permission="users:read", account=True)
+async def find(visit: Visit, body: Form[Sought]) -> View:
+    """Lead to the user who has an e-mail address."""
+    asked = body.value
+    found = asked and await team.find_member(visit.store, visit.keyring, asked.email)
+    if found:
+        return visit.redirect(f"/team/{found}")
+    form = body.saying("Nobody in your team has this address.", "email") if asked else body
+    return await _index(visit, TeamQuery(), form)
+
+
+@portal.get("/team/find", permission="users:read")
+async def found(visit: Visit) -> View:
+    """Lead to the list, for what was sought is in no address."""
+    return visit.redirect("/team")
 
 
 @portal.get("/team/invite", permission="users:write", account=True)
