@@ -171,7 +171,7 @@ class Portal(Routes):
                 given[name] = _received(route, name, model, tree, intake)
         replay = None
         if caller is not None and isinstance(once, str) and once:
-            replay = _replay(exchange, caller, mode, once, body)
+            replay = _replay(exchange, caller, once, body)
         return await self._run(exchange, _Work(route, caller, mode, given, replay))
 
     def _is_ours(self, exchange: Exchange) -> bool:
@@ -356,7 +356,7 @@ def _received(route: Route, name: str, model: type[Model], tree: Tree, intake: I
     return value
 
 
-def _replay(exchange: Exchange, caller: Caller, mode: Mode | None, once: str, body: Tree) -> Replay:
+def _replay(exchange: Exchange, caller: Caller, once: str, body: Tree) -> Replay:
     """Return the record that would be kept of this form: it is sent once, however often."""
     hashed = exchange.service.keyring.hash
     sent = orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
