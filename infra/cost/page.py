@@ -163,7 +163,8 @@ def by_route(declared: Everything, requests: float) -> str:
                 ],
             )
         )
-    rows.sort(key=lambda row: (row[0], row[1]), reverse=True)
+    # To a cent, then by name: the last digits of a sum differ between versions of Python.
+    rows.sort(key=lambda row: (not row[0], -round(row[1], 2), row[2][0]))
     total = [dollars(month.totals[part] / requests * MILLION) for part in parts]
     everything = ["**the mix**", *total, dollars(month.total / requests * MILLION), "100%", "100%"]
     return table(

@@ -85,7 +85,7 @@ class Load:
         """
         self._serving.discard(number)
         server = self.servers[number]
-        assert await asyncio.to_thread(server.process.stop, 20, signal.SIGTERM) == 0
+        assert await asyncio.to_thread(server.process.stop, 60, signal.SIGTERM) == 0
         await self._open[number].aclose()
         await asyncio.to_thread(server.start)
         self._open[number] = httpx.AsyncClient(base_url=server.url, verify=server.tls())

@@ -61,7 +61,7 @@ class Process:
                 raise RuntimeError(f"{what} did not start:\n{self.output.read_text()}")
             time.sleep(between)
 
-    def stop(self, seconds: float = 15, number: signal.Signals = signal.SIGINT) -> int:
+    def stop(self, seconds: float = 40, number: signal.Signals = signal.SIGINT) -> int:
         self.child.send_signal(number)
         try:
             return self.child.wait(seconds)
