@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 import uvicorn
@@ -33,6 +33,8 @@ from shared.service import Service
 from shared.settings import SettingError, Settings, Space, load
 
 SECONDS_TO_FINISH = 5
+SECONDS_TO_TAKE = 1
+"""How long a caller has to take an answer that was made while the server ends."""
 
 T = TypeVar("T")
 
@@ -186,12 +188,27 @@ class Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End connections that are idle, whose callers may never answer TLS's goodbye; then all."""
-        for connection in list(self.server_state.connections):
-            cycle = getattr(connection, "cycle", None)
-            if cycle is None or cycle.response_complete:
+        """End connections that are idle, whose callers may never answer TLS's goodbye; then all.
+
+        One that was answered while we end has a second to take its answer, and then ends too.
+        """
+        idle = self._idle()
+        for connection in idle:
+            connection.transport.abort()
+        ending = asyncio.create_task(super().shutdown(sockets))
+        while not ending.done():
+            await asyncio.wait([ending], timeout=SECONDS_TO_TAKE)
+            before, idle = idle, self._idle()
+            for connection in before & idle:
                 connection.transport.abort()
-        await super().shutdown(sockets)
+        await ending
+        for connection in list(self.server_state.connections):  # nobody waits for these any more
+            connection.transport.abort()
+
+    def _idle(self) -> set[Any]:
+        """Return the connections on which nothing is asked or answered."""
+        cycles = {each: getattr(each, "cycle", None) for each in self.server_state.connections}
+        return {each for each, cycle in cycles.items() if cycle is None or cycle.response_complete}
 
 
 class Refuser(asyncio.Protocol):
