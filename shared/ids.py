@@ -70,6 +70,11 @@ def _head(quarters: int) -> str:
     return encode(quarters, TIME_LENGTH - 4)
 
 
+def pattern(prefix: str) -> str:
+    """Return the regular expression that ids of a prefix match."""
+    return rf"^{prefix}_{_BODY.pattern}$"
+
+
 def is_id(prefix: str, text: str) -> bool:
     """Tell whether a text has the shape of an id of this prefix."""
     head, _, body = text.partition("_")

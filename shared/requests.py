@@ -255,7 +255,7 @@ class AuditEvent(Resource):
 class AuditQuery(ListQuery):
     """Events of one patient, or of one who did it."""
 
-    patientId: Line | None = None
+    patientId: Annotated[str, Shape(pattern=ids.pattern(PATIENT))] | None = None
     """Only those that concern this patient, who may have been deleted since."""
     principal: Line | None = None
     """Only what was done with this key, or by this end user or user: its id."""
@@ -267,7 +267,7 @@ class AuditQuery(ListQuery):
     def _patient(self) -> str:
         if self.patientId is None:
             return AUDITED
-        if not is_patient(self.patientId):
+        if not ids.is_id(PATIENT, self.patientId):
             raise invalid([wrong("patientId", f"must be the id of a patient, such as {PATIENT}_…")])
         return self.patientId
 

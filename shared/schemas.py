@@ -215,7 +215,7 @@ def example_id(prefix: str) -> str:
 
 def identity(prefix: str) -> Json:
     """Return the pattern of ids with a prefix, and an example."""
-    return {"pattern": f"^{prefix}_[0-9A-Za-z]{{22}}$", "examples": [example_id(prefix)]}
+    return {"pattern": ids.pattern(prefix), "examples": [example_id(prefix)]}
 
 
 def prose(text: str | None) -> str:

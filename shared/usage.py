@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
-from shared import rollups
+from shared import ids, rollups
 from shared.activity import Kind, active
 from shared.audit import Log
 from shared.backends import Storage
@@ -49,6 +49,7 @@ MOST_VALUES = 10_000
 asks for both would keep everybody else waiting for a second."""
 END_USERS = "end-users"
 """What stands for the key where end users called."""
+_KEY = f"{ids.pattern(ApiKey.prefix)}|^{END_USERS}$"
 OTHER = "other"
 """The group of all that are not among the largest."""
 
@@ -133,7 +134,7 @@ class UsageQuery(SpanQuery):
     """Only requests of a route: its method and template."""
     status: Annotated[Whole, Field(ge=100, le=599)] | None = None
     """Only requests that were answered with a status."""
-    keyId: Line | None = None
+    keyId: Annotated[str, Shape(pattern=_KEY)] | None = None
     """Only requests that were made with a key, or, for `end-users`, by those."""
 
     def problems(self, now: datetime) -> Iterator[ApiError]:
