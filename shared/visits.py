@@ -1,9 +1,10 @@
 """Visits: what a page's handler knows of its request, and how it answers."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from shared.auth import Keyring
 from shared.callers import Caller, UserCaller, household
@@ -210,13 +211,11 @@ def own_page(portal: Routes, path: str) -> str:
 
     So nobody is led elsewhere by what somebody else wrote into a link.
     """
-    parts = urlsplit(path)
-    # Browsers read a host after any number of slashes, where urlsplit reads one after two alone.
-    elsewhere = parts.scheme or parts.netloc or path.startswith("//") or "\\" in path
-    if elsewhere or not path.startswith("/"):
+    # Browsers read a host after two slashes or more, and take these for slashes too.
+    if not path.startswith("/") or path.startswith("//") or "\\" in path:
         return "/"
     try:
-        found = "GET" in portal.allowed(parts.path)
+        found = "GET" in portal.allowed(re.split("[?#]", path, maxsplit=1)[0])
     except ApiError:
         found = False
     return path if found and path.isprintable() else "/"
