@@ -41,6 +41,8 @@ class Visit:
     cookies: list[str] = field(default_factory=list)
     replay: Replay | None = None
     """The record that is kept of the form, in whichever store it changes something."""
+    tried: set[tuple[Try, ...]] = field(default_factory=set)
+    """What was counted for this request, which may be done again where others were faster."""
 
     # --- Who and where ---------------------------------------------------------------------------
 
@@ -93,8 +95,13 @@ class Visit:
 
     async def too_often(self, *tries: Try) -> str:
         """Count a try, before it is made; where there were too many, return what to say of it."""
+        if tries in self.tried:
+            return ""
         wait = await self.exchange.service.throttles.count(self.now, *tries)
-        return f"There were too many tries. Try again in {in_words(wait)}." if wait else ""
+        if wait:
+            return f"There were too many tries. Try again in {in_words(wait)}."
+        self.tried.add(tries)
+        return ""
 
     @property
     def household(self) -> str:
