@@ -129,11 +129,11 @@ async def accept(visit: Visit, body: Form[AcceptIn]) -> View:
         Ref(User, invitation.invitedBy),
         Ref(Login, login_id(visit.keyring.hash, invitation.email)),
     )
-    if inviter is None or not inviter.may("users:write"):  # nobody comes back by what they invited
-        return _invitation_page(visit, body.saying(USED_UP, "code"))
+    # Nobody comes back by what they invited while they might.
+    if inviter is None or not inviter.may("users:write") or login is not None:
+        refusal = USED_UP if login is None else HAS_ACCOUNT
+        return _invitation_page(visit, body.saying(refusal, "code"))
     store.guard(inviter)
-    if login is not None:
-        return _invitation_page(visit, body.saying(HAS_ACCOUNT, "code"))
     if bad := objection(asked.password, (invitation.email, asked.name)):
         return _invitation_page(visit, body.saying(bad, "password"))
     kept = await visit.passwords.keep(invitation.email, asked.password)
