@@ -12,8 +12,9 @@ from shared.sessions import COOKIE
 from shared.throttles import MAILS, SECOND_FACTORS, SIGN_INS
 from shared.visits import KNOWN
 from tests.support.inprocess import InProcess
-from tests.support.people import Person, signed_in
+from tests.support.people import Person, forms, signed_in
 from tests.support.serving import Partner
+from tests.support.staff import staff
 from tests.test_signing_in import has_password, sets_up_app, signs_in
 
 
@@ -48,6 +49,21 @@ def test_what_a_page_brings_back_may_be_any_text(partner: Partner) -> None:
 @pytest.mark.parametrize("made_up", ["a/b", "..", "__x__", "0" * 64], ids=str)
 def test_a_session_that_is_none_is_not_found(partner: Partner, made_up: str) -> None:
     assert posts(attacker(partner), "/account/sessions/end", session=made_up) == 404
+
+
+def test_what_was_chosen_may_be_any_text(partner: Partner) -> None:
+    chosen = {"patientId": partner.create_patient()["id"], "taskId": partner.task()["id"]}
+    sent = {**chosen, "windowId": "w" * 300}
+    assert posts(attacker(partner), "/test/booking/confirm", **sent) == 400
+
+
+def test_a_form_of_steps_may_hold_none(partner: Partner) -> None:
+    person = staff(partner.server)
+    path = f"/organisations/{partner.organisation.id}/test/tasks/new"
+    (csrf,) = {dict(form.fields)["_csrf"] for form in forms(person.get(path)) if form.fields}
+    sent = {"_csrf": csrf, "name": "Blood draw", "steps": 1}
+    answer = person.ask("POST", path, json=sent)
+    assert answer.status_code == 400
 
 
 def test_a_try_counts_once_however_often_others_are_faster(
