@@ -276,7 +276,7 @@ def test_a_window_that_staff_open_is_offered_in_live_mode_with_its_places(
         ({"ends": "06:00"}, "Must be after the beginning"),
         ({"day": "2020-01-01"}, "Must not be in the past"),
         ({"capacity": "51"}, "Must be at most 50"),
-        ({"begins": "25:00"}, "Is not of the form that is expected"),
+        ({"begins": "25:00"}, "Must be a time of the day, such as 09:00"),
         ({"procedures": "12"}, "must be the code of a concept of SNOMED CT"),
     ],
 )
