@@ -140,8 +140,8 @@ def test_a_live_key_is_shown_once_to_who_has_just_signed_in(partner: Partner) ->
         for each in replace(partner, mode="live").stored(ApiKey).values()
         if each.get("unrevealed")
     ]
-    home = person.get("/live")
-    assert f'href="/live/api_keys/{key["id"]}"' in home.text
+    for mode in ("test", "live"):
+        assert f'href="/live/api_keys/{key["id"]}"' in person.get(f"/{mode}").text
     path = f"/live/api_keys/{key['id']}"
     assert not SECRET.search(person.get(path).text)
     form = person.get(f"{path}/reveal")
