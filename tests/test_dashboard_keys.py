@@ -196,7 +196,7 @@ def test_a_key_is_found_by_how_a_word_of_its_name_begins(partner: Partner) -> No
         page = person.submit(person.get("/test/api_keys"), to="/test/api_keys/find", key=sought)
         assert re.findall(r'href="/test/api_keys/(key_\w+)"', page.text) == [named]
     page = person.submit(page, to="/test/api_keys/find", key="ard")
-    assert "No key is called so." in page.text
+    assert "No key matches." in page.text
     assert 'value="ard"' in page.text
 
 
