@@ -16,6 +16,7 @@ from shared.catalogue import RETRYABLE
 from shared.errors import PROBLEM, ApiError, Json, envelope, problem
 from shared.fields import is_origin
 from shared.metering import Series
+from shared.requests import hashed_key, unquoted
 from shared.routes import Route
 from shared.service import Service
 from shared.store import Store
@@ -113,8 +114,7 @@ class Exchange:
         key = self.header(b"idempotency-key")
         if key is None:
             return None
-        if len(key) > 1 and key.startswith('"') and key.endswith('"'):
-            key = key[1:-1]
+        key = unquoted(key)
         if _IDEMPOTENCY_KEY.fullmatch(key) is None:
             raise ApiError("idempotency_key_invalid")
         self.replay_key = key
@@ -288,8 +288,7 @@ class Exchange:
             if _ADDRESS.fullmatch(address):  # and no text that somebody wrote in its place
                 told["address"] = address
         if self.caller is not None and self.replay_key is not None:
-            hashed = self.service.keyring.hash(
-                f"{self.caller.organisation} {self.caller.mode} {self.replay_key}"
+            told["idempotencyKey"] = hashed_key(
+                self.service.keyring, self.caller.organisation, self.caller.mode, self.replay_key
             )
-            told["idempotencyKey"] = hashed[:16]
         return told

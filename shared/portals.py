@@ -32,6 +32,7 @@ from shared.receiving import Form, receive
 from shared.routes import PUBLIC, SIGNED_IN, Audience, Route, Routes, View
 from shared.settings import Mode, Settings
 from shared.store import Replay, Replayed, Store, insist
+from shared.throttles import Try
 from shared.visits import LAST_MODE, NEXT, SAID, Visit, mode_in, own_page, shown_mode
 
 __all__ = ["Doorman", "Form", "Portal", "View", "Visit"]
@@ -212,6 +213,7 @@ class Portal(Routes):
         """Run the handler and commit what it staged; again while others are faster."""
         route, caller, mode = work.route, work.caller, work.mode
         headers = list(exchange.lines)
+        tried: set[tuple[Try, ...]] = set()
 
         async def attempt() -> Answer:
             exchange.lines = list(headers)  # without those of an attempt before
@@ -224,7 +226,9 @@ class Portal(Routes):
                 replay=work.replay,
                 account=route.account or mode is None,
             )
-            visit = Visit(caller, mode or "test", store, self, exchange, replay=work.replay)
+            visit = Visit(
+                caller, mode or "test", store, self, exchange, replay=work.replay, tried=tried
+            )
             if mode is not None and visit.cookie(LAST_MODE) != mode:
                 visit.set_cookie(LAST_MODE, mode)
             try:

@@ -1,10 +1,11 @@
 """Visits: what a page's handler knows of its request, and how it answers."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from shared.auth import Keyring
 from shared.callers import Caller, UserCaller, household
@@ -46,6 +47,8 @@ class Visit:
     cookies: list[str] = field(default_factory=list)
     replay: Replay | None = None
     """The record that is kept of the form, in whichever store it changes something."""
+    tried: set[tuple[Try, ...]] = field(default_factory=set)
+    """What was counted for this request, which may be done again where others were faster."""
 
     # --- Who and where ---------------------------------------------------------------------------
 
@@ -98,8 +101,13 @@ class Visit:
 
     async def too_often(self, *tries: Try) -> str:
         """Count a try, before it is made; where there were too many, return what to say of it."""
+        if tries in self.tried:
+            return ""
         wait = await self.exchange.service.throttles.count(self.now, *tries)
-        return f"There were too many tries. Try again in {in_words(wait)}." if wait else ""
+        if wait:
+            return f"There were too many tries. Try again in {in_words(wait)}."
+        self.tried.add(tries)
+        return ""
 
     @property
     def household(self) -> str:
@@ -226,13 +234,11 @@ def own_page(portal: Routes, path: str) -> str:
 
     So nobody is led elsewhere by what somebody else wrote into a link.
     """
-    parts = urlsplit(path)
-    # Browsers read a host after any number of slashes, where urlsplit reads one after two alone.
-    elsewhere = parts.scheme or parts.netloc or path.startswith("//") or "\\" in path
-    if elsewhere or not path.startswith("/"):
+    # Browsers read a host after two slashes or more, and take these for slashes too.
+    if not path.startswith("/") or path.startswith("//") or "\\" in path:
         return "/"
     try:
-        found = "GET" in portal.allowed(parts.path)
+        found = "GET" in portal.allowed(re.split("[?#]", path, maxsplit=1)[0])
     except ApiError:
         found = False
     return path if found and path.isprintable() else "/"

@@ -32,7 +32,13 @@ def test_a_patient_is_made_shown_changed_and_deleted(partner: Partner) -> None:
     made = partner.get(f"/v1/patients/{patient}")
     assert made["metadata"] == {"ward": "7B"}
     assert made["address"]["postcode"] == POSTCODE
-    for text in ("The patient is created.", "Ada Loveworth", "999 000 0018", "10 December 1985", "7B"):
+    for text in (
+        "The patient is created.",
+        "Ada Loveworth",
+        "999 000 0018",
+        "10 December 1985",
+        "7B",
+    ):
         assert text in shown(page)
     assert NOTE not in page.text
 

@@ -8,7 +8,8 @@ import pytest
 
 from shared import clock
 from shared.appointments import AppointmentWindow
-from shared.requests import FEW
+from shared.requests import FEW, hashed_key
+from shared.service import Service
 from shared.users import Role
 from tests.support.dashboard import kept, listed, older, text, wrong
 from tests.support.inprocess import InProcess
@@ -32,6 +33,11 @@ def test_the_log_is_narrowed_by_its_address_and_shows_calls_before_visits(partne
         {"principal": person.user.id, "objects": [patient], "route": "/{mode}/patients"},
         {"status": 404, "code": "resource_missing", "principal": person.user.id},
     )
+
+    async def hashed(held: Service) -> str:
+        return hashed_key(held.keyring, partner.organisation.id, "test", "A-17")
+
+    told[2]["idempotencyKey"] = partner.backing.run(hashed)
     lines = [
         line_of(partner, at=at + timedelta(seconds=number), **facts)
         for number, facts in enumerate(told)
@@ -52,7 +58,7 @@ def test_the_log_is_narrowed_by_its_address_and_shows_calls_before_visits(partne
     assert shown("status=400&method=POST") == [bad]
     assert shown("code=resource_missing&by=all") == [missed]
     assert shown(f"object={patient}") == [seen, wide, made]
-    assert shown(f"object={visit}") == [made]
+    assert shown(f"object={visit}") == shown("idempotencyKey=A-17") == [made]
     assert shown(f"principal={person.user.id}") == [missed, seen]
     assert shown(f"principal={partner.api_key.id}&method=POST") == [made, bad]
     today, before = clock.london_day(at), clock.london_day(at) - timedelta(days=1)
@@ -71,6 +77,7 @@ def test_the_log_is_narrowed_by_its_address_and_shows_calls_before_visits(partne
         ("fromDate=yesterday", "fromDate"),
         ("toDate=9999-12-31", "toDate"),
         ("statusClass=4xx&object=p_1", "statusClass"),
+        ("idempotencyKey=k&object=p_1", "idempotencyKey"),
         ("by=nobody", "by"),
     ],
 )

@@ -119,6 +119,7 @@ def test_who_sends_a_form_too_late_is_told_that_it_was_not_done(place: InTheProc
         *("/%09/evil.example", "/test/things\nx", "javascript:alert(1)", "/nowhere/at/all", "x"),
         *("/open", "///evil.example", "///evil.example/things", "/test/../../evil", ""),
         *("//evil.example/test/things", "https://evil.example/test/things"),
+        *("//[", "https://[", "//\u2100.example"),
     ],
 )
 def test_the_way_on_leads_to_no_page_but_one_of_the_portal(

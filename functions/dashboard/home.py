@@ -151,10 +151,16 @@ def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[St
     if not may("activation:write"):
         return
     title, hint = {
-        "not_started": ("Activate live mode", "Tell us who you are. We check it, and open live mode."),
+        "not_started": (
+            "Activate live mode",
+            "Tell us who you are. We check it, and open live mode.",
+        ),
         "begun": ("Finish your activation", "You have begun: fill in the rest and send it."),
         "under_review": ("Wait for our review", "We are checking what you sent, and write to you."),
-        "rejected": ("Correct your activation", "We could not approve it yet. See why, and send it again."),
+        "rejected": (
+            "Correct your activation",
+            "We could not approve it yet. See why, and send it again.",
+        ),
         "suspended": ("Live mode is suspended", "See why, and write to support."),
     }[visit.user.account.activation]
     yield Step(title, hint, reachable(visit, "/activation"), done=False)

@@ -1,17 +1,15 @@
 """The request log: what was asked by the API or in the dashboard, and what became of it."""
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 from functions.dashboard.days import DaysQuery, exactly
 from functions.dashboard.links import names_of, place_of, reachable
 from functions.dashboard.portal import portal
 from shared.backends import TERMS, Condition
 from shared.catalogue import CATALOGUE, TITLES
-from shared.errors import invalid
 from shared.fields import Line
-from shared.forms import wrong
 from shared.portals import Form, View, Visit
 from shared.requests import OF_API, LoggedRequest, RequestQuery, find_request, list_requests
 from shared.visits import page_for
@@ -22,31 +20,27 @@ class LogQuery(DaysQuery, RequestQuery):
 
     object: Line | None = None
     """Only those that showed or changed this object, whoever asked."""
+    sought: ClassVar[Sequence[str]] = ("object", *RequestQuery.sought)
     by: Literal["api", "all"] = "api"
     """Those by the API alone, unless one asks for all, for one caller's or for an object's."""
 
     def equalities(self) -> list[Condition]:
-        """Return what the fields ask for. A store seeks one term at a time."""
-        named = {"object", "by", "statusClass"}
-        found = [each for each in super().equalities() if each[0] not in named | {TERMS}]
+        """Return what the fields ask for; where none says who asked, those by the API."""
+        found = [each for each in super().equalities() if each[0] != "by"]
         anybody = self.by == "all" or self.principal is not None
-        if self.object is not None:
-            if self.statusClass is not None:
-                reason = "cannot be chosen together with an object"
-                raise invalid([wrong("statusClass", reason)])
-            found.append((TERMS, "contains", self.object))
-        elif self.statusClass is not None:
-            term = self.statusClass if anybody else f"{OF_API} {self.statusClass}"
-            found.append((TERMS, "contains", term))
-        elif not anybody:
-            found.append((TERMS, "contains", OF_API))
-        return found
+        if anybody or self.object is not None or self.idempotencyKey is not None:
+            return found
+        others = [each for each in found if each[0] != TERMS]
+        term = f"{OF_API} {self.statusClass}" if self.statusClass else OF_API
+        return [*others, (TERMS, "contains", term)]
 
 
 @portal.get("/{mode}/requests", permission="requests:read")
 async def index(visit: Visit, query: Form[LogQuery]) -> View:
     """List requests, newest first."""
-    page = await page_for(query, lambda asked: list_requests(visit.store, asked))
+    page = await page_for(
+        query, lambda asked: list_requests(visit.store, asked.hashed(visit.keyring, visit.store))
+    )
     names = await names_of(visit.store, (each.principal[1] for each in page.data))
     return visit.page(
         "requests/list.html",
