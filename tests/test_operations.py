@@ -258,7 +258,7 @@ def test_a_form_of_staff_that_is_sent_twice_takes_effect_once(
     form = officer.get(f"{page_of(partner)}/test/tasks/new")
     typed = {"name": "Once", "description": "Take one.", "durationMinutes": "40", **CLINICAL}
     for _ in range(2):
-        assert "It is done." in officer.submit(form, **typed).text
+        assert "Done." in officer.submit(form, **typed).text
     assert [each["name"] for each in partner.get("/v1/tasks")["data"]].count("Once") == 1
 
 

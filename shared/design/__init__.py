@@ -84,7 +84,7 @@ class Design:
             auto_reload=False,
         )
         environment.globals["address_of"] = self._address_of
-        environment.filters |= {"when": when, "day": day, "date": calendar_day}
+        environment.filters |= {"when": when, "stamp": stamp, "day": day, "date": calendar_day}
         environment.filters |= {"hour": hour, "utc": utc, "iso": iso}
         environment.filters |= {"words": words, "spoken": spoken}
         return environment
@@ -93,6 +93,11 @@ class Design:
 def when(moment: datetime | str) -> str:
     """Write a moment for people in the United Kingdom: `Sun 22 Nov 2026, 14:05`."""
     return f"{_local(moment):%a %-d %b %Y, %H:%M}"
+
+
+def stamp(moment: datetime | str) -> str:
+    """Write a moment of which nobody asks what day of the week it was: `22 Nov 2026, 14:05`."""
+    return f"{_local(moment):%-d %b %Y, %H:%M}"
 
 
 def day(moment: datetime | date | str) -> str:
