@@ -50,6 +50,7 @@ asks for both would keep everybody else waiting for a second."""
 END_USERS = "end-users"
 """What stands for the key where end users called."""
 _KEY = f"{ids.pattern(ApiKey.prefix)}|^{END_USERS}$"
+_OFFERED = "Choose one of those that are offered."
 OTHER = "other"
 """The group of all that are not among the largest."""
 
@@ -143,10 +144,10 @@ class UsageQuery(SpanQuery):
         measure = MEASURES[self.metric]
         if self.by is not None and self.by not in measure.by:
             can = f"must be {' or '.join(measure.by)}" if measure.by else "is not possible"
-            yield wrong("by", f"{can} for {self.metric}")
+            yield wrong("by", f"{can} for {self.metric}", _OFFERED)
         for name in get_args(Filter):
             if getattr(self, name) is not None and name not in measure.filters:
-                yield wrong(name, f"is not possible for {self.metric}")
+                yield wrong(name, f"is not possible for {self.metric}", _OFFERED)
         if self.route is not None and not self.route.partition(" ")[2].startswith("/"):
             reason = "must be a method and a template, such as GET /v1/patients/{patient}"
             yield wrong("route", reason)

@@ -97,7 +97,7 @@ def test_what_is_wrong_with_an_appointment_is_said_at_the_step_that_mends_it(
     page = person.submit(
         draft(person, patient, task), 400, to="/test/booking/check", windowId=window["id"]
     )
-    assert "already has an appointment at that time" in shown(page)
+    assert "has another appointment at that time" in shown(page)
 
 
 def test_an_appointment_is_changed_as_long_as_its_visit_has_not_begun(partner: Partner) -> None:

@@ -65,8 +65,8 @@ def test_what_is_wrong_with_a_patient_stands_beside_its_field_and_what_was_typed
     person = signed_in(partner, "member")
     new = person.get("/test/patients/new")
     wrong = {
-        "firstName": ("A", "Must have at least 2 characters."),
-        "phone": ("07400 123456", "Must be a phone number in E.164 form"),
+        "firstName": ("A", "Write at least 2 characters."),
+        "phone": ("07400 123456", "Begin the phone number with + and its country code"),
         "email": ("ada", "Must be an e-mail address."),
         "dateOfBirth": ("", "Fill this in."),
         "nhsNumber": ("1234567890", "Must be a valid NHS number"),

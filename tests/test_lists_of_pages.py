@@ -22,11 +22,13 @@ from shared.scheduling import Coverage
 from shared.service import Service
 from shared.settings import SPACES
 from shared.staff import StaffAction
+from tests.support.dashboard import kept
 from tests.support.inprocess import InProcess
 from tests.support.joining import address
 from tests.support.people import user_of
 from tests.support.serving import AREA, Backing, Partner, Server
 from tests.support.tour import PAGES, Tour
+from tests.test_folding import line_of
 
 # Above storage all is the same on both backends, and the mailbox is on one alone.
 pytestmark = pytest.mark.parametrize("backing", ["local"], indirect=True, scope="session")
@@ -50,7 +52,7 @@ LISTS = {
     ("dashboard", "/{mode}/appointments"): Listed("externalRef=none"),
     ("dashboard", "/{mode}/tasks"): Listed("name=zither"),
     ("dashboard", "/{mode}/requests"): Listed("code=key_expired"),
-    ("dashboard", "/{mode}/audit_events"): Listed(f"patientId=p_{NOTHING}"),
+    ("dashboard", "/{mode}/audit_events"): Listed(f"patientId=p_{'1' * 22}"),
     ("dashboard", "/{mode}/api_keys"): Listed("name=zither"),
     ("dashboard", "/team"): Listed(),
     ("dashboard", "/team/invitations"): Listed(),
@@ -157,6 +159,7 @@ def tour(backing: Backing, server: Server) -> Tour:
         partner.live_window(days_ahead=0, hour=20 + number)
     codes = [Coverage(id=f"GY{number}", area="guernsey") for number in range(SOME)]
     backing.keep("test", partner.organisation.id, codes)
+    kept(partner, *(line_of(partner, objects=[f"p_{NOTHING}"]) for _ in range(SOME)))
     made = [*failed_jobs(), *actions(), *entries(), *invitations(partner.organisation.id)]
 
     async def keep(service: Service) -> None:

@@ -286,15 +286,15 @@ def test_a_field_of_date_and_time_means_utc(partner: Partner) -> None:
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"startAt": "2026-11-01", "endAt": "2026-10-01"}, "Must be after startAt."),
+        ({"startAt": "2026-11-01", "endAt": "2026-10-01"}, "Choose a later end."),
         ({"startAt": "2020-01-01"}, "Must be within the last 90 days."),
-        ({"startAt": "yesterday"}, "Must be a moment"),
+        ({"startAt": "yesterday"}, "Choose a day and a time."),
         ({"period": "2h"}, "period:"),
-        ({"by": "code"}, "Must be route or status or key or mode or version for requests."),
+        ({"by": "code"}, "Choose one of those that are offered."),
         ({"route": "tasks"}, "Must be a method and a template"),
         ({"status": "9000"}, "status:"),
         ({"colour": "red"}, "colour"),
-        ({"period": "90d", "resolution": "1m"}, "Does not fit the time"),
+        ({"period": "90d", "resolution": "1m"}, "These steps do not fit the time."),
     ],
 )
 def test_what_cannot_be_asked_for_is_told_beside_the_form(
