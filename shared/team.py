@@ -105,7 +105,11 @@ async def invite_again(
     """Stage a new code for an invitation, and the mail with it; the earlier code ends."""
     inviter = await _administrator(store, caller)
     invitation = await store.get(Invitation, invitation_id)
-    renewed = {"code": codes.new_id(), "until": store.now + INVITATION_LIFE}
+    renewed = {
+        "code": codes.new_id(),
+        "until": store.now + INVITATION_LIFE,
+        "invitedBy": inviter.id,
+    }
     again = invitation.model_copy(update=renewed)
     _write(store, keyring, caller, inviter, again)
     store.put(again)

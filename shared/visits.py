@@ -1,6 +1,7 @@
 """Visits: what a page's handler knows of its request, and how it answers."""
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from shared.sessions import Sessions
 from shared.settings import Mode, Settings
 from shared.store import Replay, Store
 from shared.throttles import Try, in_words
+from shared.users import login_id
 
 if TYPE_CHECKING:
     from shared.usage import Reader
@@ -31,6 +33,9 @@ SAID, NEXT = "said", "next"
 """Parameters that every address may have: which notice its page begins with, and where to go on."""
 LAST_MODE = "__Host-mode"
 """The cookie that says in which mode somebody was last, for links of pages that are of none."""
+KNOWN = "__Host-known"
+"""The cookie that says who has signed in with this browser, to us alone."""
+KNOWN_SECONDS = 90 * 24 * 3600
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -108,6 +113,22 @@ class Visit:
             return f"There were too many tries. Try again in {in_words(wait)}."
         self.tried.add(tries)
         return ""
+
+    def tried_by(self, email: str) -> str:
+        """Return the name under which tries for an address are counted.
+
+        In a browser in which its user has signed in before it is another than anywhere else, so
+        that strangers use up the tries of strangers alone.
+        """
+        known = secrets.compare_digest(self.cookie(KNOWN).encode(), self._mark(email).encode())
+        return f"{email.casefold()} known" if known else email.casefold()
+
+    def remember(self, email: str) -> None:
+        """Let the browser show from now on that somebody has signed in with it."""
+        self.set_cookie(KNOWN, self._mark(email), KNOWN_SECONDS)
+
+    def _mark(self, email: str) -> str:
+        return self.keyring.hash(f"known {login_id(self.keyring.hash, email)}")
 
     @property
     def household(self) -> str:

@@ -66,6 +66,7 @@ LISTS = {
 }
 """Every list that goes on, page after page."""
 FEW = {
+    ("dashboard", "/welcome"): "what to do next",
     ("dashboard", "/account"): "one's own sessions, which end by themselves within a day",
     ("dashboard", "/{mode}"): "the newest of some lists, each a link away",
     ("dashboard", "/{mode}/patients/{patient}"): "the newest appointments, all of them a link away",

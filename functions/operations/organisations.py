@@ -81,7 +81,7 @@ async def decide(visit: Visit, organisation: str, body: Form[DecisionIn]) -> Vie
         return await _show(visit, organisation, body)
     if asked.decision == "approve":
         standing = await activation.read(visit.enter(organisation))
-        if standing.is_("under_review"):
+        if standing.allows("approve", asked.seen or ""):
             await activation.open_live(visit.service, organisation)
     store = visit.enter(organisation)
     done = await activation.decide(

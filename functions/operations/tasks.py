@@ -109,7 +109,8 @@ def _form(
     visit: Visit, organisation: str, task: Task | None, form: Form[TaskIn] | None = None
 ) -> View:
     written = [] if task is None else [_typed(step) for step in task.steps]
-    sent = len(form.sent.get("steps", ())) if form is not None else 0
+    typed = form.sent.get("steps") if form is not None else None
+    sent = len(typed) if isinstance(typed, dict | list) else 0
     rows = min(max(len(written) + EMPTY_ROWS, sent), MOST_STEPS)
     return visit.page(
         "task.html",
