@@ -99,6 +99,7 @@ def test_a_request_is_shown_with_what_its_code_means_and_where_its_objects_are(
     admin, developer = signed_in(partner), signed_in(partner, "developer")
     told = text(admin.get(f"/test/requests/{request}"))
     assert "appointment_overlaps" in told
+    assert "The patient already has an appointment at that time." in told  # which, is not kept
     assert partner.api_key.name in told
     assert f"/v1/patients/{patient}" in told
     assert "$ALLY_KEY" in told
@@ -218,15 +219,24 @@ def test_the_audit_trail_names_who_it_was_and_is_narrowed_by_its_address(partner
 
 def test_the_first_page_knows_what_was_done_and_what_comes_next(partner: Partner) -> None:
     admin = signed_in(partner)
-    assert steps(admin.get("/test")) == (0, "Make your first call")
+    first = admin.get("/test")
+    assert steps(first) == (0, "Make your first call")
+    assert "Quick start" in text(first)
+    assert "in the last 24 hours" not in text(first)
     kept(partner, line_of(partner))
-    assert steps(admin.get("/test")) == (1, "Create a patient")
+    later = admin.get("/test")
+    assert steps(later) == (1, "Create a patient")
+    assert "Quick start" not in text(later)
+    assert "in the last 24 hours" in text(later)
     partner.create_patient()
     assert steps(admin.get("/test")) == (2, "Book an appointment")
     partner.book()
     assert steps(admin.get("/test")) == (3, "Activate live mode")
     partner.change_organisation(activation="under_review")
     assert steps(signed_in(partner).get("/test")) == (3, "Wait for our review")
+    partner.change_organisation(activation="suspended")
+    assert "Live mode is suspended" in text(signed_in(partner).get("/test"))
+    assert "Live mode is suspended" not in text(signed_in(partner, "member").get("/test"))
     partner.change_organisation(activation="active")
     assert "What to do next" not in text(signed_in(partner).get("/test"))
 
