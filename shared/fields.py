@@ -19,7 +19,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from shared import clock
+from shared import clock, words
 from shared.errors import invalid
 from shared.forms import wrong
 
@@ -260,9 +260,17 @@ def _limits(least: int, most: int) -> StringConstraints:
     return StringConstraints(min_length=least, max_length=most)
 
 
+def _findable(value: str, _: Intake) -> str:
+    if not 1 <= len(words.normalise(value)) <= words.LONGEST:
+        raise ValueError(f"must have 1 to {words.LONGEST} letters or digits")
+    return value
+
+
 _LINE = Shape(format="line")
 Line = Annotated[str, _limits(1, 255), checked(one_line), _LINE]
 """One line of text."""
+Findable = Annotated[Line, checked(_findable)]
+"""The beginning of a name, from any of its words on."""
 Name = Annotated[str, _limits(2, 100), checked(one_line), _LINE]
 """A person's first or last name."""
 Origin = Annotated[

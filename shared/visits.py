@@ -2,16 +2,19 @@
 
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from shared.auth import Keyring
 from shared.callers import Caller, UserCaller, household
 from shared.errors import ApiError
 from shared.exchange import Exchange
+from shared.pages import Page
 from shared.passwords import Passwords
+from shared.receiving import Form
 from shared.routes import PUBLIC, Content, Routes, View
 from shared.service import Service
 from shared.sessions import Sessions
@@ -22,6 +25,9 @@ from shared.users import login_id
 
 if TYPE_CHECKING:
     from shared.usage import Reader
+
+F = TypeVar("F")
+T = TypeVar("T")
 
 SAID, NEXT = "said", "next"
 """Parameters that every address may have: which notice its page begins with, and where to go on."""
@@ -220,6 +226,16 @@ class Visit:
         """Set a cookie of this host that no script reads; with zero seconds, take it away."""
         age = "" if seconds is None else f"; Max-Age={seconds}"
         self.cookies.append(f"{name}={value}{age}; Path=/; Secure; HttpOnly; SameSite=Lax")
+
+
+async def page_for(form: Form[F], find: Callable[[F], Awaitable[Page[T]]]) -> Page[T]:
+    """Return the page of a list that a form asks for; none of it where something is wrong."""
+    if form.value is not None:
+        try:
+            return await find(form.value)
+        except ApiError as refusal:
+            form.blame(refusal)
+    return Page([], has_more=False)
 
 
 def mode_in(path: str) -> Mode | None:

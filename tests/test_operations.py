@@ -1,5 +1,6 @@
 """Operations: what Ally's staff do, who they are, and that it is remembered."""
 
+import re
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -133,8 +134,9 @@ def test_staff_find_an_organisation_by_the_beginning_of_its_name_or_by_its_id(
 ) -> None:
     partner.patch_organisation(displayName="Zebra Crossing Clinic")
     link = f'href="{page_of(partner)}"'
-    for name in ("cross", "ZEBRA", partner.organisation.id):
+    for name in ("cross", "ZEBRA"):
         assert link in officer.get(f"/organisations?name={name}").text
+    assert link in officer.get(f"/organisations?id={partner.organisation.id}").text
     assert link not in officer.get("/organisations?name=bra").text
 
 
@@ -294,7 +296,8 @@ def test_postcodes_are_served_and_served_no_more(officer: Person, partner: Partn
     assert partner.get("/v1/coverage", **asked)["covered"] is False
     typed = {"area": "shetland", "codes": "ze1, ZE2"}
     page = officer.submit(officer.get("/test/coverage"), to="/test/coverage", **typed)
-    assert "ZE1 ZE2" in page.text
+    rows = re.findall(r'<th scope="row">(\w+)</th>\s*<td[^>]*><a[^>]*>shetland<', page.text)
+    assert rows == ["ZE1", "ZE2"]
     assert partner.get("/v1/coverage", **asked)["covered"] is True
     for code in ("ZE1", "ZE2"):
         page = officer.submit(page, to="/test/coverage/remove", code=code)
@@ -326,7 +329,8 @@ def test_a_job_that_failed_for_good_is_tried_again(officer: Person, backing: Bac
             payload={},
             requestId="req_a",
         )
-        failed = FailedJob.model_validate({**job.model_dump(), "attempts": 7, "error": "Boom"})
+        tried = job.model_copy(update={"attempts": 7, "error": "Boom"})
+        failed = FailedJob.of(tried, at)
         place = Key("test", OURS, FailedJob.collection, failed.id)
         await service.storage.commit([Put(place, failed.dump())], place)
         return failed.id

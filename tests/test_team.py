@@ -217,7 +217,12 @@ def test_a_team_of_any_size_is_paged_and_somebody_is_found_by_what_is_in_no_addr
     assert team[2].email not in str(found.url)
     for unknown in (stranger.email, "nobody@example.org"):
         page = person.submit(person.get("/team"), 400, to="/team/find", email=unknown)
-        assert "Nobody in your team has this address." in page.text
+        assert "Nobody in your team has this address, nor is anybody invited there." in page.text
+    invited = address()
+    invites(person, partner, email=invited)
+    page = person.submit(person.get("/team"), to="/team/find", email=invited.upper())
+    assert invited in page.text
+    assert forms(page)[-1].action.endswith("/withdraw")
 
 
 def test_what_an_administrator_invited_ends_with_their_role(partner: Partner) -> None:

@@ -9,13 +9,10 @@ from functions.dashboard.links import names_of, place_of, reachable
 from functions.dashboard.portal import portal
 from shared.backends import TERMS, Condition
 from shared.catalogue import CATALOGUE, TITLES
-from shared.errors import ApiError
 from shared.fields import Line
-from shared.pages import Page
 from shared.portals import Form, View, Visit
 from shared.requests import OF_API, LoggedRequest, RequestQuery, find_request, list_requests
-
-NO_REQUESTS: Page[LoggedRequest] = Page([], has_more=False)
+from shared.visits import page_for
 
 
 class LogQuery(DaysQuery, RequestQuery):
@@ -41,13 +38,9 @@ class LogQuery(DaysQuery, RequestQuery):
 @portal.get("/{mode}/requests", permission="requests:read")
 async def index(visit: Visit, query: Form[LogQuery]) -> View:
     """List requests, newest first."""
-    page = NO_REQUESTS
-    if query.value is not None:
-        try:
-            asked = query.value.hashed(visit.keyring, visit.store)
-            page = await list_requests(visit.store, asked)
-        except ApiError as refusal:
-            query.blame(refusal)
+    page = await page_for(
+        query, lambda asked: list_requests(visit.store, asked.hashed(visit.keyring, visit.store))
+    )
     names = await names_of(visit.store, (each.principal[1] for each in page.data))
     return visit.page(
         "requests/list.html",
