@@ -59,10 +59,22 @@ def speakable(name: str) -> str | None:
     return name if _PLAIN_NAME.fullmatch(name) else None
 
 
-def wrong(name: str, reason: str) -> ApiError:
-    """Say what is wrong with a parameter; its name is repeated only where it looks like one."""
+class UnfitError(ValueError):
+    """Says what a value must be, and to people where they are told it in other words."""
+
+    def __init__(self, reason: str, plain: str) -> None:
+        super().__init__(reason)
+        self.plain = plain
+
+
+def wrong(name: str, reason: str, plain: str = "") -> ApiError:
+    """Say what is wrong with a parameter; its name is repeated only where it looks like one.
+
+    `plain` says it to people, where the reason has words that are for programs.
+    """
     known = speakable(name)
-    return ApiError("parameter_invalid", param=known, name=known or "A parameter", reason=reason)
+    called = known or "A parameter"
+    return ApiError("parameter_invalid", param=known, name=called, reason=reason, plain=plain)
 
 
 def _unquote(text: bytes) -> str:

@@ -31,6 +31,9 @@ Filter = Annotated[
 ]
 
 
+_ONE = "A page begins after one place, or ends before one."
+
+
 class PageQuery(Model):
     """The parameters of every page."""
 
@@ -49,9 +52,10 @@ class PageQuery(Model):
             value = getattr(self, name)
             if value is not None and not ids.is_id(prefix, value):
                 reason = f"must be an id of this list, such as {prefix}_…"
-                problems.append(wrong(name, reason))
+                problems.append(wrong(name, reason, "This is no place of this list."))
         if self.starting_after is not None and self.ending_before is not None:
-            problems.append(wrong("ending_before", "cannot be sent together with starting_after"))
+            reason = "cannot be sent together with starting_after"
+            problems.append(wrong("ending_before", reason, _ONE))
         if problems:
             raise invalid(problems)
         return self.starting_after or self.ending_before

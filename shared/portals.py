@@ -22,6 +22,7 @@ from shared.api import NOTHING, Request, Response, cannot_open
 from shared.audit import Log
 from shared.backends import OURS, ConflictError, UnavailableError
 from shared.callers import Caller, UserCaller
+from shared.catalogue import PLAIN
 from shared.design import HTML, SAFETY, Design
 from shared.errors import ApiError, invalid
 from shared.exchange import Answer, Exchange
@@ -42,7 +43,7 @@ CSRF, ONCE = "_csrf", "_once"
 of it harmless."""
 NOT_SENT = "not_sent"
 """The notice of whoever sent a form when they were no longer let in, or not to that."""
-PLAIN = "text/plain; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
 MODES: tuple[Mode, ...] = ("test", "live")
 
 
@@ -256,19 +257,21 @@ class Portal(Routes):
     def _refuse(self, exchange: Exchange, refusal: ApiError) -> Answer:
         exchange.code = refusal.code
         exchange.add(refusal.headers.items())
-        told = (
-            refusal.errors[0]
-            if refusal.errors
-            else refusal.describe(
-                support=exchange.service.settings.support, request_id=exchange.request_id
-            )
-        )
+        settings = exchange.service.settings
+        facts = {"support": settings.support, "request_id": exchange.request_id}
+        problems = refusal.problems or [refusal]
+        plain = "plain" in refusal.facts or refusal.code in PLAIN
+        told = {
+            "problems": [(each.param, each.plain(**facts)) for each in problems],
+            "fix": "" if plain else refusal.describe(**facts)["fix"],
+        }
         view = View("error.html", {"told": told, "code": refusal.code}, refusal.status)
         try:
             return self._show(exchange, None, view)
         except Exception as error:  # even the frame of the page fails: then there is none
             exchange.service.log.crash(exchange.now, exchange.request_id, error)
-            return exchange.reply(500, f"{told['message']} {told['fix']}\n".encode(), PLAIN)
+            text = f"{refusal.plain(**facts)} {told['fix']}\n"
+            return exchange.reply(500, text.encode(), TEXT)
 
     def _show(self, exchange: Exchange, visit: Visit | None, view: View) -> Answer:
         """Make the answer that a view is."""
@@ -308,7 +311,9 @@ _FOREIGN_FORM = View(
     "error.html",
     {
         "told": {
-            "message": "This form was not sent from its page, or you have signed out since.",
+            "problems": [
+                (None, "This form was not sent from its page, or you have signed out since.")
+            ],
             "fix": "Open the page again and send it once more.",
         },
         "code": "form_not_ours",
@@ -320,7 +325,7 @@ _SENT_BEFORE = View(
     "error.html",
     {
         "told": {
-            "message": "This form has been sent before, and what it asked for is done.",
+            "problems": [(None, "This form has been sent before, and what it asked for is done.")],
             "fix": "Open the page again to see how things are now.",
         },
         "code": "form_sent_before",
@@ -350,6 +355,7 @@ async def _admit(exchange: Exchange, route: Route, caller: Caller, mode: Mode | 
 def _received(route: Route, name: str, model: type[Model], tree: Tree, intake: Intake) -> Any:
     """Receive what was typed: as a form with what is wrong with it, or as what must be right."""
     problems: list[ApiError] = []
+    tree = _typed(tree)
     value: Any = receive(model, tree, intake, problems) if tree or model.model_fields else NOTHING
     if value is not None and name == "body" and route.changes:
         value = Changes(value)
@@ -358,6 +364,19 @@ def _received(route: Route, name: str, model: type[Model], tree: Tree, intake: I
     if value is None:
         raise invalid(problems)
     return value
+
+
+def _typed(tree: Tree) -> Tree:
+    """Return what was typed into the fields of a form: space alone is nothing."""
+
+    def typed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: typed(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [typed(member) for member in value]
+        return "" if isinstance(value, str) and not value.strip() else value
+
+    return {name: typed(value) for name, value in tree.items()}
 
 
 def _replay(exchange: Exchange, caller: Caller, once: str, body: Tree) -> Replay:

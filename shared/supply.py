@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from shared import ids
 from shared.backends import OURS, Condition, Query, Storage
 from shared.clock import LONDON
 from shared.errors import invalid
-from shared.fields import Day, Line, Whole
+from shared.fields import Day, Intake, Line, Whole, checked
 from shared.forms import wrong
 from shared.models import Model
 from shared.ours import list_ours
@@ -26,9 +26,24 @@ MOST_CODES = 4_000
 LONGEST_CODES = 2_000
 MOST_PROCEDURES = 20
 
-Area = Annotated[Line, StringConstraints(pattern=r"^[a-z][a-z-]{1,39}$")]
+
+def _shaped(pattern: str, sentence: str) -> AfterValidator:
+    def check(value: str, _: Intake) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(sentence)
+        return value
+
+    return checked(check)
+
+
+Area = Annotated[
+    Line,
+    _shaped("[a-z][a-z-]{1,39}", "must be small letters and hyphens, such as central-london"),
+]
 """The name of an area, in small letters and hyphens, such as `central-london`."""
-Hour = Annotated[Line, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Hour = Annotated[
+    Line, _shaped("([01][0-9]|2[0-3]):[0-5][0-9]", "must be a time of the day, such as 09:00")
+]
 """A time of the clock in London, such as 09:00."""
 Capacity = Annotated[Whole, Field(ge=0, le=MOST_PLACES)]
 
@@ -108,18 +123,22 @@ async def windows(storage: Storage, area: str, day: date, query: PageQuery) -> P
     return Page([Window.load(each.data) for each in page.data], page.has_more)
 
 
+_BEGUN = "must be the beginning of a postcode, of at most four letters and digits"
+
+
 class ServedQuery(PageQuery):
     """Outward codes that are served: all of them, or of an area, or that begin so."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 100
     area: Line | None = None
-    code: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9]{1,4}$")] | None = None
+    code: Annotated[Line, _shaped("[A-Za-z0-9]{1,4}", _BEGUN)] | None = None
 
     def cursor(self, prefix: str) -> str | None:
         """Return the code from which the page goes on: it is its own id."""
         found = self.starting_after or self.ending_before
         if found is not None and not Coverage.accepts(found):
-            raise invalid([wrong("starting_after", "must be a code of this list")])
+            reason, plain = "must be a code of this list", "This is no place of this list."
+            raise invalid([wrong("starting_after", reason, plain)])
         return found
 
 

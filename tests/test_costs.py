@@ -319,7 +319,7 @@ def test_a_line_is_kept_as_one_document_for_thirty_days(
 
 
 def test_a_sweep_is_priced_as_a_read_for_each_shard() -> None:
-    """Which is what tests/test_jobs.py holds it to."""
+    """Which is what tests/test_sweeps.py holds it to."""
     assert WORKER["sweep"] == {"queries": [0] * len(SPACES) * SHARDS}
 
 

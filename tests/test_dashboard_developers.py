@@ -152,7 +152,7 @@ def test_a_new_name_of_an_active_organisation_waits_for_review(partner: Partner)
     partner.change_organisation(activation="active")
     admin = signed_in(partner)
     page = admin.submit(admin.get("/organisation"), displayName="Fenwick Care")
-    assert "Patients read the new name once Ally has seen it" in text(page)
+    assert "Patients read the new name once Ally has approved it" in text(page)
     told = partner.get(f"/v1/organisations/{partner.organisation.id}")
     assert (told["displayName"], told["displayNameUnderReview"]) == (name, "Fenwick Care")
     assert "A new name waits for review" in text(admin.get("/organisation"))
@@ -201,17 +201,17 @@ def test_the_audit_trail_names_who_it_was_and_is_narrowed_by_its_address(partner
 
 def test_the_first_page_knows_what_was_done_and_what_comes_next(partner: Partner) -> None:
     admin = signed_in(partner)
-    assert steps(admin.get("/test")) == (0, "Make a first call")
+    assert steps(admin.get("/test")) == (0, "Make your first call")
     kept(partner, line_of(partner))
     assert steps(admin.get("/test")) == (1, "Create a patient")
     partner.create_patient()
     assert steps(admin.get("/test")) == (2, "Book an appointment")
     partner.book()
-    assert steps(admin.get("/test")) == (3, "Activate")
+    assert steps(admin.get("/test")) == (3, "Activate live mode")
     partner.change_organisation(activation="under_review")
-    assert steps(signed_in(partner).get("/test")) == (3, "Wait for Ally")
+    assert steps(signed_in(partner).get("/test")) == (3, "Wait for our review")
     partner.change_organisation(activation="active")
-    assert steps(signed_in(partner).get("/test")) == (4, "Take your live key")
+    assert "What to do next" not in text(signed_in(partner).get("/test"))
 
 
 def steps(page: httpx.Response) -> tuple[int, str]:
@@ -245,14 +245,14 @@ def test_who_is_still_to_come_today_is_told_by_name_and_hour(partner: Partner) -
     live = partner.live()
     booked = live.book({"id": live.live_window().id})
     person = signed_in(partner, "member")
-    assert "No appointment is still to come today" in person.get("/live").text
+    assert "No appointments are still to come today" in person.get("/live").text
     at = clock.now()
     moved = {**booked["window"], "startAt": at, "endAt": at + timedelta(hours=1)}
     live.change_appointment(booked["id"], window=AppointmentWindow.model_validate(moved))
     page = person.get("/live")
     assert f'href="/live/appointments/{booked["id"]}">Ada Loveworth' in page.text
     live.change_appointment(booked["id"], status="cancelled")
-    assert "No appointment is still to come today" in person.get("/live").text
+    assert "No appointments are still to come today" in person.get("/live").text
 
 
 # --- What pages cost -----------------------------------------------------------------------------

@@ -140,8 +140,8 @@ def test_a_live_key_is_shown_once_to_who_has_just_signed_in(partner: Partner) ->
         for each in replace(partner, mode="live").stored(ApiKey).values()
         if each.get("unrevealed")
     ]
-    home = person.get("/live")
-    assert f'href="/live/api_keys/{key["id"]}"' in home.text
+    for mode in ("test", "live"):
+        assert f'href="/live/api_keys/{key["id"]}"' in person.get(f"/{mode}").text
     path = f"/live/api_keys/{key['id']}"
     assert not SECRET.search(person.get(path).text)
     form = person.get(f"{path}/reveal")
@@ -196,7 +196,7 @@ def test_a_key_is_found_by_how_a_word_of_its_name_begins(partner: Partner) -> No
         page = person.submit(person.get("/test/api_keys"), to="/test/api_keys/find", key=sought)
         assert re.findall(r'href="/test/api_keys/(key_\w+)"', page.text) == [named]
     page = person.submit(page, to="/test/api_keys/find", key="ard")
-    assert "No key is called so." in page.text
+    assert "No key matches." in page.text
     assert 'value="ard"' in page.text
 
 

@@ -1,4 +1,4 @@
-"""Jobs: made with their cause, done in effect once, tried again, swept, given up, put back."""
+"""Jobs: made with their cause, done in effect once, tried again, given up."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -23,13 +23,12 @@ from shared.backends import (
     UnavailableError,
 )
 from shared.jobs import GRACE, JITTER, KINDS, PAUSES, SHARDS, FailedJob, Job, kind
-from shared.models import Model, Record
 from shared.provision import open_store
 from shared.service import Service
-from shared.settings import SPACES
-from shared.store import Ref, Store
+from shared.store import Store
 from tests.conftest import BACKENDS, environment_of
 from tests.support.processes import ROOT
+from tests.support.tallies import TALLY, Tally, Told, counted, fail, hang, rest, tally
 from tests.support.yard import Yard
 from tests.test_costs import WORKER
 
@@ -37,58 +36,11 @@ MINUTE = timedelta(minutes=1)
 RACERS = 6
 
 
-class Tally(Record):
-    collection: ClassVar[str] = "tallies"
-    prefix: ClassVar[str] = "tly"
-
-    number: int = 0
-
-
-TALLY = "tly_" + "0" * 22
-
-
-class Told(Model):
-    note: str = ""
-    more: int = 0
-
-
-@kind("tests.tally")
-async def tally(store: Store, body: Told) -> None:
-    """Count one up, after giving way, and cause as many more such jobs as it is told."""
-    (found,) = await store.find(Ref(Tally, TALLY))
-    await asyncio.sleep(0)
-    store.put(Tally(id=TALLY, number=(found.number if found else 0) + 1))
-    if body.more:
-        store.later(tally, Told(more=body.more - 1))
-
-
-@kind("tests.fail")
-async def fail(store: Store, body: Told) -> None:
-    """Stage something, then fail with a message that nobody may read."""
-    store.insert(Tally(id=TALLY))
-    raise ZeroDivisionError(body.note)
-
-
-@kind("tests.rest")
-async def rest(store: Store, body: Told) -> None:
-    """Do nothing."""
-
-
-@kind("tests.hang")
-async def hang(store: Store, body: Told) -> None:
-    await asyncio.Event().wait()
-
-
 @pytest.fixture(params=BACKENDS)
 def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
     running_yard = Yard(environment_of(request, tmp_path))
     yield running_yard
     running_yard.close()
-
-
-def counted(yard: Yard, organisation: str = "org_a", space: Any = "test") -> int:
-    documents = yard.documents(Tally.collection, space, organisation)
-    return sum(document.data["number"] for document in documents)
 
 
 # --- Made with its cause --------------------------------------------------------------------------
@@ -100,6 +52,9 @@ def test_a_job_is_there_when_its_cause_is_and_never_else(yard: Yard) -> None:
         store.insert(Tally(id=TALLY))
         store.later(tally, Told())
         await store.commit()
+        assert len(yard.watched.commits) == 1  # whatever dies, it leaves both or neither
+        written = {write.key.collection for write in yard.watched.writes}
+        assert written == {Tally.collection, Job.collection}
         for change in (Store.commit, Store.discard):  # one that others were faster at, one refused
             store = open_store(held, "test", "org_a", at=yard.now)
             store.insert(Tally(id=TALLY))
@@ -384,123 +339,6 @@ def test_a_queue_that_fails_is_told_of_once_and_hinders_nothing(
         [left.key.id],
     )
     assert "sesame" not in yard.log.read_text()
-
-
-# --- Swept ----------------------------------------------------------------------------------------
-
-
-def test_an_empty_sweep_costs_one_read_a_shard(yard: Yard) -> None:
-    yard.watched.forget()
-    swept = yard.sweep()
-    assert (swept.overdue, swept.oldestSeconds, swept.failed) == (0, 0, 0)
-    asked = {
-        (query.space, shard)
-        for query, _ in yard.watched.queries
-        for field, _, shard in query.where
-        if field == "shard"
-    }
-    assert asked == set(itertools.product(SPACES, range(SHARDS)))
-    assert [found for _, found in yard.watched.queries] == [0] * len(SPACES) * SHARDS
-    assert WORKER["sweep"] == {"queries": [found for _, found in yard.watched.queries]}
-    assert yard.watched.gets == yard.watched.commits == []
-
-
-def test_a_job_that_was_lost_is_queued_again_once_it_is_late(yard: Yard) -> None:
-    tickets = [
-        yard.stage(tally, Told(), mode="test"),
-        yard.stage(tally, Told(), mode="live"),
-        yard.stage(rest, Told(), mode="live", account=True),
-    ]
-    yard.now += GRACE - timedelta(seconds=1)
-    assert yard.sweep().overdue == 0
-    yard.now += MINUTE
-    assert yard.sweep().overdue == 3
-    queued = yard.queue.tickets
-    assert {(each.space, each.job) for each in queued} == {
-        (each.space, each.job) for each in tickets
-    }
-    assert {(each.attempts, each.at) for each in queued} == {(1, yard.now)}
-    assert yard.sweep().overdue == 0
-    assert len(queued) == 3
-    assert [yard.run(each) for each in queued] == ["done"] * 3
-
-
-def test_a_sweep_takes_the_latest_of_each_shard_first_and_says_how_late_that_is(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "MOST_SWEPT", 1)
-    yard.now = yard.now.replace(second=0)
-    for _ in range(20):
-        yard.stage(tally, Told())
-        yard.pass_time(seconds=30)
-    jobs = {job.id: job for job in map(Job.load, (each.data for each in yard.documents("jobs")))}
-    latest = {job.shard: job.due for job in sorted(jobs.values(), key=lambda job: job.due)[::-1]}
-    swept = yard.sweep()
-    assert swept.overdue == len(latest)
-    assert swept.oldestSeconds == 8 * 60
-    found = {jobs[ticket.job].shard: jobs[ticket.job].due for ticket in yard.queue.tickets}
-    assert found == latest
-
-
-def test_what_is_lost_again_and_again_is_given_up_after_as_many_attempts(yard: Yard) -> None:
-    """As is a job that kills each process that does it: nobody is left to note its failure."""
-    ticket = yard.stage(tally, Told())
-    spent = timedelta()
-    for _ in PAUSES:
-        job = yard.job(ticket)
-        assert job is not None
-        spent += job.due - yard.now
-        yard.now = job.due
-        assert yard.sweep().failed == 0
-    job = yard.job(ticket)
-    assert job is not None
-    yard.now = job.due
-    assert yard.sweep().failed == 1
-    assert spent > sum(PAUSES[:-1], timedelta()) * (1 - JITTER)
-    failed = yard.job(ticket, FailedJob)
-    assert failed is not None
-    assert (failed.error, failed.attempts) == ("Lost", len(PAUSES) + 1)
-    assert yard.lines()[-1]["severity"] == "ERROR"
-    assert yard.sweep().overdue == 0
-
-
-def test_two_sweeps_at_once_take_a_job_up_once(yard: Yard) -> None:
-    ticket = yard.stage(tally, Told())
-    yard.pass_time(minutes=5)
-
-    async def race(held: Service) -> None:
-        await asyncio.gather(*(running.sweep(held) for _ in range(RACERS)))
-
-    yard.do(race)
-    assert len(yard.queue.tickets) == 1
-    job = yard.job(ticket)
-    assert job is not None
-    assert job.attempts == 1
-
-
-def test_a_process_that_begins_queues_all_that_is_left_each_at_its_time(yard: Yard) -> None:
-    """It counts no attempt: what it was busy with when it was ended is not to blame."""
-    after = [timedelta(), timedelta(days=1)]
-    tickets = {yard.stage(tally, Told(), after=each) for each in after}
-    yard.pass_time(seconds=1)
-    yard.do(running.resume)
-    assert set(yard.queue.tickets) == tickets
-
-
-# --- Put back -------------------------------------------------------------------------------------
-
-
-def test_what_failed_for_good_can_be_put_back(yard: Yard) -> None:
-    ticket = yard.stage(fail, Told())
-    while yard.run(ticket) == "failed":
-        yard.queue.tickets.clear()
-    assert yard.revive(ticket) == "queued"
-    assert yard.documents(FailedJob.collection) == []
-    job = yard.job(ticket)
-    assert job is not None
-    assert (job.attempts, job.error) == (0, None)
-    assert yard.queue.tickets == [job.ticket("test")]
-    assert yard.revive(ticket) == "gone"
 
 
 # --- Declared -------------------------------------------------------------------------------------

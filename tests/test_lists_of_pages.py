@@ -22,11 +22,13 @@ from shared.scheduling import Coverage
 from shared.service import Service
 from shared.settings import SPACES
 from shared.staff import StaffAction
+from tests.support.dashboard import kept
 from tests.support.inprocess import InProcess
 from tests.support.joining import address
 from tests.support.people import user_of
 from tests.support.serving import AREA, Backing, Partner, Server
 from tests.support.tour import PAGES, Tour
+from tests.test_folding import line_of
 
 # Above storage all is the same on both backends, and the mailbox is on one alone.
 pytestmark = pytest.mark.parametrize("backing", ["local"], indirect=True, scope="session")
@@ -50,7 +52,7 @@ LISTS = {
     ("dashboard", "/{mode}/appointments"): Listed("externalRef=none"),
     ("dashboard", "/{mode}/tasks"): Listed("name=zither"),
     ("dashboard", "/{mode}/requests"): Listed("code=key_expired"),
-    ("dashboard", "/{mode}/audit_events"): Listed(f"patientId=p_{NOTHING}"),
+    ("dashboard", "/{mode}/audit_events"): Listed(f"patientId=p_{'1' * 22}"),
     ("dashboard", "/{mode}/api_keys"): Listed("name=zither"),
     ("dashboard", "/team"): Listed(),
     ("dashboard", "/team/invitations"): Listed(),
@@ -64,6 +66,7 @@ LISTS = {
 }
 """Every list that goes on, page after page."""
 FEW = {
+    ("dashboard", "/welcome"): "what to do next",
     ("dashboard", "/account"): "one's own sessions, which end by themselves within a day",
     ("dashboard", "/{mode}"): "the newest of some lists, each a link away",
     ("dashboard", "/{mode}/patients/{patient}"): "the newest appointments, all of them a link away",
@@ -99,7 +102,12 @@ def actions() -> list[Put]:
     for number in range(SOME):
         at = now() + timedelta(milliseconds=number)
         found = StaffAction(
-            id=ids.mint("act", at), at=at, staff="local", action="task.create", requestId="req_a"
+            id=ids.mint("act", at),
+            at=at,
+            staff="local",
+            action="task.create",
+            subject=f"tsk_{NOTHING}",
+            requestId="req_a",
         )
         space = SPACES[number % len(SPACES)]
         puts.append(Put(Key(space, OURS, StaffAction.collection, found.id), found.dump()))
@@ -150,8 +158,9 @@ def tour(backing: Backing, server: Server) -> Tour:
         partner.logged_request()
         user_of(backing, partner.organisation.id)
         partner.live_window(days_ahead=0, hour=20 + number)
-    codes = [Coverage(id=f"ZE{number}", area="shetland") for number in range(SOME)]
+    codes = [Coverage(id=f"GY{number}", area="guernsey") for number in range(SOME)]
     backing.keep("test", partner.organisation.id, codes)
+    kept(partner, *(line_of(partner, objects=[f"p_{NOTHING}"]) for _ in range(SOME)))
     made = [*failed_jobs(), *actions(), *entries(), *invitations(partner.organisation.id)]
 
     async def keep(service: Service) -> None:
@@ -254,8 +263,8 @@ def test_every_list_of_a_portal_is_held_to_this(tour: Tour) -> None:
 def test_staff_find_where_a_beginning_of_a_postcode_is_served(tour: Tour) -> None:
     person = tour.visitor("operations", "/{mode}/coverage")
     person.enter(cast("Server", InProcess(tour.partner.backing, "")), "operations")
-    found = rows(person.ask("GET", "/test/coverage?code=ze&area=shetland&limit=2"))
-    assert found == [("ZE0", ""), ("ZE1", "")]
+    found = rows(person.ask("GET", "/test/coverage?code=gy&area=guernsey&limit=2"))
+    assert found == [("GY0", ""), ("GY1", "")]
 
 
 def test_windows_of_other_days_are_a_link_away(tour: Tour) -> None:

@@ -4,10 +4,9 @@ import email.policy
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from typing import Any
 import pytest
 import trustme
 
-from functions import discover_portals
 from shared import letters, mail
-from shared.backends import OURS, Document, Query, Ticket, UnavailableError
+from shared.backends import OURS, Document, Query, UnavailableError
 from shared.backends.smtp import PASSWORD as PASSWORD_SECRET
 from shared.backends.smtp import SmtpMailer
 from shared.jobs import FailedJob, Job
-from shared.letters import Letter
 from shared.mail import Mail
 from shared.provision import open_store
 from shared.service import Service
@@ -30,43 +27,30 @@ from tests.conftest import BACKENDS, environment_of
 from tests.support import cloud_tasks
 from tests.support.addresses import ADDRESSES
 from tests.support.joining import signs_up
-from tests.support.mail_server import PASSWORD, USER, MailServer, Taken
+from tests.support.mail_server import PASSWORD, USER, MailServer
 from tests.support.people import Person
+from tests.support.sending import (
+    CODE,
+    DASHBOARD,
+    GRACE,
+    confirmation,
+    failed_by,
+    local,
+    send,
+    serving,
+    stage,
+    to,
+    waiting,
+    yard_of,
+)
 from tests.support.serving import Backing, Server
 from tests.support.yard import Yard
-
-GRACE = "grace@health.example"
-CODE = "K7QD-M3XP-9V2B-T6WN"
-DASHBOARD = "https://dashboard.ally.example"
-
-
-@contextmanager
-def serving(**options: Any) -> Iterator[MailServer]:
-    running = MailServer(**options)
-    try:
-        yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture
 def server() -> Iterator[MailServer]:
     with serving() as running:
         yield running
-
-
-@contextmanager
-def yard_of(environment: dict[str, str]) -> Iterator[Yard]:
-    made = Yard({**environment, "ALLY_DASHBOARD_URL": DASHBOARD})
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def to(address: str, **settings: str) -> dict[str, str]:
-    """Return the settings of who sends to a server."""
-    return {"ALLY_SMTP": address, "ALLY_MAIL_FROM": "Ally <no-reply@ally.example>", **settings}
 
 
 @pytest.fixture(params=BACKENDS)
@@ -76,41 +60,15 @@ def yard(request: pytest.FixtureRequest, tmp_path: Path, server: MailServer) -> 
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> dict[str, str]:
+def settings(tmp_path: Path) -> dict[str, str]:
     """The settings of the embedded backend, where one will do."""
-    folder = str(tmp_path)
-    return {"ALLY_BACKEND": "local", "ALLY_STATE": folder, "ALLY_LOG": f"{folder}/requests.jsonl"}
+    return local(tmp_path)
 
 
 @pytest.fixture
-def small_yard(local: dict[str, str], server: MailServer) -> Iterator[Yard]:
-    with yard_of(local | to(server.address)) as made:
+def small_yard(settings: dict[str, str], server: MailServer) -> Iterator[Yard]:
+    with yard_of(settings | to(server.address)) as made:
         yield made
-
-
-def stage(yard: Yard, letter: Letter, address: str = GRACE) -> Ticket:
-    async def act(held: Service) -> Ticket:
-        store = open_store(held, "test", "org_a", at=yard.now, account=True)
-        mail.send(store, held.keyring, address, letter)
-        await store.commit()
-        (ticket,) = store.tickets
-        return ticket
-
-    return yard.do(act)
-
-
-def waiting(yard: Yard) -> list[Any]:
-    return yard.documents(Mail.collection, "account", OURS)
-
-
-def send(yard: Yard, server: MailServer, letter: Letter, address: str = GRACE) -> Taken:
-    """Have a letter sent, and return it as it was taken."""
-    assert yard.run(stage(yard, letter, address)) == "done"
-    return server.taken[-1]
-
-
-def confirmation(yard: Yard) -> Letter:
-    return letters.confirm_email(CODE, yard.now + timedelta(hours=24))
 
 
 # --- A job ----------------------------------------------------------------------------------------
@@ -151,8 +109,8 @@ def test_neither_storage_nor_log_shows_whom_it_goes_to_or_what_it_says(yard: Yar
 def test_a_mail_that_waits_expires_with_its_code(yard: Yard) -> None:
     stage(yard, confirmation(yard))
     stage(yard, letters.password_changed())
-    ends = sorted(document.expires for document in waiting(yard))
-    assert ends == [yard.now + timedelta(hours=24), yard.now + mail.LIFE]
+    ends = {document.expires for document in waiting(yard)}
+    assert ends == {yard.now + timedelta(hours=24), yard.now + mail.LIFE}
 
 
 def test_a_code_that_is_over_is_not_sent_any_more(small_yard: Yard, server: MailServer) -> None:
@@ -195,9 +153,9 @@ def test_a_mail_whose_commit_was_lost_is_sent_again_as_the_same_message(
 
 
 def test_a_server_that_is_killed_after_its_mail_has_left_sends_it_again_as_the_same_message(
-    local: dict[str, str], tmp_path: Path, server: MailServer
+    settings: dict[str, str], tmp_path: Path, server: MailServer
 ) -> None:
-    backing = Backing(local | to(server.address))
+    backing = Backing(settings | to(server.address))
     serving = Server(backing, tmp_path)
     killed = threading.Event()
 
@@ -244,7 +202,7 @@ def test_two_mails_are_two_messages(small_yard: Yard, server: MailServer) -> Non
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
 def test_a_server_is_spoken_to_over_tls_and_signed_in_to(
-    scheme: Any, local: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheme: Any, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
     trusted = tmp_path / "trusted.pem"
@@ -252,7 +210,7 @@ def test_a_server_is_spoken_to_over_tls_and_signed_in_to(
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     with (
         serving(scheme=scheme, authority=authority, login=True) as server,
-        yard_of(local | to(server.address, ALLY_SMTP_USER=USER)) as yard,
+        yard_of(settings | to(server.address, ALLY_SMTP_USER=USER)) as yard,
     ):
         yard.do(lambda held: held.secrets.create(PASSWORD_SECRET, f"{PASSWORD}\n".encode()))
         send(yard, server, letters.password_changed())
@@ -261,32 +219,32 @@ def test_a_server_is_spoken_to_over_tls_and_signed_in_to(
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
 def test_a_server_whose_certificate_nobody_vouches_for_is_told_nothing(
-    scheme: Any, local: dict[str, str]
+    scheme: Any, settings: dict[str, str]
 ) -> None:
     with (
         serving(scheme=scheme, authority=trustme.CA()) as server,
-        yard_of(local | to(server.address)) as yard,
+        yard_of(settings | to(server.address)) as yard,
     ):
         assert failed_by(yard) == "UnavailableError"
         assert server.taken == []
 
 
 def test_a_server_that_offers_no_tls_is_told_nothing(
-    server: MailServer, local: dict[str, str]
+    server: MailServer, settings: dict[str, str]
 ) -> None:
     stripped = server.address.replace("smtp://", "smtp+starttls://")
-    with yard_of(local | to(stripped)) as yard:
+    with yard_of(settings | to(stripped)) as yard:
         assert failed_by(yard) == "UnavailableError"
     assert server.taken == []
 
 
 @pytest.mark.parametrize("kept", [b"battery staple", None], ids=["wrong", "missing"])
 def test_a_wrong_or_missing_password_is_a_failure_that_shows_none(
-    kept: bytes | None, local: dict[str, str]
+    kept: bytes | None, settings: dict[str, str]
 ) -> None:
     with (
         serving(login=True) as server,
-        yard_of(local | to(server.address, ALLY_SMTP_USER=USER)) as yard,
+        yard_of(settings | to(server.address, ALLY_SMTP_USER=USER)) as yard,
     ):
         if kept is not None:
             secret = kept
@@ -294,15 +252,6 @@ def test_a_wrong_or_missing_password_is_a_failure_that_shows_none(
         assert failed_by(yard) == "RejectedError"
         assert server.taken == []
         assert "battery" not in yard.log.read_text()
-
-
-def failed_by(yard: Yard, ticket: Ticket | None = None) -> str | None:
-    """Have a mail fail, and return by what."""
-    ticket = ticket or stage(yard, letters.password_changed())
-    assert yard.run(ticket) == "failed"
-    job = yard.job(ticket)
-    assert job is not None
-    return job.error
 
 
 @pytest.mark.parametrize("stage_of_it", ["MAIL", "RCPT", "DATA"])
@@ -378,130 +327,13 @@ def test_a_server_that_thinks_too_long_or_is_not_there_is_asked_again(
     assert failed_by(small_yard, ticket) == "UnavailableError"
 
 
-# --- Texts ----------------------------------------------------------------------------------------
-
-
-def test_a_name_cannot_write_a_header_nor_a_link(small_yard: Yard, server: MailServer) -> None:
-    name = "Evil\r\nBcc: all@health.example\n\nhttps://evil.example/x www.evil.example a@b.example"
-    letter = letters.invitation(name, GRACE, "member", CODE, small_yard.now + timedelta(days=7))
-    taken = send(small_yard, server, letter)
-    assert taken.recipients == [GRACE]
-    assert taken.message["Bcc"] is None
-    assert "\n" not in str(taken.message["Subject"])
-    links = re.findall(r"\w+://\S+|www\.\S+|\S+@\S+\.\w+", taken.text)
-    assert {link.rstrip(".") for link in links} == {
-        f"{DASHBOARD}/invitation#{CODE}",
-        f"{DASHBOARD}/invitation",
-        GRACE,
-        "support@ally.example",
-    }
-
-
-def test_a_name_reads_in_its_own_letters(small_yard: Yard, server: MailServer) -> None:
-    until = small_yard.now + timedelta(days=7)
-    letter = letters.invitation("Iechyd Tŷ Gŵyr", GRACE, "administrator", CODE, until)
-    taken = send(small_yard, server, letter)
-    assert taken.message["Subject"] == "Join Iechyd Tŷ Gŵyr on Ally"
-    assert f"{GRACE} invites you to join Iechyd Tŷ Gŵyr on Ally, as an administrator." in taken.text
-    assert taken.message.as_bytes().isascii()
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["grace@health.example\r\nBcc: all@health.example", "grace@health.example, all@health.example"],
-)
-def test_an_address_that_is_more_than_one_is_sent_to_nobody(
-    address: str, small_yard: Yard, server: MailServer
-) -> None:
-    ticket = stage(small_yard, letters.password_changed(), address)
-    failed_by(small_yard, ticket)
-    assert server.taken == []
-    assert "all@health" not in small_yard.log.read_text()
-
-
-def test_a_domain_in_other_letters_is_written_as_mail_servers_know_it(
-    small_yard: Yard, server: MailServer
-) -> None:
-    taken = send(small_yard, server, letters.password_changed(), "grace@bücher.example")
-    assert taken.recipients == ["grace@xn--bcher-kva.example"]
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_an_address_in_other_letters_reaches_servers_that_know_such(
-    known: bool, local: dict[str, str]
-) -> None:
-    address = "gwénaël@health.example"
-    with serving(utf8=known) as server, yard_of(local | to(server.address)) as yard:
-        ticket = stage(yard, letters.password_changed(), address)
-        assert yard.run(ticket) == "done"
-        told = [line["result"] for line in yard.lines("mail")]
-        assert told == ([] if known else ["undeliverable"])
-        assert [taken.recipients for taken in server.taken] == ([[address]] if known else [])
-
-
-WRITTEN: dict[str, Callable[[datetime], Letter]] = {
-    "confirm_email": lambda at: letters.confirm_email(CODE, at),
-    "already_registered": lambda _: letters.already_registered(),
-    "invitation": lambda at: letters.invitation("Test Health", GRACE, "developer", CODE, at),
-    "reset_password": lambda at: letters.reset_password(CODE, at),
-    "unknown_address": lambda _: letters.unknown_address(),
-    "password_changed": lambda _: letters.password_changed(),
-    "new_second_factor": lambda _: letters.new_second_factor("a passkey"),
-    "second_factor_removed": lambda _: letters.second_factor_removed("a passkey"),
-    "activation_approved": lambda _: letters.activation_approved("Test Health"),
-    "activation_rejected": lambda _: letters.activation_rejected("Test Health", "No such company."),
-    "display_name_approved": lambda _: letters.display_name_approved("Test Health"),
-    "display_name_rejected": lambda _: letters.display_name_rejected("T", "Too short.\nReally."),
-    "suspended": lambda _: letters.suspended("Test Health", "As you asked."),
-    "resumed": lambda _: letters.resumed("Test Health"),
-}
-
-
-@pytest.mark.parametrize("name", WRITTEN)
-def test_every_letter_is_short_says_whom_to_write_to_and_folds_no_line(
-    name: str, small_yard: Yard, server: MailServer
-) -> None:
-    taken = send(small_yard, server, WRITTEN[name](small_yard.now + timedelta(days=1)))
-    assert len(taken.message["Subject"]) <= 60
-    assert taken.text.startswith("Hello,\n\n")
-    assert taken.text.endswith("write to support@ally.example.\n\nAlly\n")
-    assert len(taken.text) < 1000
-    for line in taken.text.splitlines():
-        if "://" in line and line.startswith("https"):
-            assert " " not in line
-
-
-@pytest.mark.parametrize("name", WRITTEN)
-def test_every_link_leads_to_a_page_of_the_dashboard(name: str) -> None:
-    letter = WRITTEN[name](datetime(2027, 1, 1, tzinfo=UTC))
-    (dashboard,) = (each for each in discover_portals() if each.name == "dashboard")
-    assert not letter.path or "GET" in dashboard.allowed(letter.path)
-
-
-def test_every_letter_is_tried() -> None:
-    made = {
-        name
-        for name, each in vars(letters).items()
-        if getattr(each, "__annotations__", {}).get("return") is Letter and not name.startswith("_")
-    }
-    assert made == WRITTEN.keys()
-
-
-def test_a_code_says_until_when_it_is_taken_by_the_clock_of_the_united_kingdom(
-    small_yard: Yard, server: MailServer
-) -> None:
-    at = small_yard.now.replace(year=small_yard.now.year + 1, month=7, day=3, hour=8, minute=5)
-    taken = send(small_yard, server, letters.reset_password(CODE, at))
-    assert re.search(r"It is taken until 09:05 on \w+day 3 July \(UK time\)\.", taken.text)
-
-
 # --- Without a server -----------------------------------------------------------------------------
 
 
 def test_the_embedded_backend_keeps_mail_in_its_state_for_its_owner_alone(
-    local: dict[str, str], tmp_path: Path
+    settings: dict[str, str], tmp_path: Path
 ) -> None:
-    with yard_of(local) as yard:
+    with yard_of(settings) as yard:
         yard.run(stage(yard, confirmation(yard)))
     (file,) = (tmp_path / "mailbox").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
@@ -511,8 +343,8 @@ def test_the_embedded_backend_keeps_mail_in_its_state_for_its_owner_alone(
     assert CODE in message.get_content()
 
 
-def test_a_message_that_is_kept_again_is_one(local: dict[str, str], tmp_path: Path) -> None:
-    with yard_of(local) as yard:
+def test_a_message_that_is_kept_again_is_one(settings: dict[str, str], tmp_path: Path) -> None:
+    with yard_of(settings) as yard:
         ticket = stage(yard, confirmation(yard))
         yard.watched.failing = {"commit": UnavailableError("told to")}
         with pytest.raises(UnavailableError):
@@ -534,10 +366,12 @@ def test_a_message_that_is_kept_again_is_one(local: dict[str, str], tmp_path: Pa
         {"ALLY_MAIL_FROM": "Ally\r\nBcc: x <a@ally.example>"},
     ],
 )
-def test_a_setting_that_is_wrong_is_named(changes: dict[str, str], local: dict[str, str]) -> None:
+def test_a_setting_that_is_wrong_is_named(
+    changes: dict[str, str], settings: dict[str, str]
+) -> None:
     (name,) = changes
     with pytest.raises(SettingError, match=name):
-        load(local | changes)
+        load(settings | changes)
 
 
 @pytest.mark.parametrize("name", ["ALLY_SMTP", "ALLY_MAIL_FROM"])

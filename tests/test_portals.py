@@ -259,7 +259,7 @@ def test_a_form_with_a_mistake_says_so_beside_the_field_and_changes_nothing(
 ) -> None:
     person = enter(place)
     page = person.submit(person.get("/test/things"), 400, name="A")
-    assert "Must have at least 2 characters." in page.text
+    assert "Write at least 2 characters." in page.text
     (form,) = (each for each in forms(page) if "name" in each.names)
     assert ("name", "A") in form.fields
     assert 'aria-invalid="true"' in page.text

@@ -251,16 +251,20 @@ def test_the_worker_rolls_up_a_day_or_what_is_missing(partner: Partner) -> None:
 
 
 def test_a_roll_up_that_fails_is_done_again(partner: Partner) -> None:
-    count(partner, [Counted(TODAY - DAY / 2)])
+    day = YESTERDAY - 2 * DAY
+    count(partner, [Counted(TODAY - 2.5 * DAY)])
     for mode in MODES:
-        forget(partner, YESTERDAY, mode)
-    api, _ = observer(partner)
-    api.watched.failing = {"commit": UnavailableError("told to fail")}
-    api.call("POST", "/worker/roll_up", 503, json={"day": "2026-11-21"})
+        forget(partner, day, mode)
+    api, watched = observer(partner)
+    told, failure = {"day": day.isoformat()}, UnavailableError("told to fail")
+    watched.failing = failure
+    api.call("POST", "/worker/roll_up", 503, json=told)
+    watched.failing, api.watched.failing = None, {"commit": failure}
+    api.call("POST", "/worker/roll_up", 503, json=told)
     api.watched.failing = {}
-    api.watched.forget()
-    api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
-    assert api.watched.commits
+    assert day in rolled(partner, RollUp.due)
+    api.call("POST", "/worker/roll_up", json=told)
+    assert day not in rolled(partner, RollUp.due)
 
 
 def test_what_a_flush_that_failed_adds_to_a_day_hours_later_is_rolled_up_the_night_after(

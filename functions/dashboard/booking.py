@@ -193,7 +193,7 @@ async def _known(visit: Visit, patient_id: str, task_id: str) -> tuple[Patient, 
 
 def _chosen(form: Form[Any]) -> Chosen:
     """Return the ids among what was typed, right or wrong."""
-    typed: dict[str, Any] = {name: form.text(name) or None for name in Chosen.model_fields}
+    typed: Any = {name: form.text(name) or None for name in Chosen.model_fields}
     return Chosen.model_construct(**typed)
 
 

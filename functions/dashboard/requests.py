@@ -77,9 +77,12 @@ def _told(code: str | None) -> Mapping[str, str] | None:
     entry = CATALOGUE.get(code or "")
     if entry is None:
         return None
-    # The facts of the case, such as a parameter's name, are not kept.
-    message, fix = (_general(each) for each in (entry.message, entry.fix))
-    return {"message": message, "fix": fix, "page": entry.page}
+    message = re.sub(r": [^:{}]*\{\w+\}\.", ".", entry.message)
+    return {"message": _general(message), "fix": _general(entry.fix), "page": entry.page}
+
+
+GENERAL = {"name": "a field", "noun": "object", "which": "", "what": "request", "existing": ""}
+"""What stands for a fact of the case, such as a parameter's name: those are not kept."""
 
 
 def _general(sentence: str) -> str:
@@ -87,8 +90,8 @@ def _general(sentence: str) -> str:
 
     `{name} {reason}.` is nothing but facts.
     """
-    general = re.sub(r"\{\w+\}", "…", sentence)
-    return general if re.search(r"\w{3}.*\w{3}", general) else ""
+    general = re.sub(r"\{(\w+)\}", lambda found: GENERAL.get(found[1], found[0]), sentence)
+    return "" if "{" in general else general[:1].upper() + general[1:]
 
 
 PREFIXES = {

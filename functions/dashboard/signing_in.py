@@ -259,7 +259,7 @@ async def forgotten(visit: Visit, body: Form[ForgottenIn]) -> View:
 @portal.get("/mail", permission=PUBLIC)
 async def look_at_your_mail(visit: Visit) -> View:
     """Say that there is a mail."""
-    return visit.page("signing_in/mail.html", title="Look at your mail")
+    return visit.page("signing_in/mail.html", title="Check your mail")
 
 
 @portal.get("/reset", permission=PUBLIC)
