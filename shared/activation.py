@@ -201,6 +201,12 @@ class Standing(NamedTuple):
         """Tell whether the organisation is in one of some states."""
         return self.organisation.activation in states
 
+    def allows(self, decision: Decision, seen: str) -> bool:
+        """Tell whether a decision is possible, on what was submitted as it was `seen`."""
+        before, _ = DECISIONS[decision]
+        current = before != "under_review" or self.application.submittedAt == seen
+        return self.is_(before) and current
+
 
 async def read(store: Store) -> Standing:
     """Read how the organisation of a store stands."""
@@ -304,14 +310,13 @@ async def decide(
     What was submitted is decided on as it was `seen`, which is the moment of its submission. An
     approval comes after `open_live`. A suspension is known to every instance within 15 seconds.
     """
-    before, after = DECISIONS[decision]
     standing = await read(store)
     organisation, application = standing
-    if not standing.is_(before) or (before == "under_review" and application.submittedAt != seen):
+    if not standing.allows(decision, seen):
         return False
     said = {"decidedAt": isoformat(store.now), "reason": reason or None}
     store.put(application.model_copy(update=said))
-    await _become(store, standing, organisation, after)
+    await _become(store, standing, organisation, DECISIONS[decision][1])
     await _write(store, keyring, _letter(decision, organisation.displayName, reason))
     return True
 

@@ -252,7 +252,7 @@ class Keyring:
 
     def unseal(self, purpose: str, sealed: str) -> str:
         """Return what was sealed for a purpose. InvalidToken (cryptography) where it was not."""
-        return self._fernet(purpose).decrypt(sealed).decode()
+        return self._fernet(purpose).decrypt(sealed.encode()).decode()
 
     def _fernet(self, purpose: str) -> "Fernet":
         from cryptography.fernet import Fernet

@@ -429,3 +429,34 @@ ON_THE_WAY: Mapping[int, str] = {
 }
 """What the balancer says where it, or the gateway behind it, answers by a status itself. Whoever
 answers, the balancer replaces all that has such a status: so the door must never have it."""
+
+PLAIN: Mapping[str, str] = {
+    "body_malformed": "What you sent cannot be read. Go back and send it once more.",
+    "body_too_large": "What you sent is too long. Go back and make it shorter.",
+    "content_type_unsupported": "What you sent cannot be read. Go back and send it once more.",
+    "parameter_missing": "Fill this in.",
+    "parameter_unknown": "This is not asked for here.",
+    "filter_personal": "This is personal data, which does not belong in an address: seek it by the"
+    " form of its page.",
+    "idempotency_key_reused": "This form was sent before with something else in it, and that is"
+    " done. Open its page again to send another.",
+    "not_in_coverage": "Ally does not serve this postcode yet.",
+    "window_unavailable": "This window has no place left, or has begun. Choose another one.",
+    "window_unsuitable": "This window does not serve this {what}. Choose another one.",
+    "task_inactive": "This task can no longer be requested. Choose another one.",
+    "appointment_overlaps": "The patient has another appointment at that time. Choose another"
+    " window, or cancel that one first.",
+    "appointment_already_cancelled": "This appointment has already been cancelled.",
+    "appointment_not_cancellable": "This appointment cannot be cancelled any more. Ask support if"
+    " the visit must not happen.",
+    "appointment_not_reschedulable": "This appointment cannot be moved any more. Book another one.",
+    "appointment_not_changeable": "This appointment has ended: only its reference and your own"
+    " facts can be changed.",
+    "key_not_usable": "This key is {status}: it cannot be changed any more. Make another one.",
+    "rate_limited": "These were too many pages at once. Wait for a few seconds, then go on.",
+    "lock_timeout": "Somebody else was changing the same at that moment, so nothing was changed. Go"
+    " back and send it again.",
+    "temporarily_unavailable": "Something that we depend on does not answer. Try again soon; if it"
+    " persists write to {support} and name request {request_id}.",
+}
+"""What people read of a code on a page, where its own sentences are for programs."""

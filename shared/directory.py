@@ -6,19 +6,33 @@ one entry among our documents, kept in the commits that change what it says.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from shared.backends import OURS, TERMS, Condition, Query, Storage
-from shared.fields import Moment
+from pydantic import Field
+
+from shared.backends import Condition, Storage
+from shared.fields import Findable, Line, Moment, Whole
 from shared.models import Record
 from shared.organisations import Organisation
-from shared.pages import Page, bound
+from shared.ours import list_ours
+from shared.pages import Page, PageQuery, named
 from shared.settings import Mode
 from shared.store import Ref, Store
-from shared.words import beginnings, normalise
+from shared.words import beginnings
 
 Waiting = Literal["activation", "display_name"]
 """What waits for Operations."""
+
+
+class DirectoryQuery(PageQuery):
+    """Organisations, the newest first: all, or those of a name, or the one of an id."""
+
+    limit: Annotated[Whole, Field(ge=1, le=100)] = 25
+    name: Findable | None = None
+    """The beginning of a name, from any of its words on."""
+    id: Line | None = None
+    waiting: Waiting | None = None
+    """Those for which this waits."""
 
 
 class Entry(Record):
@@ -88,27 +102,24 @@ def _told(organisation: Organisation) -> tuple[str, ...]:
     return organisation.displayName, waiting, organisation.activation
 
 
-async def look(
-    storage: Storage,
-    *,
-    waiting: Waiting | None = None,
-    name: str = "",
-    after: str | None = None,
-    limit: int = 50,
-) -> Page[Entry]:
-    """Return organisations, the newest first: all, or those that wait, or those of a name.
-
-    A `name` is the beginning of a name's words, or an id.
-    """
-    where: list[Condition] = bound(after, ascending=False)
-    if waiting is not None:
-        where.append(("waiting", "==", waiting))
-    if Entry.accepts(name.strip()):
-        where.append(("id", "==", name.strip()))
-    elif name:
-        where.append((TERMS, "contains", normalise(name)))
-    found = await storage.query(
-        Query("account", OURS, Entry.collection, limit + 1, tuple(where), then="since")
+async def look(storage: Storage, query: DirectoryQuery, *, waiting: bool = False) -> Page[Entry]:
+    """Return a page of organisations; where `waiting`, of those alone for which anything waits."""
+    where: list[Condition] = []
+    if query.waiting is not None:
+        where.append(("waiting", "==", query.waiting))
+    elif waiting:
+        where.append(("waiting", "in", list(get_args(Waiting))))
+    if query.id is not None:
+        where += [("id", ">=", query.id), ("id", "<=", query.id)]  # by the index of all
+    if query.name is not None:
+        where.append(named(query.name))
+    page = await list_ours(
+        storage,
+        Entry.collection,
+        ["account"],
+        query,
+        where,
+        cursor=query.cursor(Entry.prefix),
+        then="since",
     )
-    entries = [Entry.load(document.data) for document in found]
-    return Page.cut(entries, limit, backwards=False)
+    return Page([Entry.load(each.data) for each in page.data], page.has_more)

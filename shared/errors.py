@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared.catalogue import CATALOGUE
+from shared.catalogue import CATALOGUE, PLAIN
 
 Json = dict[str, Any]
 
@@ -14,7 +14,8 @@ class ApiError(Exception):
     """The one way to refuse a request: a code of the catalogue and the facts of this case.
 
     `param` names the parameter in bracket form, `facts` fill the code's sentences, `headers` join
-    those of the answer.
+    those of the answer. `problems` are all that is wrong, where that is more than one thing. The
+    fact `plain` is what people read of it on a page.
     """
 
     def __init__(
@@ -29,10 +30,24 @@ class ApiError(Exception):
         self.entry = CATALOGUE[code]
         self.code = code
         self.param = param
-        self.errors: list[Json] | None = None
+        self.problems: list[ApiError] = []
         self.headers = headers or {}
         self.status = self.entry.status
         self.facts = facts
+
+    @property
+    def errors(self) -> list[Json]:
+        """Return what each member of `errors` holds."""
+        return [problem.describe() for problem in self.problems]
+
+    def plain(self, **facts: object) -> str:
+        """Return what people read of it beside a field, which need not be named, or on a page."""
+        facts = {**self.facts, **facts}
+        told = str(facts.get("plain") or PLAIN.get(self.code, "").format(**facts))
+        if not told:
+            told = self.entry.message.format(**facts)
+            told = told.removeprefix(f"{facts['name']} ") if "name" in facts else told
+        return told[:1].upper() + told[1:]
 
     def describe(self, **facts: object) -> Json:
         """Return code, message, param and fix: what one member of `errors` holds."""
@@ -51,7 +66,7 @@ def invalid(problems: list[ApiError]) -> ApiError:
     first = problems[0]
     whole = ApiError(first.code, param=first.param)
     whole.facts = first.facts
-    whole.errors = [problem.describe() for problem in problems]
+    whole.problems = problems
     return whole
 
 
@@ -64,7 +79,7 @@ def envelope(
     the request will be in the log of the caller's organisation (GET /v1/requests).
     """
     body = {"type": error.entry.type, **error.describe(support=support, request_id=request_id)}
-    if error.errors is not None:
+    if error.problems:
         body["errors"] = error.errors
     if url:
         body["doc_url"] = url + error.entry.page

@@ -16,6 +16,7 @@ from shared.catalogue import RETRYABLE
 from shared.errors import PROBLEM, ApiError, Json, envelope, problem
 from shared.fields import is_origin
 from shared.metering import Series
+from shared.requests import hashed_key, unquoted
 from shared.routes import Route
 from shared.service import Service
 from shared.store import Store
@@ -24,6 +25,8 @@ VERSION = "2026-11-22"
 """The version of the API that answers."""
 
 
+STRANGERS_LIMIT, STRANGERS_PATIENCE = 4096, 3.0
+"""Bytes of a body, and seconds, that are read before it is known who sends it: the key is in it."""
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _ADDRESS = re.compile(r"[0-9a-fA-F.:]{2,45}")
 
@@ -75,6 +78,8 @@ class Exchange:
         self.replay_key: str | None = None
         """The Idempotency-Key, where the request has a valid one and the route takes it."""
         self.bytes_in = 0
+        self._limit = held.settings.body_limit
+        self._patience = held.settings.body_timeout
         self._decoded: tuple[forms.Tree, forms.Tree] | None = None
         self.warnings: list[str] = []
         self.lines: list[tuple[bytes, bytes]] = []
@@ -113,8 +118,7 @@ class Exchange:
         key = self.header(b"idempotency-key")
         if key is None:
             return None
-        if len(key) > 1 and key.startswith('"') and key.endswith('"'):
-            key = key[1:-1]
+        key = unquoted(key)
         if _IDEMPOTENCY_KEY.fullmatch(key) is None:
             raise ApiError("idempotency_key_invalid")
         self.replay_key = key
@@ -127,7 +131,12 @@ class Exchange:
         return self._decoded
 
     async def take_key(self, route: Route) -> object:
-        """Take the publishable key out of the body: nothing after this sees it."""
+        """Take the publishable key out of the body: nothing after this sees it.
+
+        Nobody is known yet who could be asked to stop, so little is read and not for long.
+        """
+        self._limit = min(self._limit, STRANGERS_LIMIT)
+        self._patience = min(self._patience, STRANGERS_PATIENCE)
         _, body = await self.decode(route)
         return body.pop("key", None)
 
@@ -154,19 +163,17 @@ class Exchange:
 
     async def read(self) -> bytes:
         """Read the body, within the limits of size and time."""
-        settings = self.service.settings
-        limit = settings.body_limit
         chunks = []
         size = 0
         try:
-            async with asyncio.timeout(settings.body_timeout):
+            async with asyncio.timeout(self._patience):
                 async for chunk in self.request.stream():
                     size += len(chunk)
-                    if size > limit:
-                        raise ApiError("body_too_large", limit=limit)
+                    if size > self._limit:
+                        raise ApiError("body_too_large", limit=self._limit)
                     chunks.append(chunk)
         except TimeoutError:
-            seconds = f"{settings.body_timeout:g} seconds"
+            seconds = f"{self._patience:g} seconds"
             raise forms.malformed(f"they did not end within {seconds}") from None
         except ClientDisconnect:
             raise forms.malformed("the caller left before their end") from None
@@ -288,8 +295,7 @@ class Exchange:
             if _ADDRESS.fullmatch(address):  # and no text that somebody wrote in its place
                 told["address"] = address
         if self.caller is not None and self.replay_key is not None:
-            hashed = self.service.keyring.hash(
-                f"{self.caller.organisation} {self.caller.mode} {self.replay_key}"
+            told["idempotencyKey"] = hashed_key(
+                self.service.keyring, self.caller.organisation, self.caller.mode, self.replay_key
             )
-            told["idempotencyKey"] = hashed[:16]
         return told

@@ -19,9 +19,9 @@ from pydantic import (
     ValidationInfo,
 )
 
-from shared import clock
+from shared import clock, words
 from shared.errors import invalid
-from shared.forms import wrong
+from shared.forms import UnfitError, wrong
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-
 def _printable(value: str, _: Intake) -> str:
     text = value.replace("\r\n", "\n")
     if re.search(_UNPRINTABLE, text.replace("\n", "").replace("\t", "")):
-        raise ValueError("may not contain control characters")
+        raise UnfitError("may not contain control characters", "Leave out what cannot be printed.")
     return text
 
 
@@ -102,7 +102,8 @@ def is_one_line(text: str) -> bool:
 def one_line(value: str, _: Intake) -> str:
     """Refuse what is more than a line of printable text."""
     if not is_one_line(value):
-        raise ValueError("must be one line without control characters")
+        plain = "Write one line, without what cannot be printed."
+        raise UnfitError("must be one line without control characters", plain)
     return value
 
 
@@ -118,7 +119,10 @@ def _phone(value: str, intake: Intake) -> str:
         or not re.fullmatch(r"\+[1-9][0-9]{6,14}", value)
         or not phonenumbers.is_possible_number(number)
     ):
-        raise ValueError("must be a phone number in E.164 form, such as +447700900123")
+        raise UnfitError(
+            "must be a phone number in E.164 form, such as +447700900123",
+            "Begin the phone number with + and its country code, such as +447700900123.",
+        )
     # Test mode takes Ofcom's numbers for drama (+44 7700 900000 to 900999), which nobody has.
     if intake.livemode and not phonenumbers.is_valid_number(number):
         raise ValueError("must be a number that is in use: live mode takes no numbers for tests")
@@ -171,9 +175,15 @@ def _nhs_number(value: str, intake: Intake) -> str:
     if not number or not nhs_number.is_valid(number):
         raise ValueError("must be a valid NHS number: ten digits, the last a check digit")
     if nhs_number.is_valid(number, nhs_number.REGION_SCOTLAND):
-        raise ValueError("is a CHI number of Scotland: send it as chi")
+        raise UnfitError(
+            "is a CHI number of Scotland: send it as chi",
+            "This is a CHI number of Scotland, which has a field of its own.",
+        )
     if nhs_number.is_valid(number, nhs_number.REGION_NORTHERN_IRELAND):
-        raise ValueError("is a Health and Care number of Northern Ireland: send it as hsc")
+        raise UnfitError(
+            "is a Health and Care number of Northern Ireland: send it as hsc",
+            "This is a Health and Care number of Northern Ireland, which has a field of its own.",
+        )
     if number.startswith("999"):
         if intake.livemode:
             raise ValueError("must not be from the range for tests (999) in live mode")
@@ -249,7 +259,10 @@ def iso_moment(text: str) -> datetime:
                 return moment
     except (ValueError, OverflowError):
         pass
-    raise ValueError("must be a moment such as 2026-11-22T09:30:00Z, or a day")
+    raise UnfitError(
+        "must be a moment such as 2026-11-22T09:30:00Z, or a day",
+        "Choose a day and a time.",
+    )
 
 
 def _moment(value: object) -> object:
@@ -260,9 +273,17 @@ def _limits(least: int, most: int) -> StringConstraints:
     return StringConstraints(min_length=least, max_length=most)
 
 
+def _findable(value: str, _: Intake) -> str:
+    if not 1 <= len(words.normalise(value)) <= words.LONGEST:
+        raise ValueError(f"must have 1 to {words.LONGEST} letters or digits")
+    return value
+
+
 _LINE = Shape(format="line")
 Line = Annotated[str, _limits(1, 255), checked(one_line), _LINE]
 """One line of text."""
+Findable = Annotated[Line, checked(_findable)]
+"""The beginning of a name, from any of its words on."""
 Name = Annotated[str, _limits(2, 100), checked(one_line), _LINE]
 """A person's first or last name."""
 Origin = Annotated[
@@ -367,13 +388,17 @@ LONGEST_KEY = 40
 
 def _metadata_size(value: dict[str, str | None], _: Intake) -> dict[str, str | None]:
     if sum(text is not None for text in value.values()) > MOST_METADATA:
-        raise ValueError(f"must have at most {MOST_METADATA} keys")
+        plain = f"There can be at most {MOST_METADATA} of them."
+        raise UnfitError(f"must have at most {MOST_METADATA} keys", plain)
     return value
 
 
 def _metadata_key(value: str, _: Intake) -> str:
     if not 1 <= len(value) <= LONGEST_KEY or re.search(r"[\[\]]", value):
-        raise ValueError(f"takes keys of 1 to {LONGEST_KEY} characters, without brackets")
+        raise UnfitError(
+            f"takes keys of 1 to {LONGEST_KEY} characters, without brackets",
+            f"Write 1 to {LONGEST_KEY} characters, without brackets.",
+        )
     return value
 
 
@@ -403,5 +428,6 @@ def merge_metadata(
     kept = {name: text for name, text in merged.items() if text is not None}
     if len(kept) > MOST_METADATA:
         reason = f"must have at most {MOST_METADATA} keys, old ones included"
-        raise invalid([wrong("metadata", reason)])
+        plain = f"There can be at most {MOST_METADATA} of them."
+        raise invalid([wrong("metadata", reason, plain)])
     return kept

@@ -9,6 +9,7 @@ application/x-www-form-urlencoded.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -42,6 +43,18 @@ def decode_form(encoded: bytes) -> Tree:
     return tree
 
 
+def fields_of(tree: Tree, within: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the fields of a form that are decoded to a tree, in which all scalars are texts."""
+    for name, member in tree.items():
+        path = f"{within}[{name}]" if within else name
+        if isinstance(member, dict):
+            yield from fields_of(member, path)
+        else:
+            for text in member if isinstance(member, list) else [member]:
+                if isinstance(text, str):
+                    yield path, text
+
+
 def decode_json(encoded: bytes) -> Tree:
     """Decode a JSON body, which must be one object within the bounds of a form."""
     try:
@@ -59,10 +72,22 @@ def speakable(name: str) -> str | None:
     return name if _PLAIN_NAME.fullmatch(name) else None
 
 
-def wrong(name: str, reason: str) -> ApiError:
-    """Say what is wrong with a parameter; its name is repeated only where it looks like one."""
+class UnfitError(ValueError):
+    """Says what a value must be, and to people where they are told it in other words."""
+
+    def __init__(self, reason: str, plain: str) -> None:
+        super().__init__(reason)
+        self.plain = plain
+
+
+def wrong(name: str, reason: str, plain: str = "") -> ApiError:
+    """Say what is wrong with a parameter; its name is repeated only where it looks like one.
+
+    `plain` says it to people, where the reason has words that are for programs.
+    """
     known = speakable(name)
-    return ApiError("parameter_invalid", param=known, name=known or "A parameter", reason=reason)
+    called = known or "A parameter"
+    return ApiError("parameter_invalid", param=known, name=called, reason=reason, plain=plain)
 
 
 def _unquote(text: bytes) -> str:

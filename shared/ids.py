@@ -21,6 +21,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _PAIRS = tuple(a + b for a in ALPHABET for b in ALPHABET)
 _LETTERS = "".join(ALPHABET[byte % len(ALPHABET)] for byte in range(256)).encode()
 _BODY = re.compile(rf"[0-9A-Za-z]{{{TIME_LENGTH + TAIL_LENGTH}}}")
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 def encode(number: int, length: int) -> str:
@@ -79,6 +80,11 @@ def is_id(prefix: str, text: str) -> bool:
     """Tell whether a text has the shape of an id of this prefix."""
     head, _, body = text.partition("_")
     return head == prefix and _BODY.fullmatch(body) is not None
+
+
+def is_hash(text: str) -> bool:
+    """Tell whether a text has the shape of a hash that serves as an id (Keyring.hash)."""
+    return _HASH.fullmatch(text) is not None
 
 
 def split(text: str) -> tuple[datetime, str]:

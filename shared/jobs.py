@@ -146,10 +146,22 @@ class Job(Record):
         return Ticket(space, self.id, self.attempts, self.runAt)
 
 
+FAILURE = "fail"
+"""What the places of failed jobs begin with, in their list."""
+
+
 class FailedJob(Job):
     """A job that was tried as often as it may be: it waits for a person (docs/operating.md)."""
 
     collection: ClassVar[str] = "failed_jobs"
+
+    failure: str
+    """Its place in the list of those that failed: an id of the moment at which it did."""
+
+    @classmethod
+    def of(cls, job: Job, at: datetime) -> Self:
+        """Make the record of a job that failed at a moment, for good."""
+        return cls(**dict(job), failure=ids.mint(FAILURE, at))
 
 
 def _due(run_at: datetime) -> datetime:

@@ -10,7 +10,7 @@ import base64
 import re
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
@@ -21,6 +21,7 @@ from shared.errors import ApiError
 from shared.fields import Line, Moment, Origin, Shape, When, checked, known
 from shared.models import Model, Resource
 from shared.settings import Mode
+from shared.words import beginnings
 
 Access = Literal["none", "read", "write"]
 Kind = Literal["secret", "publishable"]
@@ -216,6 +217,10 @@ class ApiKey(Resource):
     key ends them too."""
     unrevealed: bool = False
     """Whether nobody has seen the secret, for there is none yet."""
+
+    def terms(self) -> Sequence[str]:
+        """Return everything that the name is found by."""
+        return beginnings(self.name)
 
     def seen(self, now: datetime, *, livemode: bool) -> Self:
         """Return the key with its standing at a moment."""

@@ -126,17 +126,16 @@ class Organisation(Resource):
         """Return the organisation with what it asked to be changed.
 
         Patients read the display name of one that is or was active, so a new one waits for
-        Operations' review, and so it does where they review all of it. Asking for the name that it
-        has takes back one that waits.
+        Operations' review, and so it does where they review all of it. Whatever is asked for takes
+        the place of one that waits.
         """
         changed = changes.apply(self, at)
-        if self.activation not in REVIEWED or "displayName" not in changes.values:
+        if "displayName" not in changes.values:
             return changed
-        if changed.displayName == self.displayName:
-            return changed.model_copy(update={"displayNameUnderReview": None})
+        waits = self.activation in REVIEWED and changed.displayName != self.displayName
         return changed.model_copy(
             update={
-                "displayName": self.displayName,
-                "displayNameUnderReview": changed.displayName,
+                "displayName": self.displayName if waits else changed.displayName,
+                "displayNameUnderReview": changed.displayName if waits else None,
             }
         )

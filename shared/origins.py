@@ -6,11 +6,11 @@ must have registered it. A page on the reader's own machine (localhost) may alwa
 """
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Self
 
+from shared import ids
 from shared.backends import OURS, Key, Storage, UnavailableError
 from shared.fields import is_local_origin, is_origin
 from shared.memory import Budget, Lookups, remember
@@ -44,7 +44,7 @@ class RegisteredOrigin(Record):
     @classmethod
     def accepts(cls, record_id: str) -> bool:
         """Tell whether a text could be the hash of an origin."""
-        return re.fullmatch(r"[0-9a-f]{64}", record_id) is not None
+        return ids.is_hash(record_id)
 
     def listed(self, organisation: str, *, among: bool) -> Self:
         """Return the origin with an organisation among those that registered it, or not."""

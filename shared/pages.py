@@ -12,12 +12,13 @@ from typing import Annotated, ClassVar, Generic, TypeVar
 from pydantic import Field, StringConstraints
 
 from shared import ids
-from shared.backends import Condition, Operator
+from shared.backends import TERMS, Condition, Operator
 from shared.errors import invalid
-from shared.fields import Line, Shape, When, Whole
+from shared.fields import Findable, Line, Shape, When, Whole
 from shared.filters import Filterable, created, read_filter, wrong_filter
 from shared.forms import wrong
 from shared.models import Model, Record
+from shared.words import normalise
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -28,6 +29,9 @@ Filter = Annotated[
     StringConstraints(min_length=1, max_length=1000),
     Shape(format="filter", examples=['createdAt>="2026-11-22"']),
 ]
+
+
+_ONE = "A page begins after one place, or ends before one."
 
 
 class PageQuery(Model):
@@ -48,9 +52,10 @@ class PageQuery(Model):
             value = getattr(self, name)
             if value is not None and not ids.is_id(prefix, value):
                 reason = f"must be an id of this list, such as {prefix}_…"
-                problems.append(wrong(name, reason))
+                problems.append(wrong(name, reason, "This is no place of this list."))
         if self.starting_after is not None and self.ending_before is not None:
-            problems.append(wrong("ending_before", "cannot be sent together with starting_after"))
+            reason = "cannot be sent together with starting_after"
+            problems.append(wrong("ending_before", reason, _ONE))
         if problems:
             raise invalid(problems)
         return self.starting_after or self.ending_before
@@ -115,6 +120,17 @@ class ListQuery(PageQuery):
         return [(name, "==", value) for name, value in asked.items()]
 
 
+class NamedQuery(ListQuery):
+    """A list in which a name is sought, by how its words begin: its records have terms of it."""
+
+    name: Findable | None = None
+
+    def equalities(self) -> list[Condition]:
+        """Return what a subclass's fields ask for, and the beginning of the name."""
+        others = [each for each in super().equalities() if each[0] != "name"]
+        return others if self.name is None else [*others, named(self.name)]
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Some objects of a list in its order, and whether there are more in the page's direction."""
@@ -139,6 +155,11 @@ def page_of(records: Sequence[R], query: PageQuery, prefix: str) -> Page[R]:
         if cursor is None or (record.id > cursor if query.backwards else record.id < cursor)
     ]
     return Page.cut(beyond, query.limit, backwards=query.backwards)
+
+
+def named(name: str) -> Condition:
+    """Return the condition that a word of a record's name, and what follows it, begins so."""
+    return (TERMS, "contains", normalise(name))
 
 
 def bound(cursor: str | None, *, ascending: bool) -> list[Condition]:

@@ -12,8 +12,8 @@ from shared.fields import (
     Day,
     Email,
     EndUserId,
+    Findable,
     HscNumber,
-    Intake,
     Line,
     Metadata,
     MetadataChanges,
@@ -23,7 +23,6 @@ from shared.fields import (
     Note,
     Phone,
     Postcode,
-    checked,
     known,
 )
 from shared.filters import Filterable
@@ -31,18 +30,9 @@ from shared.forms import wrong
 from shared.models import PATIENT, Model, Resource
 from shared.pages import ListQuery
 from shared.store import Store
-from shared.words import LONGEST, beginnings, normalise
-
-
-def _findable(value: str, _: Intake) -> str:
-    if not 1 <= len(normalise(value)) <= LONGEST:
-        raise ValueError(f"must have 1 to {LONGEST} letters or digits")
-    return value
-
+from shared.words import beginnings, normalise
 
 Sex = Literal["female", "male", "other", "unknown"]
-Findable = Annotated[Line, checked(_findable)]
-"""The beginning of a name, from any of its words on."""
 
 
 class Address(Model):

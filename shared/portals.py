@@ -22,16 +22,26 @@ from shared.api import NOTHING, Request, Response, cannot_open
 from shared.audit import Log
 from shared.backends import OURS, ConflictError, UnavailableError
 from shared.callers import Caller, UserCaller
+from shared.catalogue import PLAIN
 from shared.design import HTML, SAFETY, Design
 from shared.errors import ApiError, invalid
 from shared.exchange import Answer, Exchange
 from shared.fields import Intake
-from shared.forms import Tree
+from shared.forms import Tree, fields_of
 from shared.models import Changes, Model
+from shared.posted import (
+    asked_for,
+    is_of_same_person,
+    is_of_session,
+    is_same,
+    make_token,
+    sent_from,
+)
 from shared.receiving import Form, receive
 from shared.routes import PUBLIC, SIGNED_IN, Audience, Route, Routes, View
 from shared.settings import Mode, Settings
 from shared.store import Replay, Replayed, Store, insist
+from shared.throttles import Try
 from shared.visits import LAST_MODE, NEXT, SAID, Visit, mode_in, own_page, shown_mode
 
 __all__ = ["Doorman", "Form", "Portal", "View", "Visit"]
@@ -41,7 +51,7 @@ CSRF, ONCE = "_csrf", "_once"
 of it harmless."""
 NOT_SENT = "not_sent"
 """The notice of whoever sent a form when they were no longer let in, or not to that."""
-PLAIN = "text/plain; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
 MODES: tuple[Mode, ...] = ("test", "live")
 
 
@@ -73,6 +83,9 @@ class Doorman(Protocol):
 
     def form_secret(self, caller: Caller) -> str:
         """Return what a caller's forms are known by: the same as long as they are let in."""
+
+    def last_secret(self, exchange: Exchange) -> str | None:
+        """Return what the forms are known by of who was let in, and need not be any more."""
 
 
 class Portal(Routes):
@@ -153,18 +166,19 @@ class Portal(Routes):
         caller = await self.doorman.find(exchange, mode or "test")
         if route.permission != PUBLIC:
             if caller is None:
-                return self._lead(exchange, self.doorman.entrance)
+                return await self._lead(exchange, route, self.doorman.entrance)
             exchange.caller = caller
             detour = self.doorman.hinder(route, caller, mode, exchange.now)
             if detour:
-                return self._lead(exchange, detour)
+                return await self._lead(exchange, route, detour)
             await _admit(exchange, route, caller, mode)
         query, body = await exchange.decode(route)
         for name in (SAID, NEXT):
             query.pop(name, None)
         once, shown = body.pop(ONCE, None), body.pop(CSRF, None)
-        if route.method == "POST" and not self._shows_token(exchange, shown):
-            return self._show(exchange, None, _FOREIGN_FORM)
+        doubt = self._doubt(exchange, route, body, shown)
+        if doubt is not None:
+            return self._show(exchange, None, doubt)
         intake = Intake(mode == "live", exchange.now, exchange.warnings)
         for name, model, tree in (("query", route.query, query), ("body", route.body, body)):
             if name in route.takes:
@@ -181,30 +195,47 @@ class Portal(Routes):
             return exchange.header(b"sec-fetch-site") == "same-origin"
         return origin == self.url(exchange.service.settings)
 
-    def _shows_token(self, exchange: Exchange, shown: object) -> bool:
-        """Tell whether a form has the token of who sends it; on public pages nobody has one."""
-        if exchange.caller is None:
-            return True
-        expected = self._csrf(exchange, exchange.caller)
-        return secrets.compare_digest(str(shown).encode(), expected.encode())
+    def _doubt(self, exchange: Exchange, route: Route, body: Tree, shown: object) -> View | None:
+        """Return what is shown instead where a form has not the token of who sends it.
 
-    def _lead(self, exchange: Exchange, place: str) -> Answer:
-        """Lead to a page that must be seen first, and from there back to where one can.
-
-        Whoever sent a form is told that it was not done: they may have typed for an hour.
+        On public pages nobody has one. What was typed before somebody signed in anew can be sent
+        from the page that has it.
         """
-        scope = exchange.request.scope
-        query = scope["query_string"].decode("latin-1")
-        wanted = f"{exchange.sent_path}?{query}" if query else exchange.sent_path
-        page = own_page(self, wanted)
+        if route.method != "POST" or exchange.caller is None:
+            return None
+        expected = self._csrf(exchange, exchange.caller)
+        if is_same(str(shown), expected):
+            return None
+        if is_of_same_person(str(shown), expected) and not route.body.secretive:
+            return _kept(exchange, body, expected)
+        return _FOREIGN_FORM
+
+    async def _lead(self, exchange: Exchange, route: Route, place: str) -> Answer:
+        """Lead to a page that must be seen first, and from there back to where one was.
+
+        Whoever sent a form is told that it was not done. They may have typed for an hour: what they
+        typed stays in a page of theirs, from which it can be sent again.
+        """
+        posted = route.method == "POST"
+        url = self.url(exchange.service.settings)
+        page = own_page(self, sent_from(exchange, url) if posted else asked_for(exchange))
         told = {} if page == "/" else {NEXT: page}
-        if scope["method"] == "POST":
-            told[SAID] = NOT_SENT
-        way = f"{place}?{urlencode(told)}" if told else place
-        return self._show(exchange, None, View(status=303, location=way))
+        view = View(status=303, location=f"{place}?{urlencode(told)}" if told else place)
+        if posted:
+            way = view.location
+            view = View(status=303, location=f"{place}?{urlencode({**told, SAID: NOT_SENT})}")
+            last = self.doorman.last_secret(exchange)
+            if last is not None and not route.body.secretive:
+                _, body = await exchange.decode(route)
+                token = str(body.pop(CSRF, ""))
+                body.pop(ONCE, None)
+                if any(fields_of(body)) and is_of_session(exchange.service.keyring, token, last):
+                    view = _kept(exchange, body, token, way)
+        return self._show(exchange, None, view)
 
     def _csrf(self, exchange: Exchange, caller: Caller) -> str:
-        return exchange.service.keyring.hash(f"form {self.doorman.form_secret(caller)}")
+        secret = self.doorman.form_secret(caller)
+        return make_token(exchange.service.keyring, secret, caller.principal)
 
     # --- Within ----------------------------------------------------------------------------------
 
@@ -212,6 +243,7 @@ class Portal(Routes):
         """Run the handler and commit what it staged; again while others are faster."""
         route, caller, mode = work.route, work.caller, work.mode
         headers = list(exchange.lines)
+        tried: set[tuple[Try, ...]] = set()
 
         async def attempt() -> Answer:
             exchange.lines = list(headers)  # without those of an attempt before
@@ -224,7 +256,9 @@ class Portal(Routes):
                 replay=work.replay,
                 account=route.account or mode is None,
             )
-            visit = Visit(caller, mode or "test", store, self, exchange, replay=work.replay)
+            visit = Visit(
+                caller, mode or "test", store, self, exchange, replay=work.replay, tried=tried
+            )
             if mode is not None and visit.cookie(LAST_MODE) != mode:
                 visit.set_cookie(LAST_MODE, mode)
             try:
@@ -252,19 +286,21 @@ class Portal(Routes):
     def _refuse(self, exchange: Exchange, refusal: ApiError) -> Answer:
         exchange.code = refusal.code
         exchange.add(refusal.headers.items())
-        told = (
-            refusal.errors[0]
-            if refusal.errors
-            else refusal.describe(
-                support=exchange.service.settings.support, request_id=exchange.request_id
-            )
-        )
+        settings = exchange.service.settings
+        facts = {"support": settings.support, "request_id": exchange.request_id}
+        problems = refusal.problems or [refusal]
+        plain = "plain" in refusal.facts or refusal.code in PLAIN
+        told = {
+            "problems": [(each.param, each.plain(**facts)) for each in problems],
+            "fix": "" if plain else refusal.describe(**facts)["fix"],
+        }
         view = View("error.html", {"told": told, "code": refusal.code}, refusal.status)
         try:
             return self._show(exchange, None, view)
         except Exception as error:  # even the frame of the page fails: then there is none
             exchange.service.log.crash(exchange.now, exchange.request_id, error)
-            return exchange.reply(500, f"{told['message']} {told['fix']}\n".encode(), PLAIN)
+            text = f"{refusal.plain(**facts)} {told['fix']}\n"
+            return exchange.reply(500, text.encode(), TEXT)
 
     def _show(self, exchange: Exchange, visit: Visit | None, view: View) -> Answer:
         """Make the answer that a view is."""
@@ -304,7 +340,9 @@ _FOREIGN_FORM = View(
     "error.html",
     {
         "told": {
-            "message": "This form was not sent from its page, or you have signed out since.",
+            "problems": [
+                (None, "This form was not sent from its page, or you have signed out since.")
+            ],
             "fix": "Open the page again and send it once more.",
         },
         "code": "form_not_ours",
@@ -316,7 +354,7 @@ _SENT_BEFORE = View(
     "error.html",
     {
         "told": {
-            "message": "This form has been sent before, and what it asked for is done.",
+            "problems": [(None, "This form has been sent before, and what it asked for is done.")],
             "fix": "Open the page again to see how things are now.",
         },
         "code": "form_sent_before",
@@ -324,6 +362,16 @@ _SENT_BEFORE = View(
     409,
     code="form_sent_before",
 )
+
+
+def _kept(exchange: Exchange, body: Tree, token: str, way: str = "") -> View:
+    """Return the page that has what was typed, to be sent again; it is kept nowhere else.
+
+    `way` leads to what must be seen first, if anything must.
+    """
+    fields = list(fields_of(body))
+    values = {"action": asked_for(exchange), "fields": fields, "token": token, "way": way}
+    return View("kept.html", values, 403, code="form_not_sent")
 
 
 def _mode(named: str) -> Mode:
@@ -346,6 +394,7 @@ async def _admit(exchange: Exchange, route: Route, caller: Caller, mode: Mode | 
 def _received(route: Route, name: str, model: type[Model], tree: Tree, intake: Intake) -> Any:
     """Receive what was typed: as a form with what is wrong with it, or as what must be right."""
     problems: list[ApiError] = []
+    tree = _typed(tree)
     value: Any = receive(model, tree, intake, problems) if tree or model.model_fields else NOTHING
     if value is not None and name == "body" and route.changes:
         value = Changes(value)
@@ -354,6 +403,19 @@ def _received(route: Route, name: str, model: type[Model], tree: Tree, intake: I
     if value is None:
         raise invalid(problems)
     return value
+
+
+def _typed(tree: Tree) -> Tree:
+    """Return what was typed into the fields of a form: space alone is nothing."""
+
+    def typed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: typed(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [typed(member) for member in value]
+        return "" if isinstance(value, str) and not value.strip() else value
+
+    return {name: typed(value) for name, value in tree.items()}
 
 
 def _replay(exchange: Exchange, caller: Caller, once: str, body: Tree) -> Replay:
@@ -421,3 +483,9 @@ class Users:
         if not isinstance(caller, UserCaller):
             raise TypeError("the dashboard lets users in, and nobody else")
         return caller.session.id
+
+    def last_secret(self, exchange: Exchange) -> str | None:
+        """Return what the forms are known by of the session whose cookie came, ended or not."""
+        from shared.sessions import COOKIE
+
+        return exchange.service.sessions.id_of(exchange.request.cookies.get(COOKIE, ""))

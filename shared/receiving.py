@@ -45,15 +45,11 @@ class Form(Generic[F]):
 
     def blame(self, refusal: ApiError) -> None:
         """Note a refusal where its field is."""
-        for told in refusal.errors or [refusal.describe()]:
-            name = told.get("param", "")
-            sentence = _sentence(told["code"], name, told["message"])
+        for problem in refusal.problems or [refusal]:
+            name, sentence = problem.param or "", problem.plain()
             field, _, line = name.partition("[")
             if line and isinstance(self.sent.get(field), str):  # several, typed line by line
-                name, sentence = (
-                    field,
-                    f"One line is wrong: it {sentence[:1].lower()}{sentence[1:]}",
-                )
+                name, sentence = field, f"In one line: {sentence[:1].lower()}{sentence[1:]}"
             self.errors.setdefault(name, sentence)
         self.value = None
 
@@ -74,14 +70,6 @@ class Form(Generic[F]):
         """Return what was chosen of several, by the name of the field."""
         found = self.sent.get(name, [])
         return found if isinstance(found, list) else [found]
-
-
-def _sentence(code: str, name: str, message: str) -> str:
-    """Return an error as it stands beside its field, which it need not name."""
-    if code == "parameter_missing":
-        return "Fill this in."
-    said = message.removeprefix(f"{name} ") if name else message
-    return said[:1].upper() + said[1:]
 
 
 def receive(model: type[M], tree: Tree, intake: Intake, problems: list[ApiError]) -> M | None:
@@ -229,6 +217,20 @@ _SENTENCES: Mapping[str, str] = {
     "dict_type": "must be an object",
     "too_long": "must have at most {max_length} members",
 }
+_PLAIN: Mapping[str, str] = {
+    "string_too_short": "Write at least {min_length} characters.",
+    "string_too_long": "Write at most {max_length} characters.",
+    "string_type": "Write a text.",
+    "string_unicode": "Write a text.",
+    "int_type": "Write a whole number.",
+    "int_parsing": "Write a whole number.",
+    "int_from_float": "Write a whole number.",
+    "bool_type": "Choose one of those that are offered.",
+    "bool_parsing": "Choose one of those that are offered.",
+    "literal_error": "Choose one of those that are offered.",
+    "too_long": "Write at most {max_length} of them.",
+}
+"""The same for people, where they are told it in other words."""
 
 
 def _problem(detail: Any) -> ApiError:
@@ -243,10 +245,14 @@ def _problem(detail: Any) -> ApiError:
     if detail["type"] == "missing" or detail["input"] is None:
         return ApiError("parameter_missing", param=name, name=name or "A parameter")
     facts = detail.get("ctx", {})
+    plain = _PLAIN.get(detail["type"], "").format(**facts)
+    if facts.get("min_length") == 1:
+        plain = "Fill this in."
     if detail["type"] == "value_error":
         reason = str(facts["error"])
+        plain = getattr(facts["error"], "plain", "")
     elif detail["type"].startswith("date"):
         reason = "must be a date such as 2026-11-22"
     else:
         reason = _SENTENCES[detail["type"]].format(**facts)
-    return wrong(path, whose + reason)
+    return wrong(path, whose + reason, plain)

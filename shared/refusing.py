@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.catalogue import RETRYABLE, TITLES, TYPES, Code
-from shared.errors import PROBLEM, ApiError, envelope
+from shared.errors import PROBLEM, ApiError, envelope, invalid
 from shared.exchange import VERSION
 from shared.routes import SITE
 from shared.schemas import Json, example_id
@@ -132,7 +132,8 @@ def refusal(status: int, codes: Iterable[Code], *, replayed: bool) -> Json:
 def example(name: str) -> Json:
     """Return an example of the refusal that a code is."""
     refused = ApiError(name, **_FACTS.get(name, {}))
-    refused.errors = [refused.describe()] if name in _LISTED else None
+    if name in _LISTED:
+        refused = invalid([refused])
     logged = name not in _NOBODYS
     value = envelope(refused, example_id("req"), SITE.support, SITE.url, logged=logged)
     return {"summary": value["error"]["message"], "value": value}

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field
 
 from shared import ids
+from shared.auth import Keyring
 from shared.backends import TERMS, Condition
 from shared.errors import invalid
 from shared.fields import Line, Shape, Timestamp, Whole, known
@@ -38,6 +39,16 @@ PRINCIPALS: Mapping[str, str] = {"key": "key", "eu": "endUser", "usr": "user"}
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 PrincipalKind = Literal["key", "end_user", "user"]
 StatusClass = Literal["4xx", "5xx"]
+
+
+def unquoted(key: str) -> str:
+    """Return an Idempotency-Key without the quotes in which some send it."""
+    return key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+
+
+def hashed_key(keyring: Keyring, organisation: str, mode: Mode, key: str) -> str:
+    """Return what is kept of an Idempotency-Key: a hash, another in each organisation and mode."""
+    return keyring.hash(f"{organisation} {mode} {key}")[:16]
 
 
 def is_patient(object_id: str) -> bool:
@@ -120,12 +131,13 @@ class LoggedRequest(Resource):
         return ids.split(self.id)[0] + KEPT
 
     def terms(self) -> Sequence[str]:
-        """Return what the request is found by: that it failed, or how it came, what it touched."""
+        """Return what it is found by: failure, how it came, what it touched, its key's hash."""
         failed = [f"{self.status // 100}xx"] if self.status >= 400 else []
         by_api = [OF_API, *(f"{OF_API} {each}" for each in failed)] if self.user is None else []
         patients = self.patients
         touched = self.objects if len(self.objects) <= FEW else patients
-        return [*failed, *by_api, *([AUDITED] if patients else []), *touched]
+        retried = [self.idempotencyKey] if self.idempotencyKey else []
+        return [*failed, *by_api, *([AUDITED] if patients else []), *touched, *retried]
 
 
 class RequestLine(Model):
@@ -167,7 +179,11 @@ class RequestQuery(ListQuery):
     """Only those to this route, such as `/v1/patients/{patient}`."""
     principal: Line | None = None
     """Only those with this key, or of this end user or user: its id."""
+    idempotencyKey: Line | None = None
+    """Only those with this `Idempotency-Key`, as you sent it. Not together with `statusClass`."""
 
+    sought: ClassVar[Sequence[str]] = ("idempotencyKey", "statusClass")
+    """The fields that are sought as terms."""
     filterable: ClassVar[Mapping[str, Filterable]] = {
         **ListQuery.filterable,
         **{
@@ -176,12 +192,23 @@ class RequestQuery(ListQuery):
         },
     }
 
+    def hashed(self, keyring: Keyring, store: Store) -> Self:
+        """Return the query as a store is asked: with the hash of its Idempotency-Key."""
+        if self.idempotencyKey is None:
+            return self
+        key = unquoted(self.idempotencyKey)
+        kept = hashed_key(keyring, store.organisation, store.mode, key)
+        return self.model_copy(update={"idempotencyKey": kept})
+
     def equalities(self) -> list[Condition]:
-        """Return what the fields ask for; classes of statuses are terms."""
+        """Return what the fields ask for. Some are terms, of which a store seeks one at a time."""
         found = {field: value for field, _, value in super().equalities()}
         asked = _by(found.pop("principal", None))
-        if "statusClass" in found:
-            asked.append((TERMS, "contains", found.pop("statusClass")))
+        terms = {name: found.pop(name) for name in self.sought if name in found}
+        if len(terms) > 1:
+            one, other = list(terms)[:2]
+            raise invalid([wrong(other, f"cannot be chosen together with {one}")])
+        asked += [(TERMS, "contains", term) for term in terms.values()]
         return [*asked, *((field, "==", value) for field, value in found.items())]
 
 

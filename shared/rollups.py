@@ -1,8 +1,9 @@
 """Roll-ups: what was counted of an organisation on a day, as documents.
 
-A point belongs to the moment at which it was flushed, so a day that is over changes no more. Once a
-day is rolled up it costs one document to read, whatever it took to count, and 90 of them one call.
-Which days are is kept in each mode: a day without a document is then one on which nothing happened.
+A point belongs to the moment at which it was flushed, so a day that is over hardly changes: only a
+flush that failed and is tried again hours later may add to it, so a day is rolled up twice. Then it
+costs one document to read, whatever it took to count, and 90 of them one call. Which days are is
+kept in each mode: a day without a document is then one on which nothing happened.
 """
 
 import asyncio
@@ -36,6 +37,9 @@ LIFE = timedelta(days=400)
 """How long a roll-up is kept."""
 CAUGHT_UP = 30
 """Days before today that a run rolls up where no other has."""
+SETTLING = 2
+"""Of these, days that each run rolls up though another has: a flush that failed is tried again for
+as long as its instance lives, and then lies on all days since what it tells of was counted."""
 LARGEST = 500_000
 """Bytes of counts in one document, about; Firestore takes a mebibyte."""
 MOST_ROWS = 2000
@@ -145,15 +149,20 @@ class RollUp:
         self._now = now
         self._today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
 
-    async def missing(self) -> list[date]:
-        """Return those of the last days, yesterday included, that nobody has rolled up."""
+    async def due(self) -> list[date]:
+        """Return the last two days, and of those before them what nobody has rolled up."""
         ledgers = await self._storage.get([_ledger(mode) for mode in MODES])
         listed = [set(each.data["days"]) if each else set() for each in ledgers]
         days = [self._today - n * DAY for n in range(CAUGHT_UP, 0, -1)]
-        return [day.date() for day in days if not all(_name(day) in done for done in listed)]
+        settled = self._today - SETTLING * DAY
+        return [
+            day.date()
+            for day in days
+            if day >= settled or not all(_name(day) in done for done in listed)
+        ]
 
     async def run(self, day: date) -> None:
-        """Roll up a day. What was rolled up before is written again, the same.
+        """Roll up a day. One that was rolled up before is read again, and what changed is written.
 
         Refuses one that is not over. Raises UnavailableError, and ConflictError where somebody else
         does the same: it is to be done again then.
@@ -199,13 +208,16 @@ class RollUp:
                 )
                 for key, document, text in zip(keys, earlier, parts, strict=True)
             ]
-            await self._commit(mode, organisation, puts)
+            if [put.data for put in puts] != [each and each.data for each in earlier]:
+                await self._commit(mode, organisation, puts)
 
     async def _enter(self, mode: Mode, day: datetime) -> None:
         """Remember that a day is rolled up in a mode."""
         key = _ledger(mode)
         (found,) = await self._storage.get([key])
         earlier = set(found.data["days"]) if found else set()
+        if _name(day) in earlier:
+            return
         oldest = _name(self._now - LIFE)
         days = sorted(each for each in earlier | {_name(day)} if each > oldest)
         put = Put(key, {"id": key.id, "days": days}, found.version if found else None)

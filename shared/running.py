@@ -6,10 +6,11 @@ job that is run twice, or by two at once, takes effect once.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from shared import ids
 from shared.audit import trouble
@@ -27,8 +28,11 @@ from shared.backends import (
     new_marker,
 )
 from shared.clock import isoformat
-from shared.jobs import KINDS, SHARDS, FailedJob, Job
+from shared.fields import Line, Whole
+from shared.jobs import FAILURE, KINDS, SHARDS, FailedJob, Job
 from shared.models import Model
+from shared.ours import list_ours
+from shared.pages import Page, PageQuery
 from shared.service import Service
 from shared.settings import SPACES, Space
 from shared.store import Store, insist
@@ -59,6 +63,26 @@ class Swept(Model):
     overdue: int
     oldestSeconds: int
     failed: int
+
+
+class FailedQuery(PageQuery):
+    """Jobs that failed for good: all of them, or those of a kind or of an organisation."""
+
+    limit: Annotated[Whole, Field(ge=1, le=100)] = 25
+    kind: Line | None = None
+    organisation: Line | None = None
+
+
+class Failed(NamedTuple):
+    """A job that failed for good, and where it lies."""
+
+    space: Space
+    job: FailedJob
+
+    @property
+    def id(self) -> str:
+        """Its place in the list, from which a page goes on."""
+        return self.job.failure
 
 
 class UnknownKindError(Exception):
@@ -106,17 +130,20 @@ async def sweep(held: Service) -> Swept:
     return Swept(overdue=len(found), oldestSeconds=seconds, failed=sum(given_up))
 
 
-async def failed(held: Service, limit: int) -> list[tuple[Space, FailedJob]]:
-    """Return jobs of all spaces that wait for a person, and where each lies, the latest first."""
-    found = []
-    for space in SPACES:
-        query = Query(space, OURS, FailedJob.collection, limit, by="due")
-        found += [(space, FailedJob.load(each.data)) for each in await held.storage.query(query)]
-    return sorted(found, key=_by_due, reverse=True)[:limit]
-
-
-def _by_due(found: tuple[Space, FailedJob]) -> datetime:
-    return found[1].due
+async def failed(held: Service, query: FailedQuery) -> Page[Failed]:
+    """Return a page of jobs of all spaces that wait for a person, the latest failure first."""
+    asked = query.model_dump(exclude=set(PageQuery.model_fields), exclude_none=True)
+    page = await list_ours(
+        held.storage,
+        FailedJob.collection,
+        SPACES,
+        query,
+        [(name, "==", value) for name, value in asked.items()],
+        cursor=query.cursor(FAILURE),
+        by="failure",
+    )
+    found = [Failed(each.key.space, FailedJob.load(each.data)) for each in page.data]
+    return Page(found, page.has_more)
 
 
 async def resume(held: Service) -> None:
@@ -222,7 +249,7 @@ async def _try_again(
     job = _load(document)
     pause = job.pause()
     if pause is None:
-        failed = FailedJob.model_validate(job.again(why["type"], at=now, due=now).model_dump())
+        failed = FailedJob.of(job.again(why["type"], at=now, due=now), now)
         place = key._replace(collection=FailedJob.collection)
         await held.storage.commit([Put(place, failed.dump()), Delete(key, document.version)], place)
         _tell(held, failed, "ERROR", result="failed", **why)

@@ -254,7 +254,7 @@ def _days(query: AvailabilityQuery, now: datetime) -> tuple[date, date]:
     horizon = today + timedelta(days=HORIZON_DAYS - 1)
     first, last = query.fromDate or today, query.toDate or horizon
     if query.fromDate and query.toDate and query.toDate < query.fromDate:
-        raise invalid([wrong("toDate", "must not be before fromDate")])
+        raise invalid([wrong("toDate", "must not be before fromDate", "Choose a later end.")])
     if last < today:
         raise invalid([wrong("toDate", "must not be in the past")])
     beyond = horizon + timedelta(days=1)

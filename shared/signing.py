@@ -12,15 +12,17 @@ from pydantic import ValidationError
 
 from shared import second_factors
 from shared.auth import Keyring
+from shared.backends import Condition
 from shared.fields import Moment
 from shared.models import Model
+from shared.pages import bound
 from shared.second_factors import PATIENCE, Factors
 from shared.sessions import Sessions
 from shared.store import Store
 from shared.users import Session, User
 
 MOST_SESSIONS = 100
-"""Sessions of one user that are listed, and that are ended at once."""
+"""Sessions of one user that are listed, or read at once."""
 APP = "second-factor"
 FORM = "form"
 """What is sealed for itself: secrets of apps, and what a page brings back."""
@@ -90,11 +92,18 @@ async def sessions_of(store: Store, user: str) -> list[Session]:
 
 
 async def end_sessions(store: Store, sessions: Sessions, user: str, *, besides: str = "") -> None:
-    """Stage the end of all of a user's sessions but one."""
-    for each in await sessions_of(store, user):
-        if each.id != besides:
-            store.delete(each)
-            sessions.forget(each.id)
+    """Stage the end of all of a user's sessions but one, however many there are."""
+    after: list[Condition] = []
+    while True:
+        whose: list[Condition] = [("user", "==", user), *after]
+        found = await store.select(Session, whose, limit=MOST_SESSIONS)
+        for each in found:
+            if each.id != besides:
+                store.delete(each)
+                sessions.forget(each.id)
+        if len(found) < MOST_SESSIONS:
+            return
+        after = bound(found[-1].id, ascending=False)
 
 
 def family(agent: str) -> str:

@@ -58,6 +58,9 @@ class Span(NamedTuple):
         return [self.start + number * self.step for number in range(self.steps)]
 
 
+_EITHER = "Choose a period, or say from when."
+
+
 class SpanQuery(Model):
     """A range of time, and how finely it is wanted."""
 
@@ -86,24 +89,25 @@ class SpanQuery(Model):
             return chosen[0]
         if not fitting:
             reason = f"is shorter than a step of {resolutions[0]}: ask for 24h, or more"
-            raise invalid([wrong("period", reason)])
+            plain = "This has no longer steps than days: choose a day or more."
+            raise invalid([wrong("period", reason, plain)])
         reason = f"does not fit the time, or the metric: ask for {fitting[0].resolution}"
-        raise invalid([wrong("resolution", reason)])
+        raise invalid([wrong("resolution", reason, "These steps do not fit the time.")])
 
     def problems(self, now: datetime) -> Iterator[ApiError]:
         """Yield what is wrong with the range, without which it has steps."""
         if self.startAt is None:
             if self.endAt is not None:
-                yield wrong("endAt", "needs startAt as well")
+                yield wrong("endAt", "needs startAt as well", "Say from when, too.")
             return
         if self.period is not None:
-            yield wrong("period", "cannot be sent together with startAt")
+            yield wrong("period", "cannot be sent together with startAt", _EITHER)
         if self.startAt < now - REACH:
             yield wrong("startAt", f"must be within the last {REACH.days} days")
         if self.startAt >= now:
             yield wrong("startAt", "must be in the past")
         if self.endAt is not None and self.endAt <= self.startAt:
-            yield wrong("endAt", "must be after startAt")
+            yield wrong("endAt", "must be after startAt", "Choose a later end.")
 
     def _steps(self, resolution: Resolution, now: datetime) -> Span:
         """Return the steps of a range, or those of a period, which ends with the step of now."""

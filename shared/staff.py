@@ -5,15 +5,18 @@ import secrets
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from shared import ids
-from shared.backends import OURS, Condition, Key, Put, Query, Storage
+from shared.backends import OURS, Condition, Key, Put, Storage
 from shared.callers import Caller, Quota
-from shared.fields import Moment
+from shared.fields import Line, Moment, Whole
 from shared.models import Record
 from shared.organisations import Organisation
-from shared.pages import Page, bound
+from shared.ours import list_ours
+from shared.pages import Page, PageQuery
 from shared.settings import SPACES, Mode, Space
 from shared.store import Store
 
@@ -133,6 +136,15 @@ class AccountAction(StaffAction):
     account: ClassVar[bool] = True
 
 
+class ActionsQuery(PageQuery):
+    """What staff did: all of it, or of one kind, or to one organisation or object."""
+
+    limit: Annotated[Whole, Field(ge=1, le=100)] = 25
+    action: Action | None = None
+    organisation: Line | None = None
+    subject: Line | None = None
+
+
 def note(
     store: Store, caller: Caller, action: Action, *, subject: str | None = None, reason: str = ""
 ) -> None:
@@ -168,19 +180,17 @@ def _made(
     )
 
 
-async def actions(
-    storage: Storage, *, organisation: str | None = None, after: str | None = None, limit: int = 50
-) -> Page[StaffAction]:
-    """Return what staff did, in all spaces, the newest first."""
-    where: list[Condition] = bound(after, ascending=False)
-    if organisation is not None:
-        where.append(("organisation", "==", organisation))
-    found: list[StaffAction] = []
-    for space in SPACES:
-        query = Query(space, OURS, StaffAction.collection, limit + 1, tuple(where), then="at")
-        found += [StaffAction.load(each.data) for each in await storage.query(query)]
-    return Page.cut(sorted(found, key=_by_id, reverse=True), limit, backwards=False)
-
-
-def _by_id(action: StaffAction) -> str:
-    return action.id
+async def actions(storage: Storage, query: ActionsQuery) -> Page[StaffAction]:
+    """Return a page of what staff did, in all spaces, the newest first."""
+    asked = query.model_dump(exclude=set(PageQuery.model_fields), exclude_none=True)
+    where: list[Condition] = [(name, "==", value) for name, value in asked.items()]
+    page = await list_ours(
+        storage,
+        StaffAction.collection,
+        SPACES,
+        query,
+        where,
+        cursor=query.cursor(StaffAction.prefix),
+        then="at",
+    )
+    return Page([StaffAction.load(each.data) for each in page.data], page.has_more)

@@ -1,6 +1,6 @@
 """Tasks: the definitions of what is done in an appointment, designed with each organisation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
@@ -9,6 +9,7 @@ from pydantic import Field
 from shared.fields import Line, Note, Shape, Whole
 from shared.models import Model, Resource
 from shared.registers import SnomedCode
+from shared.words import beginnings
 
 SNOMED_CT = "http://snomed.info/sct"
 MOST_STEPS = 20
@@ -55,6 +56,10 @@ class Task(Resource):
     """Whether the task can be requested."""
     steps: list[Step]
     """The activities, in their order."""
+
+    def terms(self) -> Sequence[str]:
+        """Return everything that the name is found by."""
+        return beginnings(self.name)
 
     @property
     def procedures(self) -> set[str]:

@@ -50,9 +50,24 @@ async def find_member(store: Store, keyring: Keyring, email: str) -> str | None:
     return login.user if login is not None and ours else None
 
 
+async def page_of_invitations(store: Store, query: PageQuery) -> Page[Invitation]:
+    """Return a page of the invitations that nobody has accepted, the newest first."""
+    return await store.page(Invitation, ListQuery(**query.model_dump()), _own(store))
+
+
+async def find_invitation(store: Store, email: str) -> Invitation | None:
+    """Return the invitation that waits for an address."""
+    found = (each for each in await invitations(store) if _same(each.email, email))
+    return next(found, None)
+
+
 async def invitations(store: Store) -> list[Invitation]:
     """Return the invitations that nobody has accepted, the newest first."""
     return await store.select(Invitation, _own(store), limit=MOST_LISTED)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()
 
 
 def _own(store: Store) -> list[Condition]:
@@ -65,10 +80,9 @@ async def invite(
 ) -> Invitation:
     """Stage an invitation and its mail."""
     inviter = await _administrator(store, caller)
-    address = asked.email.casefold()
-    if any(each.email.casefold() == address for each in await members(store)):
+    if await find_member(store, keyring, asked.email):
         raise wrong("email", "belongs to somebody in your team")
-    if any(each.email.casefold() == address for each in await invitations(store)):
+    if await find_invitation(store, asked.email):
         raise wrong("email", "is that of an invitation: send it again from the list")
     now = store.now
     invitation = Invitation(
@@ -91,7 +105,11 @@ async def invite_again(
     """Stage a new code for an invitation, and the mail with it; the earlier code ends."""
     inviter = await _administrator(store, caller)
     invitation = await store.get(Invitation, invitation_id)
-    renewed = {"code": codes.new_id(), "until": store.now + INVITATION_LIFE}
+    renewed = {
+        "code": codes.new_id(),
+        "until": store.now + INVITATION_LIFE,
+        "invitedBy": inviter.id,
+    }
     again = invitation.model_copy(update=renewed)
     _write(store, keyring, caller, inviter, again)
     store.put(again)

@@ -5,7 +5,7 @@ names either, so none can ask for another's. Steps lie on the clock in UTC, days
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -47,9 +47,12 @@ MOST_GROUPS = 50
 MOST_VALUES = 10_000
 """Steps of all groups together that are shown: with many steps there are fewer groups, for whoever
 asks for both would keep everybody else waiting for a second."""
+KEYS_OF_A_FILTER = 25
+"""Cloud Monitoring takes filters of 2,048 characters, of which a key is 30."""
 END_USERS = "end-users"
 """What stands for the key where end users called."""
 _KEY = f"{ids.pattern(ApiKey.prefix)}|^{END_USERS}$"
+_OFFERED = "Choose one of those that are offered."
 OTHER = "other"
 """The group of all that are not among the largest."""
 
@@ -143,10 +146,10 @@ class UsageQuery(SpanQuery):
         measure = MEASURES[self.metric]
         if self.by is not None and self.by not in measure.by:
             can = f"must be {' or '.join(measure.by)}" if measure.by else "is not possible"
-            yield wrong("by", f"{can} for {self.metric}")
+            yield wrong("by", f"{can} for {self.metric}", _OFFERED)
         for name in get_args(Filter):
             if getattr(self, name) is not None and name not in measure.filters:
-                yield wrong(name, f"is not possible for {self.metric}")
+                yield wrong(name, f"is not possible for {self.metric}", _OFFERED)
         if self.route is not None and not self.route.partition(" ")[2].startswith("/"):
             reason = "must be a method and a template, such as GET /v1/patients/{patient}"
             yield wrong("route", reason)
@@ -339,7 +342,11 @@ class Reader:
                 by=() if by is None else LABELS.get(by, (by,)),
                 where=(*measure.where, *query.where()),
             )
-            series = _series(await self._measure(reading), moments, grouped=by is not None)
+            most = min(MOST_GROUPS, MOST_VALUES // len(moments))
+            measured = await (
+                self._by_key(reading, most) if by == "key" else self._measure(reading)
+            )
+            series = _series(measured, moments, most, grouped=by is not None)
         else:
             series = [await self._active(measure.counted, moments)]
         return Usage(
@@ -369,6 +376,32 @@ class Reader:
         total = Sketch().merge(sketches.values()).count()
         return UsageSeries(group=None, total=total, percentiles=None, points=points)
 
+    async def _by_key(self, reading: Reading, most: int) -> list[Measured]:
+        """Read what was counted by key: that of the largest, and of all others together.
+
+        Which are the largest is asked first. An organisation may have any number of keys, so all
+        steps of each of them would be any number of megabytes.
+        """
+        metric = REQUESTS if reading.metric is LATENCIES else reading.metric  # as many, and smaller
+        asked = replace(reading, metric=metric)
+        if reading.step == DAY:
+            found = await self._measure(asked)
+        else:
+            found = await self._metrics.read(replace(asked, step=reading.end - reading.start))
+        totals = Counter[str]()
+        for (key,), _, value in found:
+            totals[key] += value.count if isinstance(value, Distribution) else value
+        if len(totals) <= most:
+            return await self._measure(reading)
+        ranked = sorted(totals, key=lambda key: (key == OTHER, -totals[key], key))[:most]
+        shown: list[Measured] = []
+        for first in range(0, most, KEYS_OF_A_FILTER):
+            keys = tuple(ranked[first : first + KEYS_OF_A_FILTER])
+            where = (*reading.where, ("key", keys))
+            shown += await self._measure(replace(reading, where=where))
+        whole = await self._measure(replace(reading, by=()))  # later, so it is no less
+        return [*shown, *_rest(whole, shown)]
+
     async def _measure(self, reading: Reading) -> list[Measured]:
         """Read what was counted: days that are rolled up from there, all else from the metrics."""
         if reading.step != DAY:
@@ -382,8 +415,17 @@ class Reader:
         return [*rolled.measured, *chain.from_iterable(read)]
 
 
+def _rest(whole: Iterable[Measured], shown: Iterable[Measured]) -> Iterator[Measured]:
+    """Yield what there is of a whole beside the groups that are shown, as one group."""
+    apart: dict[datetime, Any] = {}
+    for _, at, value in shown:
+        apart[at] = apart[at] + value if at in apart else value
+    for _, at, value in whole:
+        yield Measured((OTHER,), at, value - apart[at] if at in apart else value)
+
+
 def _series(
-    found: Iterable[Measured], moments: Sequence[datetime], *, grouped: bool
+    found: Iterable[Measured], moments: Sequence[datetime], most: int, *, grouped: bool
 ) -> list[UsageSeries]:
     """Return what was found, the largest group first; what is beyond so many is one."""
     groups: defaultdict[str | None, _Group] = defaultdict(_Group)
@@ -393,7 +435,6 @@ def _series(
         return [groups[None].series(None, moments)]
     ranked = sorted(groups.items(), key=lambda each: (-each[1].total, each[0] or ""))
     named = [each for each in ranked if each[0] != OTHER]
-    most = min(MOST_GROUPS, MOST_VALUES // len(moments))
     rest = _Group()
     for _, beyond in [*named[most:], *(each for each in ranked if each[0] == OTHER)]:
         rest.merge(beyond)

@@ -107,8 +107,8 @@ class Login(Record):
 
     @classmethod
     def accepts(cls, record_id: str) -> bool:
-        """Tell that the id is a hash that we have made."""
-        return True
+        """Tell whether a text could be the hash of an address."""
+        return ids.is_hash(record_id)
 
 
 class Session(Record):
@@ -133,8 +133,8 @@ class Session(Record):
 
     @classmethod
     def accepts(cls, record_id: str) -> bool:
-        """Tell that the id is a hash that we have made."""
-        return True
+        """Tell whether a text could be the hash of a cookie."""
+        return ids.is_hash(record_id)
 
     @property
     def expires(self) -> datetime:

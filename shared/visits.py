@@ -1,29 +1,42 @@
 """Visits: what a page's handler knows of its request, and how it answers."""
 
+import re
+import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 from shared.auth import Keyring
 from shared.callers import Caller, UserCaller, household
 from shared.errors import ApiError
 from shared.exchange import Exchange
+from shared.organisations import Organisation
+from shared.pages import Page
 from shared.passwords import Passwords
+from shared.receiving import Form
 from shared.routes import PUBLIC, Content, Routes, View
 from shared.service import Service
 from shared.sessions import Sessions
 from shared.settings import Mode, Settings
 from shared.store import Replay, Store
 from shared.throttles import Try, in_words
+from shared.users import login_id
 
 if TYPE_CHECKING:
     from shared.usage import Reader
+
+F = TypeVar("F")
+T = TypeVar("T")
 
 SAID, NEXT = "said", "next"
 """Parameters that every address may have: which notice its page begins with, and where to go on."""
 LAST_MODE = "__Host-mode"
 """The cookie that says in which mode somebody was last, for links of pages that are of none."""
+KNOWN = "__Host-known"
+"""The cookie that says who has signed in with this browser, to us alone."""
+KNOWN_SECONDS = 90 * 24 * 3600
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -40,6 +53,8 @@ class Visit:
     cookies: list[str] = field(default_factory=list)
     replay: Replay | None = None
     """The record that is kept of the form, in whichever store it changes something."""
+    tried: set[tuple[Try, ...]] = field(default_factory=set)
+    """What was counted for this request, which may be done again where others were faster."""
 
     # --- Who and where ---------------------------------------------------------------------------
 
@@ -92,8 +107,29 @@ class Visit:
 
     async def too_often(self, *tries: Try) -> str:
         """Count a try, before it is made; where there were too many, return what to say of it."""
+        if tries in self.tried:
+            return ""
         wait = await self.exchange.service.throttles.count(self.now, *tries)
-        return f"There were too many tries. Try again in {in_words(wait)}." if wait else ""
+        if wait:
+            return f"There were too many tries. Try again in {in_words(wait)}."
+        self.tried.add(tries)
+        return ""
+
+    def tried_by(self, email: str) -> str:
+        """Return the name under which tries for an address are counted.
+
+        In a browser in which its user has signed in before it is another than anywhere else, so
+        that strangers use up the tries of strangers alone.
+        """
+        known = secrets.compare_digest(self.cookie(KNOWN).encode(), self._mark(email).encode())
+        return f"{email.casefold()} known" if known else email.casefold()
+
+    def remember(self, email: str) -> None:
+        """Let the browser show from now on that somebody has signed in with it."""
+        self.set_cookie(KNOWN, self._mark(email), KNOWN_SECONDS)
+
+    def _mark(self, email: str) -> str:
+        return self.keyring.hash(f"known {login_id(self.keyring.hash, email)}")
 
     @property
     def household(self) -> str:
@@ -125,8 +161,11 @@ class Visit:
 
         It is one of a mode, or, where none is named, of the account.
         What is staged in it is committed as what is staged in `store` is; of all stores of a
-        request, one alone may have something staged at its end.
+        request, one alone may have something staged at its end. What cannot be the id of an
+        organisation is refused with 404.
         """
+        if not Organisation.accepts(organisation):
+            raise ApiError("resource_missing", noun="organisation", which="")
         store = Store(
             self.exchange.service.storage,
             mode=mode or "test",
@@ -193,6 +232,16 @@ class Visit:
         self.cookies.append(f"{name}={value}{age}; Path=/; Secure; HttpOnly; SameSite=Lax")
 
 
+async def page_for(form: Form[F], find: Callable[[F], Awaitable[Page[T]]]) -> Page[T]:
+    """Return the page of a list that a form asks for; none of it where something is wrong."""
+    if form.value is not None:
+        try:
+            return await find(form.value)
+        except ApiError as refusal:
+            form.blame(refusal)
+    return Page([], has_more=False)
+
+
 def mode_in(path: str) -> Mode | None:
     """Return the mode that an address names, whether or not there is such a page."""
     first = path.split("/")[1] if path.startswith("/") else ""
@@ -210,13 +259,11 @@ def own_page(portal: Routes, path: str) -> str:
 
     So nobody is led elsewhere by what somebody else wrote into a link.
     """
-    parts = urlsplit(path)
-    # Browsers read a host after any number of slashes, where urlsplit reads one after two alone.
-    elsewhere = parts.scheme or parts.netloc or path.startswith("//") or "\\" in path
-    if elsewhere or not path.startswith("/"):
+    # Browsers read a host after two slashes or more, and take these for slashes too.
+    if not path.startswith("/") or path.startswith("//") or "\\" in path:
         return "/"
     try:
-        found = "GET" in portal.allowed(parts.path)
+        found = "GET" in portal.allowed(re.split("[?#]", path, maxsplit=1)[0])
     except ApiError:
         found = False
     return path if found and path.isprintable() else "/"

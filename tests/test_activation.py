@@ -178,6 +178,20 @@ def test_a_name_that_changes_under_review_is_reviewed_by_itself(
     assert organisation["displayName"] == "Ward Seven"
 
 
+def test_the_name_that_was_asked_for_last_is_the_one_that_holds(
+    partner: Partner, person: Person
+) -> None:
+    submit(person)
+    partner.patch_organisation(displayName="Something Else")
+    person.submit(person.get("/activation"), to=WITHDRAW)
+    person.submit(person.get("/activation/name"), displayName="Ward Eight")
+    (organisation,) = partner.get("/v1/organisations")["data"]
+    assert (organisation["displayName"], organisation["displayNameUnderReview"]) == (
+        "Ward Eight",
+        None,
+    )
+
+
 # --- The decisions -------------------------------------------------------------------------------
 
 
@@ -326,6 +340,7 @@ def test_what_was_sent_anew_is_not_decided_on_by_whoever_saw_what_was_sent_befor
     answer = officer.submit(seen, to=f"{here}/decision", decision="approve")
     assert "Nothing was changed" in answer.text
     assert state(partner) == "under_review"
+    assert in_live(partner).stored(Task) == {}  # those of test mode may change until it is approved
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject", "resume", "suspend"])

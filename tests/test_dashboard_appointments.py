@@ -25,7 +25,7 @@ def test_an_appointment_is_made_step_by_step(partner: Partner) -> None:
     windows = person.submit(where, to="/test/booking/window", note=NOTE, externalRef="R-9")
     offered = partner.windows(task)
     made = booked(person, windows, offered[0])
-    assert "The appointment is made." in shown(made)
+    assert "The appointment is booked." in shown(made)
     kept = partner.get(f"/v1/appointments/{made.url.path.rpartition('/')[2]}")
     assert kept["window"]["id"] == offered[0]["id"]
     assert (kept["note"], kept["externalRef"]) == (NOTE, "R-9")
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_an_appointment_is_said_at_the_step_that_mends_it(
     task, patient = partner.task(), partner.create_patient()
     place = person.get(f"/test/booking?patientId={patient['id']}&taskId={task['id']}")
     page = person.submit(place, 400, to="/test/booking/window", phone="1")
-    assert "Where, and whom to call?" in shown(page)
+    assert "Where is the visit?" in shown(page)
     fields = {f"location__address__{name}": text for name, text in ADDRESS.items()}
     outside = {**fields, "location__address__postcode": OUTSIDE}
     page = person.submit(place, 400, to="/test/booking/window", **outside)
@@ -97,7 +97,7 @@ def test_what_is_wrong_with_an_appointment_is_said_at_the_step_that_mends_it(
     page = person.submit(
         draft(person, patient, task), 400, to="/test/booking/check", windowId=window["id"]
     )
-    assert "already has an appointment at that time" in shown(page)
+    assert "has another appointment at that time" in shown(page)
 
 
 def test_an_appointment_is_changed_as_long_as_its_visit_has_not_begun(partner: Partner) -> None:
@@ -133,7 +133,7 @@ def test_an_appointment_is_moved_and_cancelled_once(partner: Partner) -> None:
     page = person.submit(
         person.get(f"{here}/reschedule"), to=f"{here}/reschedule", windowId=offered[-1]["id"]
     )
-    assert "in another window now" in shown(page)
+    assert "to another window" in shown(page)
     assert partner.get(f"/v1{here[5:]}")["window"]["id"] == offered[-1]["id"]
     person.submit(person.get(f"{here}/reschedule"), 400, to=f"{here}/reschedule")
 
@@ -180,7 +180,7 @@ def test_an_appointment_is_made_with_the_keyboard_alone(partner: Partner, browse
 
     def act(page: Page) -> list[str]:
         wrong: list[str] = []
-        for step in ("Where, and whom to call?", "When?", "Is everything right?", "Timeline"):
+        for step in ("Where is the visit?", "When?", "Check the details", "Timeline"):
             page.get_by_role("heading", name=step).wait_for()
             wrong += broken(page, step)
             if step == "When?":

@@ -22,7 +22,7 @@ from tests.support.serving import ADDRESS, OUTSIDE, PATIENT, POSTCODE, Partner
 def test_a_patient_is_made_shown_changed_and_deleted(partner: Partner) -> None:
     person = signed_in(partner, "member")
     empty = person.get("/test/patients")
-    assert "no patient in test mode yet" in shown(empty)
+    assert "No patients in test mode yet" in shown(empty)
     new = person.get("/test/patients/new")
     page = person.submit(
         new, to="/test/patients", **TYPED, note=NOTE, nhsNumber="999 000 0018",
@@ -32,7 +32,13 @@ def test_a_patient_is_made_shown_changed_and_deleted(partner: Partner) -> None:
     made = partner.get(f"/v1/patients/{patient}")
     assert made["metadata"] == {"ward": "7B"}
     assert made["address"]["postcode"] == POSTCODE
-    for text in ("The patient is made.", "Ada Loveworth", "999 000 0018", "10 December 1985", "7B"):
+    for text in (
+        "The patient is created.",
+        "Ada Loveworth",
+        "999 000 0018",
+        "10 December 1985",
+        "7B",
+    ):
         assert text in shown(page)
     assert NOTE not in page.text
 
@@ -59,8 +65,8 @@ def test_what_is_wrong_with_a_patient_stands_beside_its_field_and_what_was_typed
     person = signed_in(partner, "member")
     new = person.get("/test/patients/new")
     wrong = {
-        "firstName": ("A", "Must have at least 2 characters."),
-        "phone": ("07400 123456", "Must be a phone number in E.164 form"),
+        "firstName": ("A", "Write at least 2 characters."),
+        "phone": ("07400 123456", "Begin the phone number with + and its country code"),
         "email": ("ada", "Must be an e-mail address."),
         "dateOfBirth": ("", "Fill this in."),
         "nhsNumber": ("1234567890", "Must be a valid NHS number"),

@@ -8,7 +8,8 @@ import pytest
 
 from shared import clock
 from shared.appointments import AppointmentWindow
-from shared.requests import FEW
+from shared.requests import FEW, hashed_key
+from shared.service import Service
 from shared.users import Role
 from tests.support.dashboard import kept, listed, older, text, wrong
 from tests.support.inprocess import InProcess
@@ -32,6 +33,11 @@ def test_the_log_is_narrowed_by_its_address_and_shows_calls_before_visits(partne
         {"principal": person.user.id, "objects": [patient], "route": "/{mode}/patients"},
         {"status": 404, "code": "resource_missing", "principal": person.user.id},
     )
+
+    async def hashed(held: Service) -> str:
+        return hashed_key(held.keyring, partner.organisation.id, "test", "A-17")
+
+    told[2]["idempotencyKey"] = partner.backing.run(hashed)
     lines = [
         line_of(partner, at=at + timedelta(seconds=number), **facts)
         for number, facts in enumerate(told)
@@ -52,7 +58,7 @@ def test_the_log_is_narrowed_by_its_address_and_shows_calls_before_visits(partne
     assert shown("status=400&method=POST") == [bad]
     assert shown("code=resource_missing&by=all") == [missed]
     assert shown(f"object={patient}") == [seen, wide, made]
-    assert shown(f"object={visit}") == [made]
+    assert shown(f"object={visit}") == shown("idempotencyKey=A-17") == [made]
     assert shown(f"principal={person.user.id}") == [missed, seen]
     assert shown(f"principal={partner.api_key.id}&method=POST") == [made, bad]
     today, before = clock.london_day(at), clock.london_day(at) - timedelta(days=1)
@@ -71,6 +77,7 @@ def test_the_log_is_narrowed_by_its_address_and_shows_calls_before_visits(partne
         ("fromDate=yesterday", "fromDate"),
         ("toDate=9999-12-31", "toDate"),
         ("statusClass=4xx&object=p_1", "statusClass"),
+        ("idempotencyKey=k&object=p_1", "idempotencyKey"),
         ("by=nobody", "by"),
     ],
 )
@@ -92,6 +99,7 @@ def test_a_request_is_shown_with_what_its_code_means_and_where_its_objects_are(
     admin, developer = signed_in(partner), signed_in(partner, "developer")
     told = text(admin.get(f"/test/requests/{request}"))
     assert "appointment_overlaps" in told
+    assert "The patient already has an appointment at that time." in told  # which, is not kept
     assert partner.api_key.name in told
     assert f"/v1/patients/{patient}" in told
     assert "$ALLY_KEY" in told
@@ -102,6 +110,23 @@ def test_a_request_is_shown_with_what_its_code_means_and_where_its_objects_are(
     for area in ("patients", "api_keys"):  # a developer's role includes neither
         assert f'href="/test/{area}/' not in developer.get(f"/test/requests/{request}").text
     developer.get(f"/test/requests/req_{'0' * 22}", 404)
+
+
+def test_who_called_leads_to_their_page_or_to_all_that_they_asked_for(partner: Partner) -> None:
+    """Only an administrator sees keys: to others a key is its id, here as on the usage page."""
+    admin, developer = signed_in(partner), signed_in(partner, "developer")
+    key = partner.with_key({"*": "read"}, name="Ward 7 server").api_key
+    gone = f"usr_{'0' * 22}"
+    callers = (key.id, admin.user.id, gone)
+    kept(partner, *(line_of(partner, principal=each, objects=["p_x"]) for each in callers))
+    asked = "/test/requests?by=all&amp;principal="
+    seen = {who: who.get("/test/requests?by=all").text for who in (admin, developer)}
+    assert f'<a href="/test/api_keys/{key.id}">Ward 7 server</a>' in seen[admin]
+    assert f'<a href="/team/{admin.user.id}">{admin.user.name}</a>' in seen[admin]
+    assert f'<a href="{asked}{gone}">Somebody who has left</a>' in seen[admin]
+    assert f'<a href="{asked}{key.id}"><code>{key.id}</code></a>' in seen[developer]
+    assert f'<a href="{asked}{admin.user.id}">{admin.user.name}</a>' in seen[developer]
+    assert "Ward 7 server" not in seen[developer]
 
 
 def test_who_looks_at_a_request_is_in_the_log_themselves(partner: Partner) -> None:
@@ -145,7 +170,7 @@ def test_a_new_name_of_an_active_organisation_waits_for_review(partner: Partner)
     partner.change_organisation(activation="active")
     admin = signed_in(partner)
     page = admin.submit(admin.get("/organisation"), displayName="Fenwick Care")
-    assert "Patients read the new name once Ally has seen it" in text(page)
+    assert "Patients read the new name once Ally has approved it" in text(page)
     told = partner.get(f"/v1/organisations/{partner.organisation.id}")
     assert (told["displayName"], told["displayNameUnderReview"]) == (name, "Fenwick Care")
     assert "A new name waits for review" in text(admin.get("/organisation"))
@@ -194,17 +219,26 @@ def test_the_audit_trail_names_who_it_was_and_is_narrowed_by_its_address(partner
 
 def test_the_first_page_knows_what_was_done_and_what_comes_next(partner: Partner) -> None:
     admin = signed_in(partner)
-    assert steps(admin.get("/test")) == (0, "Make a first call")
+    first = admin.get("/test")
+    assert steps(first) == (0, "Make your first call")
+    assert "Quick start" in text(first)
+    assert "in the last 24 hours" not in text(first)
     kept(partner, line_of(partner))
-    assert steps(admin.get("/test")) == (1, "Create a patient")
+    later = admin.get("/test")
+    assert steps(later) == (1, "Create a patient")
+    assert "Quick start" not in text(later)
+    assert "in the last 24 hours" in text(later)
     partner.create_patient()
     assert steps(admin.get("/test")) == (2, "Book an appointment")
     partner.book()
-    assert steps(admin.get("/test")) == (3, "Activate")
+    assert steps(admin.get("/test")) == (3, "Activate live mode")
     partner.change_organisation(activation="under_review")
-    assert steps(signed_in(partner).get("/test")) == (3, "Wait for Ally")
+    assert steps(signed_in(partner).get("/test")) == (3, "Wait for our review")
+    partner.change_organisation(activation="suspended")
+    assert "Live mode is suspended" in text(signed_in(partner).get("/test"))
+    assert "Live mode is suspended" not in text(signed_in(partner, "member").get("/test"))
     partner.change_organisation(activation="active")
-    assert steps(signed_in(partner).get("/test")) == (4, "Take your live key")
+    assert "What to do next" not in text(signed_in(partner).get("/test"))
 
 
 def steps(page: httpx.Response) -> tuple[int, str]:
@@ -238,14 +272,14 @@ def test_who_is_still_to_come_today_is_told_by_name_and_hour(partner: Partner) -
     live = partner.live()
     booked = live.book({"id": live.live_window().id})
     person = signed_in(partner, "member")
-    assert "No appointment is still to come today" in person.get("/live").text
+    assert "No appointments are still to come today" in person.get("/live").text
     at = clock.now()
     moved = {**booked["window"], "startAt": at, "endAt": at + timedelta(hours=1)}
     live.change_appointment(booked["id"], window=AppointmentWindow.model_validate(moved))
     page = person.get("/live")
     assert f'href="/live/appointments/{booked["id"]}">Ada Loveworth' in page.text
     live.change_appointment(booked["id"], status="cancelled")
-    assert "No appointment is still to come today" in person.get("/live").text
+    assert "No appointments are still to come today" in person.get("/live").text
 
 
 # --- What pages cost -----------------------------------------------------------------------------

@@ -140,8 +140,8 @@ def test_a_live_key_is_shown_once_to_who_has_just_signed_in(partner: Partner) ->
         for each in replace(partner, mode="live").stored(ApiKey).values()
         if each.get("unrevealed")
     ]
-    home = person.get("/live")
-    assert f'href="/live/api_keys/{key["id"]}"' in home.text
+    for mode in ("test", "live"):
+        assert f'href="/live/api_keys/{key["id"]}"' in person.get(f"/{mode}").text
     path = f"/live/api_keys/{key['id']}"
     assert not SECRET.search(person.get(path).text)
     form = person.get(f"{path}/reveal")
@@ -180,9 +180,24 @@ def test_a_key_is_found_by_itself_and_no_address_has_it(partner: Partner) -> Non
     for sought in (partner.key, partner.key.partition(".")[0], partner.api_key.id):
         found = person.submit(person.get("/test/api_keys"), to="/test/api_keys/find", key=sought)
         assert found.url.path == f"/test/api_keys/{partner.api_key.id}"
-    page = person.submit(person.get("/test/api_keys"), 400, to="/test/api_keys/find", key="x")
-    assert set(wrong(page)) == {"key"}
+    half = partner.key[:-1].removeprefix("test_")
+    for sought in (half, half[:24], "key_x", "test_", "…", "a" * 25):
+        page = person.submit(
+            person.get("/test/api_keys"), 400, to="/test/api_keys/find", key=sought
+        )
+        assert set(wrong(page)) == {"key"}, sought
     assert partner.key not in written(partner)
+
+
+def test_a_key_is_found_by_how_a_word_of_its_name_begins(partner: Partner) -> None:
+    named = partner.with_key({"*": "read"}, name="Ward 7 server").api_key.id
+    person = signed_in(partner)
+    for sought in ("ward", "WARD 7 s", "7", " serv "):
+        page = person.submit(person.get("/test/api_keys"), to="/test/api_keys/find", key=sought)
+        assert re.findall(r'href="/test/api_keys/(key_\w+)"', page.text) == [named]
+    page = person.submit(page, to="/test/api_keys/find", key="ard")
+    assert "No key matches." in page.text
+    assert 'value="ard"' in page.text
 
 
 def test_keys_are_paged_and_each_mode_has_its_own(partner: Partner) -> None:

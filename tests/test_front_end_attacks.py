@@ -5,6 +5,7 @@ import base64
 import json
 import time
 import uuid
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,14 +13,16 @@ from urllib.parse import quote
 
 import pytest
 
-from shared import clock, memory
+from shared import clock, exchange, memory
 from shared.backends import ConflictError, UnavailableError
+from shared.exchange import STRANGERS_LIMIT
 from shared.provision import connect_tenant
 from shared.service import Service
 from shared.settings import SettingError, load
 from tests.support.id_tokens import Signer, claims, unsigned
 from tests.support.inprocess import InProcess
 from tests.support.serving import PATIENT, REASON, Json, Partner
+from tests.test_frontend_events import BROWSER, Page, send
 
 NOW = int(time.time())
 BEFORE: Json = {"auth_time": NOW - 60, "iat": NOW - 60}
@@ -365,6 +368,35 @@ def test_an_origin_that_no_browser_sends_cannot_be_registered(partner: Partner) 
             json={"frontEndOrigins": [written]},
         )["error"]
         assert error["param"] == "frontEndOrigins[0]"
+
+
+# --- Before anybody is known ---------------------------------------------------------------------
+
+
+def test_of_a_stranger_little_is_read_and_not_for_long(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(partner)
+    event = f"event=view.home&key={page.shown}"
+
+    def sent(content: Any, **headers: str) -> Json:
+        kind = {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": "192.0.2.1"}
+        answer = send(page.api, {**BROWSER, **kind, **headers}, content=content).json()
+        told: Json = answer.get("error", answer)
+        return told
+
+    full = event + "&" * (STRANGERS_LIMIT - len(event))
+    assert sent(full)["event"] == "view.home"
+    assert sent(f"{full}&")["code"] == "body_too_large"
+    by_server = sent(f"{full}&", Authorization=str(partner.key))
+    assert by_server["code"] != "body_too_large"  # whose body is read once the key is known
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield event.encode()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(exchange, "STRANGERS_PATIENCE", 0.05)
+    assert "they did not end within 0.05 seconds" in sent(slowly())["message"]
 
 
 # --- Settings ------------------------------------------------------------------------------------

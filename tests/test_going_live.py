@@ -176,9 +176,9 @@ def test_an_organisation_signs_up_makes_calls_and_goes_live(
 def sign_up(page: Page, place: Place, hands: Hands, *, script: bool) -> None:
     hands.write(page, "Your name", "Nia Owen")
     hands.write(page, "Organisation", "Riverside Health")
-    hands.write(page, "E-mail address at work", EMAIL)
-    hands.press(page, "Go on")
-    expect(page.get_by_role("heading", name="Look at your mail")).to_be_visible()
+    hands.write(page, "Work e-mail address", EMAIL)
+    hands.press(page, "Create account")
+    expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
     link = mailed(page, place, "Confirm")
     page.goto(link)
     if script:
@@ -187,7 +187,7 @@ def sign_up(page: Page, place: Place, hands: Hands, *, script: bool) -> None:
     else:
         hands.write(page, "Code", link.partition("#")[2])
     hands.write(page, "Password", PASSWORD)
-    hands.press(page, "Make my account")
+    hands.press(page, "Open my account")
 
 
 def first_call(page: Page, place: Place) -> str:
@@ -262,7 +262,7 @@ def use_live_key(page: Page, place: Place, hands: Hands, shown: str) -> None:
     page.goto(f"{place.url('dashboard')}/live/patients/{made['id']}")
     expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
     page.goto(f"{place.url('dashboard')}/test/patients/{made['id']}")
-    expect(page.get_by_role("heading", name="Not there")).to_be_visible()
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
 
 
 def wait_for(page: Page, go: Callable[[], object]) -> None:

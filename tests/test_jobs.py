@@ -52,6 +52,9 @@ def test_a_job_is_there_when_its_cause_is_and_never_else(yard: Yard) -> None:
         store.insert(Tally(id=TALLY))
         store.later(tally, Told())
         await store.commit()
+        assert len(yard.watched.commits) == 1  # whatever dies, it leaves both or neither
+        written = {write.key.collection for write in yard.watched.writes}
+        assert written == {Tally.collection, Job.collection}
         for change in (Store.commit, Store.discard):  # one that others were faster at, one refused
             store = open_store(held, "test", "org_a", at=yard.now)
             store.insert(Tally(id=TALLY))

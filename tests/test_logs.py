@@ -18,6 +18,7 @@ from shared.audit import Log
 from shared.backends import UnavailableError
 from tests.support.google_cloud import GoogleCloud
 from tests.support.serving import Json, Partner
+from tests.support.staff import staff
 
 WORD = "canary7d1f0c"
 ADDRESS = f"https://api.ally.example/v1/{WORD}?word={WORD}"
@@ -171,6 +172,17 @@ def test_the_request_log_is_sent_lines_of_known_callers_and_nothing_else(partner
     for other in ({"kind": "job", "organisation": "org_1"}, {"kind": "crash"}):
         assert not kept(ours(other), SENT)
     assert not any(kept(each, SENT) for each in PLATFORM)
+
+
+def test_what_staff_do_is_kept_with_the_audit_and_is_no_organisations_request(
+    partner: Partner,
+) -> None:
+    """The worker would take such a line for one that was lost."""
+    answer = staff(partner.server).get("/queue")
+    lines = {line.get("requestId"): line for line in partner.lines()}
+    line = ours(lines[answer.headers["Request-Id"]])
+    assert [bucket for bucket, each in SINKS.items() if kept(line, each)] == ["ally-audit"]
+    assert not kept(line, SENT)
 
 
 # --- What is counted of them ---------------------------------------------------------------------

@@ -59,16 +59,31 @@ def test_a_request_is_in_the_log_within_ten_seconds(partner: Partner) -> None:
     }
 
 
-def test_one_idempotency_key_is_one_hash_and_another_organisations_is_another(
+def test_requests_are_found_by_their_idempotency_key_of_which_only_a_hash_is_kept(
     partner: Partner, other: Partner
 ) -> None:
-    hashes = []
-    for caller, key in ((partner, "k"), (partner, "k"), (partner, "l"), (other, "k")):
-        headers = {"Idempotency-Key": key}
-        sent = caller.send("POST", "/v1/patients", json=PATIENT, headers=headers)
-        hashes.append(logged(caller, sent.headers["Request-Id"])["idempotencyKey"])
+    key = "retry of A-17 & more"
+    found = []
+    for caller, sent in ((partner, key), (partner, f'"{key}"'), (partner, "l"), (other, key)):
+        headers = {"Idempotency-Key": sent}
+        answer = caller.send("POST", "/v1/patients", json=PATIENT, headers=headers)
+        found.append(logged(caller, answer.headers["Request-Id"]))
+    hashes = [each["idempotencyKey"] for each in found]
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
+    ids_of = [each["id"] for each in found]
+
+    def listed(caller: Partner, **asked: str) -> list[str]:
+        return [each["id"] for each in caller.get("/v1/requests", **asked)["data"]]
+
+    for sent in (key, f'"{key}"'):
+        assert listed(partner, idempotencyKey=sent) == [ids_of[1], ids_of[0]]
+    assert listed(partner, idempotencyKey=key, method="GET") == []
+    assert listed(partner, idempotencyKey=hashes[0]) == []
+    assert listed(other, idempotencyKey=key) == [ids_of[3]]
+    error = partner.get("/v1/requests", 400, idempotencyKey=key, statusClass="4xx")["error"]
+    assert error["param"] == "statusClass"
+    assert "A-17" not in str((partner.lines(), other.lines(), error))
 
 
 def test_an_end_users_address_is_neither_in_the_log_nor_in_the_line(partner: Partner) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from shared import ids, rollups
+from shared import ids, rollups, usage
 from shared.backends import OURS, Key, Put, UnavailableError, new_marker
+from shared.backends.metrics import REQUESTS, Point
 from shared.errors import ApiError
+from shared.exchange import VERSION
 from shared.rollups import MODES, RollUp
 from shared.service import Service
 from shared.settings import Mode
-from tests.support.counted import KEYS, Counted, count, some, totals
+from tests.support.counted import KEYS, Counted, count, put, some, totals
 from tests.support.inprocess import InProcess, WatchedMetrics
 from tests.support.serving import Json, Partner
 
@@ -61,6 +63,7 @@ QUESTIONS: list[Json] = [
     {"metric": "rate_limited", "by": "key"},
     {"metric": "latency"},
     {"metric": "latency", "by": "route", "keyId": KEYS[0]},
+    {"metric": "latency", "by": "key"},
     {"metric": "bytes_out", "by": "status"},
 ]
 
@@ -77,7 +80,10 @@ def roll(partner: Partner, days: list[date], **settings: int) -> None:
     rolled(partner, run, **settings)
 
 
-def test_days_that_are_rolled_up_are_as_they_were_counted(partner: Partner) -> None:
+def test_days_that_are_rolled_up_are_as_they_were_counted(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MOST_GROUPS", 3)  # there is more to each, and so a rest
     count(partner, some(1, NOW, timedelta(days=20), number=120))
     api, watched = observer(partner)
     counted = answers(api)
@@ -106,13 +112,15 @@ def test_a_day_is_rolled_up_for_both_modes(partner: Partner) -> None:
         assert [each.step for each in watched.readings] == [timedelta(minutes=15)]
 
 
-def test_only_what_is_missing_is_rolled_up_and_only_when_it_is_over(partner: Partner) -> None:
-    roll(partner, [YESTERDAY, YESTERDAY - 2 * DAY])
-    missing: list[date] = rolled(partner, RollUp.missing)
-    assert YESTERDAY not in missing
-    assert YESTERDAY - 2 * DAY not in missing
-    assert min(missing, default=YESTERDAY) >= YESTERDAY - 30 * DAY
-    assert missing == sorted(missing)
+def test_the_last_two_days_are_due_and_what_is_missing_once_it_is_over(partner: Partner) -> None:
+    forget(partner, YESTERDAY - 3 * DAY)
+    roll(partner, [YESTERDAY - n * DAY for n in range(3)])
+    due: list[date] = rolled(partner, RollUp.due)
+    assert due[-2:] == [YESTERDAY - DAY, YESTERDAY]
+    assert YESTERDAY - 2 * DAY not in due
+    assert YESTERDAY - 3 * DAY in due
+    assert min(due) >= YESTERDAY - 30 * DAY
+    assert due == sorted(due)
     with pytest.raises(ApiError, match="parameter_invalid"):
         roll(partner, [YESTERDAY + DAY])
 
@@ -230,11 +238,15 @@ def test_the_worker_rolls_up_a_day_or_what_is_missing(partner: Partner) -> None:
     for mode in MODES:
         forget(partner, YESTERDAY, mode)
     api, watched = observer(partner)
+    forget(partner, YESTERDAY - 2 * DAY)
     first = api.call("POST", "/worker/roll_up", json={})
-    assert first == {"days": ["2026-11-21"]}
-    assert api.call("POST", "/worker/roll_up", json={}) == {"days": []}
-    again = api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
-    assert again == first
+    assert first == {"days": ["2026-11-19", "2026-11-20", "2026-11-21"]}
+    api.watched.forget()
+    again = api.call("POST", "/worker/roll_up", json={})
+    assert again == {"days": ["2026-11-20", "2026-11-21"]}
+    assert api.watched.commits == []  # nothing had changed
+    one = api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
+    assert one == {"days": ["2026-11-21"]}
     api.call("POST", "/worker/roll_up", 400, json={"day": "2026-11-22"})
     watched.readings.clear()
     asked = {"startAt": "2026-11-21", "resolution": "1d"}
@@ -243,13 +255,36 @@ def test_the_worker_rolls_up_a_day_or_what_is_missing(partner: Partner) -> None:
 
 
 def test_a_roll_up_that_fails_is_done_again(partner: Partner) -> None:
-    count(partner, [Counted(TODAY - DAY / 2)])
+    day = YESTERDAY - 2 * DAY
+    count(partner, [Counted(TODAY - 2.5 * DAY)])
     for mode in MODES:
-        forget(partner, YESTERDAY, mode)
-    api, _ = observer(partner)
-    api.watched.failing = {"commit": UnavailableError("told to fail")}
-    api.call("POST", "/worker/roll_up", 503, json={"day": "2026-11-21"})
+        forget(partner, day, mode)
+    api, watched = observer(partner)
+    told, failure = {"day": day.isoformat()}, UnavailableError("told to fail")
+    watched.failing = failure
+    api.call("POST", "/worker/roll_up", 503, json=told)
+    watched.failing, api.watched.failing = None, {"commit": failure}
+    api.call("POST", "/worker/roll_up", 503, json=told)
     api.watched.failing = {}
-    assert YESTERDAY in rolled(partner, RollUp.missing)
-    api.call("POST", "/worker/roll_up", json={"day": "2026-11-21"})
-    assert YESTERDAY not in rolled(partner, RollUp.missing)
+    assert day in rolled(partner, RollUp.due)
+    api.call("POST", "/worker/roll_up", json=told)
+    assert day not in rolled(partner, RollUp.due)
+
+
+def test_what_a_flush_that_failed_adds_to_a_day_hours_later_is_rolled_up_the_night_after(
+    partner: Partner,
+) -> None:
+    """Cloud Monitoring spreads such a point over both days."""
+    live = partner.live()
+    labels = (live.organisation.id, "live", "GET", "/v1/tasks", "200", "", "key_late", VERSION)
+    roll(live, [YESTERDAY])
+    late = Point(REQUESTS, labels, TODAY - timedelta(hours=3), TODAY + timedelta(hours=9), 1200)
+    put(live.backing, [late])
+    api, _ = observer(live)
+    api.at = NOW + DAY
+    done = api.call("POST", "/worker/roll_up", json={})["days"]
+    for mode in MODES:
+        forget(live, TODAY.date(), mode)  # for other tests that day is not over
+    assert done[-2:] == ["2026-11-21", "2026-11-22"]
+    shown = api.call("GET", "/v1/usage", params={"startAt": "2026-11-21", "resolution": "1d"})
+    assert totals(shown) == {None: 1200}

@@ -220,9 +220,10 @@ def test_a_token_that_somebody_else_chose_is_nobodys_session(partner: Partner) -
 def test_the_cookie_of_a_session_is_for_this_host_alone_and_for_no_script(partner: Partner) -> None:
     user = has_password(partner)
     answer = Person(partner.server).post("/sign-in", {"email": user.email, "password": PASSWORD})
-    (cookie,) = answer.headers.get_list("set-cookie")
-    assert cookie.startswith(f"{COOKIE}=")
-    assert cookie.endswith("; Path=/; Secure; HttpOnly; SameSite=Lax")
+    cookies = answer.headers.get_list("set-cookie")
+    assert cookies[0].startswith(f"{COOKIE}=")
+    for cookie in cookies:
+        assert cookie.endswith("; Path=/; Secure; HttpOnly; SameSite=Lax")
 
 
 def test_who_signs_out_has_no_session_any_more(partner: Partner) -> None:
@@ -482,8 +483,9 @@ def test_who_signs_in_at_the_moment_of_a_reset_is_signed_out_by_it(partner: Part
     server.watched.rival = sorted(held, key=lambda each: each.key.collection)
     answer = owner.post("/reset", {"code": code, "password": "brown kettles whistle too"})
     assert not server.watched.rival
-    for header in ("location", "set-cookie"):
-        assert len(answer.headers.get_list(header)) == 1
+    assert len(answer.headers.get_list("location")) == 1
+    cookies = [each.partition("=")[0] for each in answer.headers.get_list("set-cookie")]
+    assert len(set(cookies)) == len(cookies)
     thief.enter(partner.server)
     assert thief.ask("GET", "/account").status_code == 303
 

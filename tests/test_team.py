@@ -6,7 +6,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from shared import ids
+from shared.joining import Invitation
+from shared.provision import open_store
+from shared.service import Service
 from shared.sessions import COOKIE
+from shared.team import MOST_LISTED
 from shared.throttles import MAILS
 from shared.users import Role
 from tests.support.joining import PASSWORD, address, invitation_code
@@ -212,7 +217,12 @@ def test_a_team_of_any_size_is_paged_and_somebody_is_found_by_what_is_in_no_addr
     assert team[2].email not in str(found.url)
     for unknown in (stranger.email, "nobody@example.org"):
         page = person.submit(person.get("/team"), 400, to="/team/find", email=unknown)
-        assert "Nobody in your team has this address." in page.text
+        assert "Nobody in your team has this address, nor is anybody invited there." in page.text
+    invited = address()
+    invites(person, partner, email=invited)
+    page = person.submit(person.get("/team"), to="/team/find", email=invited.upper())
+    assert invited in page.text
+    assert forms(page)[-1].action.endswith("/withdraw")
 
 
 def test_what_an_administrator_invited_ends_with_their_role(partner: Partner) -> None:
@@ -220,3 +230,28 @@ def test_what_an_administrator_invited_ends_with_their_role(partner: Partner) ->
     code = invites(second, partner, role="administrator")
     changes_role(first, second.user.id, "member")
     accepts(partner, code, 400)
+
+
+def test_an_invitation_is_as_good_as_who_sent_it_last(partner: Partner) -> None:
+    first, second = signed_in(partner), signed_in(partner)
+    organisation = partner.organisation.id
+    alone = invites(second, partner, "administrator")
+    renewed = address()
+    invites(second, partner, "administrator", renewed)
+
+    async def hide(service: Service) -> str:
+        """Have so many invitations that a list shows none of these; return the id of the last."""
+        at = service.now()
+        store = open_store(service, "test", organisation, at=at, account=True)
+        found = await store.select(Invitation, [("organisation", "==", organisation)], limit=10)
+        for _ in range(MOST_LISTED):
+            store.insert(found[0].model_copy(update={"id": ids.mint(Invitation.prefix, at)}))
+        await store.commit()
+        return next(each.id for each in found if each.email == renewed)
+
+    shown = dict(forms(first.get("/team"))[0].fields)
+    again = f"/team/invitations/{partner.backing.run(hide)}/again"
+    assert first.post(again, {"_csrf": shown["_csrf"]}).status_code == 303
+    changes_role(first, second.user.id, "member")
+    accepts(partner, alone, 400)
+    accepts(partner, invitation_code(partner.backing, organisation, renewed))

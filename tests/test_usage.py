@@ -221,18 +221,44 @@ def test_nothing_counted_is_zero_in_every_step_and_no_group(partner: Partner) ->
     assert {str(point["percentiles"]) for point in timed["points"]} == {"None"}
 
 
-def test_groups_beyond_fifty_are_one_and_no_count_is_lost(partner: Partner) -> None:
+@pytest.mark.parametrize("by", ["route", "key"])
+def test_groups_beyond_fifty_are_one_and_no_count_is_lost(partner: Partner, by: str) -> None:
     made = [
-        Counted(NOW - HOUR, took=(1,) * (number % 60 + 1), route=f"GET /v1/things{number:03}")
+        Counted(
+            NOW - timedelta(hours=1 + number % 5),
+            took=(1 + number,) * (number % 60 + 1),
+            route=f"GET /v1/things{number:03}",
+            key=f"key_{number:022}",
+        )
         for number in range(70)
     ]
+    made.append(made[0]._replace(route="other other", key="other"))  # as of an instance's overflow
     count(partner, made)
-    shown = read(partner, by="route")
-    assert len(shown["series"]) == usage.MOST_GROUPS + 1
-    assert shown["series"][-1]["group"] == usage.OTHER
-    assert sum(totals(shown).values()) == sum(each.number for each in made)
-    largest = sorted(made, key=lambda each: (-each.number, each.route))[: usage.MOST_GROUPS]
-    assert [series["group"] for series in shown["series"][:-1]] == [each.route for each in largest]
+    ranked = sorted(made[:-1], key=lambda each: (-each.number, each.group(by)))
+    largest, rest = ranked[: usage.MOST_GROUPS], [*ranked[usage.MOST_GROUPS :], made[-1]]
+    for metric in ("requests", "latency"):
+        shown = read(partner, metric=metric, by=by)
+        *named, other = shown["series"]
+        assert [series["group"] for series in named] == [each.group(by) for each in largest]
+        assert (other["group"], other["total"]) == (usage.OTHER, sum(each.number for each in rest))
+        assert sum(totals(shown).values()) == sum(each.number for each in made)
+    times = distribution([took for each in rest for took in each.took])
+    assert other["percentiles"] == {
+        f"p{n}": round(times.percentile(n) or 0, 1) for n in (50, 95, 99)
+    }
+
+
+def test_of_many_keys_no_more_is_held_than_is_shown(partner: Partner) -> None:
+    """An organisation may have any number of them, and each step of each takes half a kilobyte."""
+    longest = "GET /v1/" + "x" * 200
+    keys = [f"key_{number:022}" for number in range(70)]
+    count(partner, [Counted(NOW - HOUR, key=key, route=longest, status=402) for key in keys])
+    api = caller(partner)
+    for asked in ({"metric": "latency"}, {"metric": "errors", "route": longest, "status": 402}):
+        api.call("GET", PATH, params={"by": "key", "period": "6h", "resolution": "1m", **asked})
+    for each in api.metrics.readings:
+        one_step = each.end - each.start == each.step
+        assert one_step or each.by == () or len(dict(each.where)["key"]) <= usage.KEYS_OF_A_FILTER
 
 
 def test_with_many_steps_there_are_fewer_groups_and_no_count_is_lost(partner: Partner) -> None:

@@ -1,8 +1,9 @@
 """An oracle of usage: what clients counted of a random load, against all that the service tells.
 
 Servers restart in the middle of it, and Cloud Monitoring fails before it has written, after it has,
-and in between. The points that it keeps, `GET /v1/usage` and the request log must say the same as
-the clients, for every organisation, mode, route and status. `make soak` does it at full size.
+and in between. The lines of the log, the points that it keeps, `GET /v1/usage` and the request log
+must say the same as the clients, for every organisation, mode, route and status. `make soak` does
+it at full size.
 """
 
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import orjson
 import pytest
 
 from tests.conftest import BACKENDS, environment_of
@@ -125,6 +127,7 @@ def test_points_usage_and_request_log_say_what_clients_counted(
     place.settle()
     assert place.given_up() == []
 
+    assert in_lines(place, load.request_ids) == load.counts
     if place.monitoring is not None:
         assert place.monitoring.refusals == []
         assert in_points(place.monitoring) == load.counts
@@ -148,6 +151,14 @@ def in_points(monitoring: Monitoring) -> Counter[Counted]:
             if organisation != "-" and route not in LOGGED_ROUTES
         }
     )
+
+
+def in_lines(place: Place, sent: set[str]) -> Counter[Counted]:
+    """Count the lines of the requests that were sent, which is what a replay would go by."""
+    log = Path(place.backing.environment["ALLY_LOG"])
+    written = map(orjson.loads, log.read_bytes().splitlines())
+    lines = (line for line in written if line["kind"] == "request" and line["requestId"] in sent)
+    return Counter(Counted(*(line[name] for name in Counted._fields)) for line in lines)
 
 
 def in_usage(partner: Partner, routes: Counter[Counted]) -> Counter[Counted]:

@@ -1,7 +1,7 @@
 """One's own account: name, password, second factors, and the sessions that are open."""
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
 
@@ -37,12 +37,16 @@ class NameIn(Model):
 class PasswordIn(Model):
     """A password, and the one that takes its place."""
 
+    secretive: ClassVar[bool] = True
+
     current: Password
     password: Password
 
 
 class AppIn(Model):
     """The code that an app shows, and the secret that it was given."""
+
+    secretive: ClassVar[bool] = True
 
     code: Code
     asked: Annotated[str, StringConstraints(max_length=2_000)]
@@ -242,7 +246,7 @@ async def _add(visit: Visit, user: User, factors: Factors, what: str) -> View:
 async def remove_factor(visit: Visit, body: RemovedIn) -> View:
     """Remove a second factor, and end all other sessions: whoever found it may have used it.
 
-    With the last one, the recovery codes go too.
+    With the last one, the recovery codes go too, and this session has shown none any more.
     """
     user = await _me(visit)
     left = [each for each in user.factors.passkeys if each.id != body.factor]
@@ -254,7 +258,10 @@ async def remove_factor(visit: Visit, body: RemovedIn) -> View:
         return visit.redirect("/account/second-factor")
     what = AN_APP if body.factor == "app" else A_PASSKEY
     _keep(visit, user, factors=changed)
-    await end_sessions(visit.store, visit.sessions, user.id, besides=visit.user.session.id)
+    own = await visit.store.get(Session, visit.user.session.id)
+    await end_sessions(visit.store, visit.sessions, user.id, besides=own.id)
+    if not changed.present:
+        visit.store.put(own.model_copy(update={"secondFactor": False}))
     mail.send(visit.store, visit.keyring, user.email, letters.second_factor_removed(what))
     return visit.redirect("/account/second-factor", "factor_removed")
 

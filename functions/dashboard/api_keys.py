@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlencode
 
 from pydantic import Field
 
@@ -28,8 +29,10 @@ from shared.keys import (
     access,
 )
 from shared.models import Changes, Model
-from shared.pages import ListQuery
+from shared.pages import NamedQuery
 from shared.portals import Form, View, Visit
+from shared.visits import page_for
+from shared.words import LONGEST, normalise
 
 READ, WRITE = "api_keys:read", "api_keys:write"
 
@@ -56,6 +59,8 @@ PRESETS: Mapping[Preset, dict[str, Access]] = {
 }
 """Scopes that are chosen as a whole; they include what comes later."""
 
+_NAME = re.compile(r"(?!(test|live|key)_)(?!.*[0-9A-Za-z]{20})[^.]*")
+"""What can be the beginning of a name and no part of a key: those are longer words."""
 _SHOWN = re.compile(r"(?:test|live)_(?:pub_)?([0-9A-Za-z]{22})[0-9A-Za-z]{2}(?:\..*)?")
 
 
@@ -90,7 +95,9 @@ class NewKey(Restrictions):
 
 
 class Sought(Model):
-    """A key or its id, pasted."""
+    """The beginning of a key's name; or the key or its id, pasted."""
+
+    secretive: ClassVar[bool] = True
 
     key: Line
 
@@ -98,28 +105,34 @@ class Sought(Model):
 # --- Looking -------------------------------------------------------------------------------------
 
 
-class KeysQuery(ListQuery):
+class KeysQuery(NamedQuery):
     """Keys as the page is asked for them."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 25
 
 
 @portal.get("/{mode}/api_keys", permission=READ)
-async def index(visit: Visit, query: KeysQuery) -> View:
+async def index(visit: Visit, query: Form[KeysQuery]) -> View:
     """List keys, newest first."""
-    return await _list(visit, query, None)
+    return await _list(visit, query)
 
 
 @portal.post("/{mode}/api_keys/find", permission=READ)
 async def find(visit: Visit, body: Form[Sought]) -> View:
-    """Lead to a key by its id, or by itself: posted, for a key belongs in no address."""
+    """Lead to a key by its id or itself, or to those of a name.
+
+    It is posted, for a key belongs in no address; nor does what looks like a part of one.
+    """
     if body.value is not None:
-        matched = _SHOWN.fullmatch(body.value.key)
-        key_id = f"{ApiKey.prefix}_{matched[1]}" if matched else body.value.key
+        sought = body.value.key
+        matched = _SHOWN.fullmatch(sought)
+        key_id = f"{ApiKey.prefix}_{matched[1]}" if matched else sought
         if ApiKey.accepts(key_id):
             return visit.redirect(f"/{visit.mode}/api_keys/{key_id}")
-        body.errors["key"] = "Paste a key, or an id such as key_…"
-    return await _list(visit, KeysQuery(), body)
+        if _NAME.fullmatch(sought) and 1 <= len(normalise(sought)) <= LONGEST:
+            return visit.redirect(f"/{visit.mode}/api_keys?{urlencode({'name': sought})}")
+        body.saying("Type how the name begins, or paste the whole key or its id.", "key")
+    return await _list(visit, Form({}, KeysQuery()), body)
 
 
 @portal.get("/{mode}/api_keys/new", permission=WRITE, fresh="live")
@@ -224,13 +237,14 @@ async def reveal(visit: Visit, api_key: str) -> View:
 # --- Pages ---------------------------------------------------------------------------------------
 
 
-async def _list(visit: Visit, query: KeysQuery, sought: Form[Sought] | None) -> View:
-    page = await visit.store.page(ApiKey, query)
+async def _list(visit: Visit, query: Form[KeysQuery], sought: Form[Sought] | None = None) -> View:
+    page = await page_for(query, lambda asked: visit.store.page(ApiKey, asked))
     return visit.page(
         "api_keys/list.html",
         title="API keys",
-        status=200 if sought is None else 400,
+        status=400 if query.errors or sought else 200,
         page=page,
+        query=query,
         standings={each.id: _standing(each, visit.now) for each in page.data},
         presets={each.id: _preset(each.scopes) for each in page.data},
         form=sought,

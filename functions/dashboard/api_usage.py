@@ -70,7 +70,7 @@ async def glance(questions: Questions) -> Sequence[Tile]:
         part("failed", "Failed (5xx)", failed),
         Tile(
             name="slow",
-            title="95 in 100 within",
+            title="Latency (p95)",
             value=UNKNOWN if slow is None else told(slow, "ms"),
             words=compared(slow, slow_before, then, timed=True),
             values=percentile(took, "p95"),
@@ -119,7 +119,7 @@ async def latency(questions: Questions) -> Curves:
         usage = await questions.ask("latency", by)
         return Curves(
             name="latency",
-            title=f"Latency by {by}: 95 in 100 within",
+            title=f"Latency by {by} (p95)",
             moments=moments(usage),
             series=slowness(usage, await namer(questions, usage)),
             unit="ms",

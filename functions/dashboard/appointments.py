@@ -30,11 +30,11 @@ from shared.cancelling import (
 from shared.design import words
 from shared.errors import ApiError
 from shared.models import Changes, Model
-from shared.pages import Page
 from shared.patients import Patient
 from shared.portals import Form, View, Visit
 from shared.store import Ref
 from shared.tasks import Task
+from shared.visits import page_for
 
 
 class AppointmentListing(ChangesQuery, AppointmentQuery):
@@ -59,12 +59,7 @@ class FromDay(Model):
 async def index(visit: Visit, query: Form[AppointmentListing]) -> View:
     """List appointments, newest first."""
     tasks = await tasks_of(visit.store)
-    page: Page[Appointment] = Page([], has_more=False)
-    if query.value is not None:
-        try:
-            page = await find_appointments(visit.store, visit.caller, query.value)
-        except ApiError as refusal:
-            query.blame(refusal)
+    page = await page_for(query, lambda it: find_appointments(visit.store, visit.caller, it))
     named = dict.fromkeys(each.patientId for each in page.data)
     patients = await visit.store.related(Patient, named) if named else {}
     return visit.page(

@@ -1,12 +1,11 @@
 """The audit trail: who saw or changed what belongs to patients."""
 
 from functions.dashboard.days import DaysQuery, exactly
-from functions.dashboard.links import names_of, place_of
+from functions.dashboard.links import names_of, place_of, places_of
 from functions.dashboard.portal import portal
-from shared.errors import ApiError
-from shared.pages import Page
 from shared.portals import Form, View, Visit
-from shared.requests import AuditEvent, AuditQuery, audit_events
+from shared.requests import AuditQuery, audit_events
+from shared.visits import page_for
 
 
 class TrailQuery(DaysQuery, AuditQuery):
@@ -16,13 +15,9 @@ class TrailQuery(DaysQuery, AuditQuery):
 @portal.get("/{mode}/audit_events", permission="audit_events:read")
 async def index(visit: Visit, query: Form[TrailQuery]) -> View:
     """List events, newest first."""
-    page: Page[AuditEvent] = Page([], has_more=False)
-    if query.value is not None:
-        try:
-            page = await audit_events(visit.store, query.value)
-        except ApiError as refusal:
-            query.blame(refusal)
-    names = await names_of(visit.store, (each.principal.id for each in page.data))
+    page = await page_for(query, lambda asked: audit_events(visit.store, asked))
+    callers = [each.principal.id for each in page.data]
+    names = await names_of(visit, callers)
     shown = {each for event in page.data for each in event.patients}
     return visit.page(
         "audit/list.html",
@@ -32,5 +27,6 @@ async def index(visit: Visit, query: Form[TrailQuery]) -> View:
         page=page,
         names=names,
         exactly=exactly,
-        places={each: place_of(visit, each) for each in (*shown, *names)},
+        callers=places_of(visit, callers, names),
+        places={each: place_of(visit, each) for each in shown},
     )

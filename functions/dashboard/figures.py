@@ -239,7 +239,8 @@ def number(
 ) -> Tile:
     """Return the tile of a sum: compared with the one before, and as a share of another."""
     total = sum(now)
-    part = f"{share(total, sum(of))} of requests" if of is not None else ""
+    whole = 0 if of is None else sum(of)
+    part = f"{share(total, whole)} of requests" if whole else ""
     difference = compared(total, None if before is None else sum(before), then)
     said = ", ".join(each for each in (part, difference) if each)
     return Tile(name=name, title=title, value=told(total, "count"), words=said, values=now)

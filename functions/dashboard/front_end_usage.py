@@ -107,7 +107,7 @@ async def timings(questions: Questions) -> Curves:
     usage = await questions.ask("front_end_timings")
     return Curves(
         name="timings",
-        title="Timings: 95 in 100 within",
+        title="Timings (p95)",
         moments=moments(usage),
         series=slowness(usage, words),
         unit="ms",

@@ -48,9 +48,9 @@ async def health(visit: Visit) -> list[Tile]:
             ),
             Tile(
                 name="health-latency",
-                title="95 in 100 within",
+                title="Latency (p95)",
                 value=UNKNOWN if slow is None else told(slow, "ms"),
-                words="from request to answer",
+                words="95 in 100 were answered within this",
                 values=percentile(await took, "p95"),
                 unit="ms",
             ),

@@ -105,10 +105,11 @@ async def _day(visit: Visit) -> Day | None:
 
 
 async def _unseen_key(visit: Visit) -> ApiKey | None:
-    """Return a live key that nobody has seen yet, for who may see it."""
-    if visit.mode != "live" or not visit.caller.may("api_keys:read"):
+    """Return a live key that nobody has seen yet, in either mode, for who may see it."""
+    if not (_active(visit) and visit.caller.may("api_keys:read")):
         return None
-    keys = await visit.store.select(ApiKey, [], limit=NEWEST_KEYS)
+    live = visit.enter(visit.caller.organisation, "live")
+    keys = await live.select(ApiKey, [], limit=NEWEST_KEYS)
     return next((key for key in keys if key.standing(visit.now) == "unrevealed"), None)
 
 
@@ -116,8 +117,8 @@ async def _unseen_key(visit: Visit) -> ApiKey | None:
 
 
 async def _steps(visit: Visit) -> list[Step]:
-    """Return the way to live mode, as far as the role goes; none where all of it is done."""
-    if visit.mode == "live":
+    """Return the way to live mode, as far as the role goes; none where that is open."""
+    if _active(visit):
         return []
     store, may = visit.store, visit.caller.may
 
@@ -138,25 +139,32 @@ def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[St
     may = visit.caller.may
     if may("requests:read"):
         path = "/welcome" if may("api_keys:read") else f"{visit.settings.url}/docs"
-        yield Step("Make a first call", "With a test key, from your own machine.", path, called)
+        hint = "Copy one command, with your test key in it, into a terminal."
+        yield Step("Make your first call", hint, path, called)
     if may("patients:write"):
         path = reachable(visit, "/test/patients/new")
-        yield Step("Create a patient", "Here or by the API: nobody is real.", path, patient)
+        hint = "Here or by the API. In test mode nobody is real."
+        yield Step("Create a patient", hint, path, patient)
     if may("appointments:write"):
         path = reachable(visit, "/test/booking")
         yield Step("Book an appointment", "No practitioner sets out in test mode.", path, booked)
     if not may("activation:write"):
         return
-    state = visit.user.account.activation
     title, hint = {
-        "not_started": ("Activate", "Tell Ally who you are: live mode opens once we have seen it."),
-        "begun": ("Go on to activate", "You have begun the form: send it when it is complete."),
-        "under_review": ("Wait for Ally", "We look at what you sent, and write to you."),
-        "rejected": ("Correct and send again", "Ally could not validate you: the reason is there."),
-        "suspended": ("Ask support", "Ally has suspended your organisation: the reason is there."),
-        "active": ("Activate", "Ally has validated you."),
-    }[state]
-    active = state == "active"
-    yield Step(title, hint, reachable(visit, "/activation"), active)
-    path = reachable(visit, "/live/api_keys") if active else reachable(visit, "/activation")
-    yield Step("Take your live key", "It is shown once, when you ask for it.", path, done=False)
+        "not_started": (
+            "Activate live mode",
+            "Tell us who you are. We check it, and open live mode.",
+        ),
+        "begun": ("Finish your activation", "You have begun: fill in the rest and send it."),
+        "under_review": ("Wait for our review", "We are checking what you sent, and write to you."),
+        "rejected": (
+            "Correct your activation",
+            "We could not approve it yet. See why, and send it again.",
+        ),
+        "suspended": ("Ask support about live mode", "It is suspended: the reason is there."),
+    }[visit.user.account.activation]
+    yield Step(title, hint, reachable(visit, "/activation"), done=False)
+
+
+def _active(visit: Visit) -> bool:
+    return visit.user.account.activation == "active"

@@ -25,7 +25,7 @@ from shared.routes import PUBLIC
 from shared.settings import AUTHORITY
 from shared.store import Ref
 from shared.throttles import MAILS, MAILS_FROM
-from shared.users import Login, login_id
+from shared.users import Login, User, login_id
 
 HAS_ACCOUNT = (
     "This address has an account already. Sign in with it, or let yourself be invited with another."
@@ -125,9 +125,15 @@ async def accept(visit: Visit, body: Form[AcceptIn]) -> View:
     )
     if code_read is None or invitation is None or invitation.code != code.id:
         return _invitation_page(visit, body.saying(USED_UP, "code"))
-    (login,) = await store.find(Ref(Login, login_id(visit.keyring.hash, invitation.email)))
-    if login is not None:
-        return _invitation_page(visit, body.saying(HAS_ACCOUNT, "code"))
+    inviter, login = await store.find(
+        Ref(User, invitation.invitedBy),
+        Ref(Login, login_id(visit.keyring.hash, invitation.email)),
+    )
+    # Nobody comes back by what they invited while they might.
+    if inviter is None or not inviter.may("users:write") or login is not None:
+        refusal = USED_UP if login is None else HAS_ACCOUNT
+        return _invitation_page(visit, body.saying(refusal, "code"))
+    store.guard(inviter)
     if bad := objection(asked.password, (invitation.email, asked.name)):
         return _invitation_page(visit, body.saying(bad, "password"))
     kept = await visit.passwords.keep(invitation.email, asked.password)

@@ -21,7 +21,7 @@ from shared.patients import (
     erase,
 )
 from shared.portals import Form, View, Visit
-from shared.visits import NEXT
+from shared.visits import NEXT, page_for
 
 FEW = 5
 """The appointments that a patient's own page shows."""
@@ -55,12 +55,7 @@ class PatientForm(PatientChanges):
 @portal.get("/{mode}/patients", permission="patients:read")
 async def index(visit: Visit, query: Form[PatientListing]) -> View:
     """List patients, newest first."""
-    page: Page[Patient] = Page([], has_more=False)
-    if query.value is not None:
-        try:
-            page = await visit.store.page(Patient, query.value)
-        except ApiError as refusal:
-            query.blame(refusal)
+    page = await page_for(query, lambda asked: visit.store.page(Patient, asked))
     status = 400 if query.errors else 200
     return visit.page("patients/list.html", title="Patients", status=status, form=query, page=page)
 
@@ -82,12 +77,8 @@ async def search(visit: Visit, body: Form[PatientSearch]) -> View:
 
 async def find(visit: Visit, body: Form[PatientSearch]) -> tuple[Page[Patient], int]:
     """Return a page of the patients whom somebody seeks, and the status that tells of it."""
-    if body.value is not None:
-        try:
-            return await visit.store.page(Patient, body.value), 200
-        except ApiError as refusal:
-            body.blame(refusal)
-    return Page([], has_more=False), 400
+    page = await page_for(body, lambda asked: visit.store.page(Patient, asked))
+    return page, 400 if body.errors else 200
 
 
 @portal.get("/{mode}/patients/new", permission="patients:write")

@@ -1,22 +1,18 @@
 """The request log: what was asked by the API or in the dashboard, and what became of it."""
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 from functions.dashboard.days import DaysQuery, exactly
-from functions.dashboard.links import names_of, place_of, reachable
+from functions.dashboard.links import names_of, place_of, places_of, reachable
 from functions.dashboard.portal import portal
 from shared.backends import TERMS, Condition
 from shared.catalogue import CATALOGUE, TITLES
-from shared.errors import ApiError, invalid
 from shared.fields import Line
-from shared.forms import wrong
-from shared.pages import Page
 from shared.portals import Form, View, Visit
 from shared.requests import OF_API, LoggedRequest, RequestQuery, find_request, list_requests
-
-NO_REQUESTS: Page[LoggedRequest] = Page([], has_more=False)
+from shared.visits import page_for
 
 
 class LogQuery(DaysQuery, RequestQuery):
@@ -24,37 +20,29 @@ class LogQuery(DaysQuery, RequestQuery):
 
     object: Line | None = None
     """Only those that showed or changed this object, whoever asked."""
+    sought: ClassVar[Sequence[str]] = ("object", *RequestQuery.sought)
     by: Literal["api", "all"] = "api"
     """Those by the API alone, unless one asks for all, for one caller's or for an object's."""
 
     def equalities(self) -> list[Condition]:
-        """Return what the fields ask for. A store seeks one term at a time."""
-        named = {"object", "by", "statusClass"}
-        found = [each for each in super().equalities() if each[0] not in named | {TERMS}]
+        """Return what the fields ask for; where none says who asked, those by the API."""
+        found = [each for each in super().equalities() if each[0] != "by"]
         anybody = self.by == "all" or self.principal is not None
-        if self.object is not None:
-            if self.statusClass is not None:
-                reason = "cannot be chosen together with an object"
-                raise invalid([wrong("statusClass", reason)])
-            found.append((TERMS, "contains", self.object))
-        elif self.statusClass is not None:
-            term = self.statusClass if anybody else f"{OF_API} {self.statusClass}"
-            found.append((TERMS, "contains", term))
-        elif not anybody:
-            found.append((TERMS, "contains", OF_API))
-        return found
+        if anybody or self.object is not None or self.idempotencyKey is not None:
+            return found
+        others = [each for each in found if each[0] != TERMS]
+        term = f"{OF_API} {self.statusClass}" if self.statusClass else OF_API
+        return [*others, (TERMS, "contains", term)]
 
 
 @portal.get("/{mode}/requests", permission="requests:read")
 async def index(visit: Visit, query: Form[LogQuery]) -> View:
     """List requests, newest first."""
-    page = NO_REQUESTS
-    if query.value is not None:
-        try:
-            page = await list_requests(visit.store, query.value)
-        except ApiError as refusal:
-            query.blame(refusal)
-    names = await names_of(visit.store, (each.principal[1] for each in page.data))
+    page = await page_for(
+        query, lambda asked: list_requests(visit.store, asked.hashed(visit.keyring, visit.store))
+    )
+    callers = [each.principal[1] for each in page.data]
+    names = await names_of(visit, callers)
     return visit.page(
         "requests/list.html",
         title="Requests",
@@ -62,6 +50,7 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
         form=query,
         page=page,
         names=names,
+        callers=places_of(visit, callers, names),
         exactly=exactly,
     )
 
@@ -70,7 +59,8 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
 async def show(visit: Visit, request: str) -> View:
     """Show one request in full."""
     found = await find_request(visit.store, request)
-    names = await names_of(visit.store, [found.principal[1]])
+    caller = found.principal[1]
+    names = await names_of(visit, [caller])
     return visit.page(
         "requests/show.html",
         title=f"{found.method} {found.route}",
@@ -78,7 +68,8 @@ async def show(visit: Visit, request: str) -> View:
         names=names,
         meaning=TITLES.get(found.status, "It worked"),
         told=_told(found.code),
-        places={each: place_of(visit, each) for each in (*found.objects, found.principal[1] or "")},
+        callers=places_of(visit, [caller], names),
+        places={each: place_of(visit, each) for each in found.objects},
         exactly=exactly,
         curl=_curl(found, visit.settings.url),
         usage=reachable(visit, f"/{visit.mode}/usage"),
@@ -90,9 +81,12 @@ def _told(code: str | None) -> Mapping[str, str] | None:
     entry = CATALOGUE.get(code or "")
     if entry is None:
         return None
-    # The facts of the case, such as a parameter's name, are not kept.
-    message, fix = (_general(each) for each in (entry.message, entry.fix))
-    return {"message": message, "fix": fix, "page": entry.page}
+    message = re.sub(r": [^:{}]*\{\w+\}\.", ".", entry.message)
+    return {"message": _general(message), "fix": _general(entry.fix), "page": entry.page}
+
+
+GENERAL = {"name": "a field", "noun": "object", "which": "", "what": "request", "existing": ""}
+"""What stands for a fact of the case, such as a parameter's name: those are not kept."""
 
 
 def _general(sentence: str) -> str:
@@ -100,8 +94,8 @@ def _general(sentence: str) -> str:
 
     `{name} {reason}.` is nothing but facts.
     """
-    general = re.sub(r"\{\w+\}", "…", sentence)
-    return general if re.search(r"\w{3}.*\w{3}", general) else ""
+    general = re.sub(r"\{(\w+)\}", lambda found: GENERAL.get(found[1], found[0]), sentence)
+    return "" if "{" in general else general[:1].upper() + general[1:]
 
 
 PREFIXES = {

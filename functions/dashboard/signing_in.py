@@ -1,6 +1,6 @@
 """Signing in: password, then second factor; again, where it must have been just now; and out."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
 
@@ -40,6 +40,8 @@ class SignInIn(Model):
 class SecondFactorIn(Model):
     """A code of an app or a recovery code, or a passkey's answer and what it was asked."""
 
+    secretive: ClassVar[bool] = True
+
     code: Code = ""
     answer: Annotated[str, StringConstraints(max_length=20_000)] = ""
     asked: Annotated[str, StringConstraints(max_length=2_000)] = ""
@@ -47,6 +49,8 @@ class SecondFactorIn(Model):
 
 class AgainIn(Model):
     """The password of who has signed in already."""
+
+    secretive: ClassVar[bool] = True
 
     password: Password
 
@@ -81,7 +85,7 @@ async def sign_in(visit: Visit, body: Form[SignInIn]) -> View:
     asked = body.value
     if asked is None:
         return _sign_in_page(visit, body)
-    tries = (SIGN_INS, asked.email.casefold()), (SIGN_INS_FROM, visit.household)
+    tries = (SIGN_INS, visit.tried_by(asked.email)), (SIGN_INS_FROM, visit.household)
     if refusal := await visit.too_often(*tries):
         return _sign_in_page(visit, body.saying(refusal), 429)
     (login,) = await visit.store.find(Ref(Login, login_id(visit.keyring.hash, asked.email)))
@@ -118,6 +122,8 @@ async def let_in(visit: Visit, store: Store, user: User, *, second_factor: bool 
         instead_of=earlier,
     )
     visit.set_cookie(COOKIE, token)
+    if second_factor or not user.second_factor:
+        visit.remember(user.email)
 
 
 @portal.post("/sign-out", permission=PUBLIC, account=True)
@@ -158,7 +164,7 @@ async def second_factor(visit: Visit, body: Form[SecondFactorIn]) -> View:
         return visit.redirect("/sign-in")
     if body.value is None:
         return _second_factor_page(visit, user, body)
-    if refusal := await visit.too_often((SECOND_FACTORS, user.id)):
+    if refusal := await visit.too_often((SECOND_FACTORS, visit.tried_by(user.email))):
         return _second_factor_page(visit, user, body.saying(refusal), 429)
     factors = _proved(visit, user, body.value)
     if factors is None:
@@ -223,7 +229,7 @@ async def again(visit: Visit, body: Form[AgainIn]) -> View:
 
 async def check_password(visit: Visit, user: User, password: str) -> str:
     """Return what to say where a password is not right, or was tried too often."""
-    if refusal := await visit.too_often((SIGN_INS, user.email.casefold())):
+    if refusal := await visit.too_often((SIGN_INS, visit.tried_by(user.email))):
         return refusal
     right = await visit.passwords.check(user.email, password, user.passwordHash)
     return "" if right else "The password is not right."
@@ -243,7 +249,7 @@ async def forgotten(visit: Visit, body: Form[ForgottenIn]) -> View:
     """Have a mail written: the same is done and said whether the address is known or not."""
     asked = body.value
     refusal = asked and await visit.too_often(
-        (MAILS, asked.email.casefold()), (MAILS_FROM, visit.household)
+        (MAILS, visit.tried_by(asked.email)), (MAILS_FROM, visit.household)
     )
     if asked is None or refusal:
         form, status = (body.saying(refusal), 429) if refusal else (body, 400)
@@ -257,7 +263,7 @@ async def forgotten(visit: Visit, body: Form[ForgottenIn]) -> View:
 @portal.get("/mail", permission=PUBLIC)
 async def look_at_your_mail(visit: Visit) -> View:
     """Say that there is a mail."""
-    return visit.page("signing_in/mail.html", title="Look at your mail")
+    return visit.page("signing_in/mail.html", title="Check your mail")
 
 
 @portal.get("/reset", permission=PUBLIC)

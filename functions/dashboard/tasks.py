@@ -2,21 +2,20 @@
 
 from functions.dashboard.listing import ChangesQuery
 from functions.dashboard.portal import portal
-from shared.errors import ApiError
-from shared.pages import Page
+from shared.pages import NamedQuery
 from shared.portals import Form, View, Visit
 from shared.tasks import Task
+from shared.visits import page_for
+
+
+class TasksQuery(ChangesQuery, NamedQuery):
+    """Tasks as the page is asked for them."""
 
 
 @portal.get("/{mode}/tasks", permission="tasks:read")
-async def index(visit: Visit, query: Form[ChangesQuery]) -> View:
+async def index(visit: Visit, query: Form[TasksQuery]) -> View:
     """List the organisation's tasks, newest first."""
-    page: Page[Task] = Page([], has_more=False)
-    if query.value is not None:
-        try:
-            page = await visit.store.page(Task, query.value)
-        except ApiError as refusal:
-            query.blame(refusal)
+    page = await page_for(query, lambda asked: visit.store.page(Task, asked))
     status = 400 if query.errors else 200
     return visit.page("tasks/list.html", title="Tasks", status=status, form=query, page=page)
 

@@ -8,11 +8,16 @@ from functions.dashboard.portal import portal
 from shared import team
 from shared.errors import ApiError
 from shared.fields import Email, Whole
+from shared.joining import Invitation
 from shared.models import Model
-from shared.pages import PageQuery
+from shared.pages import Page, PageQuery
 from shared.portals import Form, View, Visit
 from shared.throttles import INVITATIONS, MAILS
 from shared.users import ROLES, Role, User
+from shared.visits import page_for
+
+FEW = 10
+"""The invitations that the page of the team shows."""
 
 EXPLAINED: dict[Role, str] = {
     "administrator": "Everything, keys and the team included.",
@@ -22,7 +27,7 @@ EXPLAINED: dict[Role, str] = {
 
 
 class TeamQuery(PageQuery):
-    """Which of the team are shown."""
+    """Which of the team, or of those who are invited, are shown."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 20
 
@@ -44,31 +49,51 @@ def _roles() -> list[tuple[str, str, str]]:
 
 
 @portal.get("/team", permission="users:read", account=True)
-async def index(visit: Visit, query: TeamQuery) -> View:
-    """List users, and the invitations that wait."""
+async def index(visit: Visit, query: Form[TeamQuery]) -> View:
+    """List users, who joined last first, and the newest invitations that wait."""
     return await _index(visit, query)
 
 
-async def _index(visit: Visit, query: TeamQuery, form: Form[Sought] | None = None) -> View:
+async def _index(visit: Visit, query: Form[TeamQuery], form: Form[Sought] | None = None) -> View:
     return visit.page(
         "team/index.html",
+        page=await page_for(query, lambda asked: team.page_of_members(visit.store, asked)),
         title="Team",
-        page=await team.page_of_members(visit.store, query),
-        invitations=await team.invitations(visit.store),
+        invited=await team.page_of_invitations(visit.store, TeamQuery(limit=FEW)),
+        query=query,
         form=form,
-        status=200 if form is None else 400,
+        status=400 if query.errors or form else 200,
+    )
+
+
+@portal.get("/team/invitations", permission="users:read", account=True)
+async def invitations(visit: Visit, query: Form[TeamQuery]) -> View:
+    """List the invitations that wait, the newest first."""
+    page = await page_for(query, lambda asked: team.page_of_invitations(visit.store, asked))
+    return _invitations(visit, page, query)
+
+
+def _invitations(visit: Visit, page: Page[Invitation], query: Form[TeamQuery]) -> View:
+    status = 400 if query.errors else 200
+    return visit.page(
+        "team/invitations.html", title="Invited", page=page, query=query, status=status
     )
 
 
 @portal.post("/team/find", permission="users:read", account=True)
 async def find(visit: Visit, body: Form[Sought]) -> View:
-    """Lead to the user who has an e-mail address."""
+    """Lead to the user who has an e-mail address, or show the invitation that was sent there."""
+    nobody: Form[TeamQuery] = Form({}, TeamQuery())
     asked = body.value
-    found = asked and await team.find_member(visit.store, visit.keyring, asked.email)
-    if found:
-        return visit.redirect(f"/team/{found}")
-    form = body.saying("Nobody in your team has this address.", "email") if asked else body
-    return await _index(visit, TeamQuery(), form)
+    if asked is not None:
+        found = await team.find_member(visit.store, visit.keyring, asked.email)
+        if found:
+            return visit.redirect(f"/team/{found}")
+        invitation = await team.find_invitation(visit.store, asked.email)
+        if invitation:
+            return _invitations(visit, Page([invitation], has_more=False), nobody)
+        body.saying("Nobody in your team has this address, nor is anybody invited there.", "email")
+    return await _index(visit, nobody, body)
 
 
 @portal.get("/team/find", permission="users:read")

@@ -13,6 +13,7 @@ from functions.docs import reference, writing
 from functions.docs.writing import Section, Text
 from shared import Content
 from shared.catalogue import CATALOGUE, ON_THE_WAY, RETRYABLE, TITLES
+from shared.design import HERE as DESIGN
 from shared.errors import ApiError
 from shared.exchange import VERSION
 from shared.routes import Site
@@ -35,10 +36,12 @@ GUIDES = {
 }
 """The guides in the order in which they are read, by path: files in guides/."""
 ASSETS = {
-    "ally.svg": "image/svg+xml",
-    "ally.css": "text/css; charset=utf-8",
-    "ally.js": "text/javascript; charset=utf-8",
+    "ally.svg": (DESIGN, "image/svg+xml"),
+    "base.css": (DESIGN, "text/css; charset=utf-8"),
+    "ally.css": (HERE, "text/css; charset=utf-8"),
+    "ally.js": (HERE, "text/javascript; charset=utf-8"),
 }
+"""Where each lies: what portals look like too is theirs."""
 PAGE_SECONDS = 300
 ASSET_SECONDS = 365 * 24 * 3600
 """An asset's address changes with its content."""
@@ -77,8 +80,8 @@ def asset(name: str) -> Content:
     """Return a file that pages need, or refuse because there is none."""
     if name not in ASSETS:
         raise ApiError("route_unknown")
-    text = (HERE / "assets" / name).read_text()
-    return Content(ASSETS[name], text, SAFETY, ASSET_SECONDS)
+    folder, kind = ASSETS[name]
+    return Content(kind, (folder / "assets" / name).read_text(), SAFETY, ASSET_SECONDS)
 
 
 def _show(

@@ -1,5 +1,7 @@
 """The way in, and what staff have done."""
 
+from typing import get_args
+
 from functions.operations.doorman import COOKIE, new_cookie, shows_key
 from functions.operations.portal import portal
 from shared.errors import ApiError
@@ -8,20 +10,14 @@ from shared.forms import wrong
 from shared.models import Model
 from shared.portals import Form, View, Visit
 from shared.routes import PUBLIC, SIGNED_IN
-from shared.staff import actions
+from shared.staff import Action, ActionsQuery, actions
+from shared.visits import page_for
 
 
 class KeyIn(Model):
     """The key of this machine."""
 
     key: Line
-
-
-class ActionsQuery(Model):
-    """Where a list of actions goes on, and of which organisation."""
-
-    organisation: Line | None = None
-    starting_after: Line | None = None
 
 
 @portal.get("/", permission=SIGNED_IN)
@@ -59,9 +55,14 @@ async def leave(visit: Visit) -> View:
 
 
 @portal.get("/actions", permission=SIGNED_IN)
-async def show_actions(visit: Visit, query: ActionsQuery) -> View:
+async def show_actions(visit: Visit, query: Form[ActionsQuery]) -> View:
     """Show what staff did, the latest first."""
-    found = await actions(
-        visit.service.storage, organisation=query.organisation, after=query.starting_after
+    storage = visit.service.storage
+    return visit.page(
+        "actions.html",
+        page=await page_for(query, lambda asked: actions(storage, asked)),
+        title="What staff did",
+        status=400 if query.errors else 200,
+        form=query,
+        kinds=get_args(Action),
     )
-    return visit.page("actions.html", title="What staff did", page=found)

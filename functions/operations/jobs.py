@@ -4,11 +4,11 @@ from functions.operations.portal import portal
 from shared import running, staff
 from shared.fields import Line
 from shared.models import Model
-from shared.portals import View, Visit
+from shared.portals import Form, View, Visit
 from shared.routes import SIGNED_IN
+from shared.running import FailedQuery
 from shared.settings import Space
-
-MOST_SHOWN = 100
+from shared.visits import page_for
 
 
 class JobIn(Model):
@@ -19,10 +19,11 @@ class JobIn(Model):
 
 
 @portal.get("/jobs", permission=SIGNED_IN)
-async def index(visit: Visit) -> View:
-    """Show the jobs that failed, the latest first."""
-    found = await running.failed(visit.service, MOST_SHOWN)
-    return visit.page("jobs.html", title="Failed jobs", jobs=found)
+async def index(visit: Visit, query: Form[FailedQuery]) -> View:
+    """Show the jobs that failed, the latest failure first."""
+    page = await page_for(query, lambda asked: running.failed(visit.service, asked))
+    status = 400 if query.errors else 200
+    return visit.page("jobs.html", title="Failed jobs", status=status, form=query, page=page)
 
 
 @portal.post("/jobs", permission=SIGNED_IN)

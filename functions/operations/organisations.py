@@ -5,6 +5,7 @@ from typing import Any, Literal
 from functions.operations.portal import portal
 from shared import activation, directory, staff
 from shared.activation import Decision
+from shared.directory import DirectoryQuery
 from shared.end_users import Tenant
 from shared.errors import ApiError
 from shared.fields import Line, Note
@@ -14,16 +15,10 @@ from shared.portals import Form, View, Visit
 from shared.provision import stage_tenant
 from shared.routes import SIGNED_IN
 from shared.settings import Mode
+from shared.visits import page_for
 
 REASONED = ("reject", "suspend")
 """The decisions that the organisation is told the reason of."""
-
-
-class DirectoryQuery(Model):
-    """Whose name begins so, or which id, and where the list goes on."""
-
-    name: Line | None = None
-    starting_after: Line | None = None
 
 
 class DecisionIn(Model):
@@ -50,24 +45,24 @@ class TenantIn(Model):
 
 
 @portal.get("/queue", permission=SIGNED_IN)
-async def queue(visit: Visit) -> View:
-    """Show what waits for Operations."""
-    storage = visit.service.storage
-    return visit.page(
-        "queue.html",
-        title="Waiting",
-        activations=await directory.look(storage, waiting="activation"),
-        names=await directory.look(storage, waiting="display_name"),
-    )
+async def queue(visit: Visit, query: Form[DirectoryQuery]) -> View:
+    """Show the organisations for which Operations have something to decide, the newest first."""
+    return await _list(visit, query, "queue.html", "Waiting", waiting=True)
 
 
 @portal.get("/organisations", permission=SIGNED_IN)
-async def index(visit: Visit, query: DirectoryQuery) -> View:
+async def index(visit: Visit, query: Form[DirectoryQuery]) -> View:
     """Show organisations, the newest first: all, or those of a name."""
-    found = await directory.look(
-        visit.service.storage, name=query.name or "", after=query.starting_after
-    )
-    return visit.page("organisations.html", title="Organisations", page=found, name=query.name)
+    return await _list(visit, query, "organisations.html", "Organisations", waiting=False)
+
+
+async def _list(
+    visit: Visit, query: Form[DirectoryQuery], template: str, title: str, *, waiting: bool
+) -> View:
+    storage = visit.service.storage
+    page = await page_for(query, lambda asked: directory.look(storage, asked, waiting=waiting))
+    status = 400 if query.errors else 200
+    return visit.page(template, title=title, status=status, form=query, page=page)
 
 
 @portal.get("/organisations/{organisation}", permission=SIGNED_IN)
@@ -86,7 +81,7 @@ async def decide(visit: Visit, organisation: str, body: Form[DecisionIn]) -> Vie
         return await _show(visit, organisation, body)
     if asked.decision == "approve":
         standing = await activation.read(visit.enter(organisation))
-        if standing.is_("under_review"):
+        if standing.allows("approve", asked.seen or ""):
             await activation.open_live(visit.service, organisation)
     store = visit.enter(organisation)
     done = await activation.decide(
@@ -139,7 +134,8 @@ def _back(visit: Visit, organisation: str, *, done: bool) -> View:
 
 async def _show(visit: Visit, organisation: str, form: Form[Any] | None = None) -> View:
     standing = await activation.read(visit.enter(organisation))
-    recent = await staff.actions(visit.service.storage, organisation=organisation, limit=10)
+    asked = staff.ActionsQuery(organisation=organisation, limit=10)
+    recent = await staff.actions(visit.service.storage, asked)
     return visit.page(
         "organisation.html",
         status=200 if form is None else 400,

@@ -6,9 +6,9 @@ from functions.operations.doorman import Staff
 from shared.portals import Portal
 
 NOTICES = {
-    "changed": "Nothing was changed: somebody was faster, and this is how things are by now.",
-    "done": "It is done.",
-    "not_sent": "What you sent was not done: sign in, then send it once more.",
+    "changed": "Nothing was changed: somebody was faster, and this is how things are now.",
+    "done": "Done.",
+    "not_sent": "What you sent was not done. Sign in, then send it again.",
     "revived": "The job is queued again.",
     "signed_out": "You have signed out.",
 }

@@ -1,35 +1,51 @@
 """Tasks of an organisation: what is done in its appointments, designed with it."""
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from functions.operations.portal import portal
 from shared import staff
-from shared.activation import MOST_TASKS
+from shared.fields import Whole
 from shared.forms import wrong
 from shared.models import Model
-from shared.pages import ListQuery
+from shared.organisations import Organisation
+from shared.pages import NamedQuery
 from shared.portals import Form, View, Visit
 from shared.routes import SIGNED_IN
 from shared.tasks import MOST_STEPS, Step, StepIn, Task, TaskIn
+from shared.visits import page_for
 
 TASKS = "/organisations/{organisation}/{mode}/tasks"
 EMPTY_ROWS = 3
 """Rows for further steps that a form has."""
 
 
+class TasksQuery(NamedQuery):
+    """Which tasks of an organisation are shown."""
+
+    limit: Annotated[Whole, Field(ge=1, le=100)] = 25
+
+
 @portal.get(TASKS, permission=SIGNED_IN)
-async def index(visit: Visit, organisation: str) -> View:
+async def index(visit: Visit, organisation: str, query: Form[TasksQuery]) -> View:
     """Show the tasks of an organisation in a mode."""
+    known = await _known(visit, organisation)
     store = visit.enter(organisation, visit.mode)
-    found = await store.page(Task, ListQuery(limit=100))
     return visit.page(
-        "tasks.html", title="Tasks", organisation=organisation, tasks=found.data, most=MOST_TASKS
+        "tasks.html",
+        page=await page_for(query, lambda asked: store.page(Task, asked)),
+        title="Tasks",
+        status=400 if query.errors else 200,
+        organisation=known,
+        form=query,
     )
 
 
 @portal.get(f"{TASKS}/new", permission=SIGNED_IN)
 async def begin(visit: Visit, organisation: str) -> View:
     """Show the form of a new task."""
+    await _known(visit, organisation)
     return _form(visit, organisation, None, None)
 
 
@@ -42,6 +58,7 @@ async def show(visit: Visit, organisation: str, task: str) -> View:
 @portal.post(f"{TASKS}/new", permission=SIGNED_IN)
 async def create(visit: Visit, organisation: str, body: Form[TaskIn]) -> View:
     """Make a task."""
+    await _known(visit, organisation)
     fields = _fields(body)
     if fields is None:
         return _form(visit, organisation, None, body)
@@ -62,6 +79,11 @@ async def update(visit: Visit, organisation: str, task: str, body: Form[TaskIn])
     store.put(found.changed(store.now, **fields))
     staff.note(store, visit.caller, "task.update", subject=task)
     return _back(visit, organisation)
+
+
+async def _known(visit: Visit, organisation: str) -> Organisation:
+    """Return the organisation whose tasks they are, or refuse with 404."""
+    return await visit.enter(organisation).get(Organisation, organisation)
 
 
 def _fields(body: Form[TaskIn]) -> dict[str, Any] | None:
@@ -87,7 +109,8 @@ def _form(
     visit: Visit, organisation: str, task: Task | None, form: Form[TaskIn] | None = None
 ) -> View:
     written = [] if task is None else [_typed(step) for step in task.steps]
-    sent = len(form.sent.get("steps", ())) if form is not None else 0
+    typed = form.sent.get("steps") if form is not None else None
+    sent = len(typed) if isinstance(typed, dict | list) else 0
     rows = min(max(len(written) + EMPTY_ROWS, sent), MOST_STEPS)
     return visit.page(
         "task.html",

@@ -43,7 +43,7 @@ class Folded(Model):
 
 
 class DayIn(Model):
-    """A day in UTC that is over, or none: then all of the last that were not rolled up."""
+    """A day in UTC that is over, or none: then the last two, and those that were not rolled up."""
 
     day: date | None = None
 
@@ -91,9 +91,9 @@ async def fold(held: Service, body: Push) -> Folded:
 
 @api.post("/worker/roll_up", permission="internal")
 async def roll_up(held: Service, body: DayIn) -> RolledUp:
-    """Roll up the usage of a day, or of those that nobody has: Cloud Scheduler asks, each night."""
+    """Roll up the usage of a day, or of all that are due: Cloud Scheduler asks, each night."""
     rolling = RollUp(held.metrics, held.storage, held.now())
-    days = await rolling.missing() if body.day is None else [body.day]
+    days = await rolling.due() if body.day is None else [body.day]
     for day in days:
         await rolling.run(day)
     return RolledUp(days=days)

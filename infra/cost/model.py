@@ -264,6 +264,7 @@ class Month:
             used["metrics"] += points * (DISTRIBUTION + POINT + sizes * POINT) / MIB
         days = self.organisations * len(MODES) * HOURS / 24
         self._add(used, self.declared.callers["rolled up"], days)
+        self._add(used, self.declared.callers["rolled up again"], days)
         return used
 
     def _jobs(self) -> defaultdict[str, float]:

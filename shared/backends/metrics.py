@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from math import ceil
-from operator import add
+from operator import add, sub
 from typing import NamedTuple, Protocol
 
 from shared.settings import Mode
@@ -68,6 +68,11 @@ class Distribution:
     def __add__(self, other: "Distribution") -> "Distribution":
         buckets = tuple(map(add, self.buckets, other.buckets))  # both have as many
         return Distribution(self.count + other.count, self.total + other.total, buckets)
+
+    def __sub__(self, part: "Distribution") -> "Distribution":
+        """Return what is left without a part of it."""
+        buckets = tuple(map(sub, self.buckets, part.buckets))
+        return Distribution(self.count - part.count, self.total - part.total, buckets)
 
     def percentile(self, percent: int) -> float | None:
         """Return the milliseconds that at least so many in a hundred did not exceed.

@@ -50,8 +50,8 @@ class SmtpMailer:
             raise _refused(refused.code, refused.message) from None
         except aiosmtplib.SMTPResponseException as refusal:
             raise _said(f"{type(refusal).__name__} {refusal.code}", refusal.code) from None
-        except aiosmtplib.SMTPNotSupported:
-            raise RejectedError("the mail server cannot write to such an address") from None
+        except aiosmtplib.SMTPNotSupported:  # letters beyond ASCII: whoever signs up chose them
+            raise UndeliverableError("the mail server cannot write to such an address") from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise UnavailableError(type(error).__name__) from None
 

@@ -84,7 +84,7 @@ class Design:
             auto_reload=False,
         )
         environment.globals["address_of"] = self._address_of
-        environment.filters |= {"when": when, "day": day, "date": calendar_day}
+        environment.filters |= {"when": when, "stamp": stamp, "day": day, "date": calendar_day}
         environment.filters |= {"hour": hour, "utc": utc, "iso": iso}
         environment.filters |= {"words": words, "spoken": spoken}
         return environment
@@ -93,6 +93,11 @@ class Design:
 def when(moment: datetime | str) -> str:
     """Write a moment for people in the United Kingdom: `Sun 22 Nov 2026, 14:05`."""
     return f"{_local(moment):%a %-d %b %Y, %H:%M}"
+
+
+def stamp(moment: datetime | str) -> str:
+    """Write a moment of which nobody asks what day of the week it was: `22 Nov 2026, 14:05`."""
+    return f"{_local(moment):%-d %b %Y, %H:%M}"
 
 
 def day(moment: datetime | date | str) -> str:
@@ -130,10 +135,37 @@ def words(name: str) -> str:
     return said[:1].upper() + said[1:]
 
 
+NAMES = {
+    "accessNotes": "Finding the door",
+    "asked": "What the page brought",
+    "capacity": "Places",
+    "chi": "CHI number",
+    "codes": "First halves of postcodes",
+    "contactMobile": "Mobile number",
+    "current": "Password now",
+    "durationMinutes": "Minutes",
+    "email": "E-mail address",
+    "ending_before": "Place in the list",
+    "externalRef": "Reference",
+    "hsc": "Health and Care number",
+    "line1": "House and street",
+    "line2": "Flat, building or estate",
+    "nhsNumber": "NHS number",
+    "organisationType": "Type",
+    "otherType": "What kind",
+    "patientId": "Patient",
+    "starting_after": "Place in the list",
+    "taskId": "Task",
+    "vatNumber": "VAT number",
+    "windowId": "Window",
+}
+"""What people call parameters whose names do not say it."""
+
+
 def spoken(name: str) -> str:
-    """Write the name of a parameter for people: `address[accessNotes]` is `Access notes`."""
+    """Write the name of a parameter for people: `address[firstName]` is `First name`."""
     last = name.rstrip("]").rpartition("[")[2]
-    return words(re.sub("(?<=[a-z])(?=[A-Z])", " ", last).lower())
+    return NAMES.get(last) or words(re.sub("(?<=[a-z])(?=[A-Z])", " ", last).lower())
 
 
 def _local(moment: datetime | str) -> datetime:

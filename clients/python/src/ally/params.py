@@ -288,7 +288,10 @@ class RollInput(WriteOptions, total=False):
 
 
 class RequestQuery(ListOptions, total=False):
-    """What requests can be listed by: `route` as the reference names it, `principal` a key's id."""
+    """What requests can be listed by: `route` as the reference names it, `principal` a key's id.
+
+    `idempotencyKey` is one that was sent, and not the hash of it that is shown.
+    """
 
     status: int
     statusClass: Literal["4xx", "5xx"]
@@ -296,6 +299,7 @@ class RequestQuery(ListOptions, total=False):
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     route: str
     principal: str
+    idempotencyKey: str
 
 
 class AuditQuery(ListOptions, total=False):
