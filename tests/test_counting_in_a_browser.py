@@ -60,8 +60,12 @@ class Shop:
         more: str = "",
         before: str = "",
         headers: Json | None = None,
+        as_it_ends: int = 0,
     ) -> None:
-        """Open a page that has the script, and do something there; the tab ends by closing."""
+        """Open a page that has the script, and do something there; the tab ends by closing.
+
+        `as_it_ends` is how many events the page sends then, which are no requests of the tab's.
+        """
         shown = f'data-key="{self.key}"' if attributes is None else attributes
         html = TAG.format(src=f"{self.served.url}/ally.js", attributes=shown, more=more)
 
@@ -73,8 +77,12 @@ class Shop:
             self.page.acts = [Says(200, {"Content-Type": "text/html", **(headers or {})}, html)]
             tab.goto(f"{self.origin}/page")
             act(tab)
+            least = len(self.sent) + as_it_ends
             tab.close()
-            time.sleep(0.3)  # the context ends with the visit, and beacons with it
+            time.sleep(0.3)  # what it sent is told a moment later
+            until = time.monotonic() + 30  # the context ends with the visit, and beacons with it
+            while len(self.lines()) < max(least, len(self.sent)) and time.monotonic() < until:
+                time.sleep(0.1)
 
         self.browser.visit(self.origin, visit, calls=[self.served.url])
 
@@ -152,7 +160,7 @@ def test_views_steps_errors_and_timings_arrive(shop: Shop) -> None:
 
 def test_what_happens_as_a_page_ends_arrives(shop: Shop) -> None:
     leaving = "<script>addEventListener('pagehide', () => Ally.step('abandoned'))</script>"
-    shop.visit(more=leaving)
+    shop.visit(more=leaving, as_it_ends=1)
     assert shop.counted(2) == AUTOMATIC | {"step.abandoned": 1}
 
 
