@@ -99,6 +99,7 @@ def test_a_request_is_shown_with_what_its_code_means_and_where_its_objects_are(
     admin, developer = signed_in(partner), signed_in(partner, "developer")
     told = text(admin.get(f"/test/requests/{request}"))
     assert "appointment_overlaps" in told
+    assert "The patient already has an appointment at that time." in told  # which, is not kept
     assert partner.api_key.name in told
     assert f"/v1/patients/{patient}" in told
     assert "$ALLY_KEY" in told
@@ -109,6 +110,23 @@ def test_a_request_is_shown_with_what_its_code_means_and_where_its_objects_are(
     for area in ("patients", "api_keys"):  # a developer's role includes neither
         assert f'href="/test/{area}/' not in developer.get(f"/test/requests/{request}").text
     developer.get(f"/test/requests/req_{'0' * 22}", 404)
+
+
+def test_who_called_leads_to_their_page_or_to_all_that_they_asked_for(partner: Partner) -> None:
+    """Only an administrator sees keys: to others a key is its id, here as on the usage page."""
+    admin, developer = signed_in(partner), signed_in(partner, "developer")
+    key = partner.with_key({"*": "read"}, name="Ward 7 server").api_key
+    gone = f"usr_{'0' * 22}"
+    callers = (key.id, admin.user.id, gone)
+    kept(partner, *(line_of(partner, principal=each, objects=["p_x"]) for each in callers))
+    asked = "/test/requests?by=all&amp;principal="
+    seen = {who: who.get("/test/requests?by=all").text for who in (admin, developer)}
+    assert f'<a href="/test/api_keys/{key.id}">Ward 7 server</a>' in seen[admin]
+    assert f'<a href="/team/{admin.user.id}">{admin.user.name}</a>' in seen[admin]
+    assert f'<a href="{asked}{gone}">Somebody who has left</a>' in seen[admin]
+    assert f'<a href="{asked}{key.id}"><code>{key.id}</code></a>' in seen[developer]
+    assert f'<a href="{asked}{admin.user.id}">{admin.user.name}</a>' in seen[developer]
+    assert "Ward 7 server" not in seen[developer]
 
 
 def test_who_looks_at_a_request_is_in_the_log_themselves(partner: Partner) -> None:
@@ -201,15 +219,24 @@ def test_the_audit_trail_names_who_it_was_and_is_narrowed_by_its_address(partner
 
 def test_the_first_page_knows_what_was_done_and_what_comes_next(partner: Partner) -> None:
     admin = signed_in(partner)
-    assert steps(admin.get("/test")) == (0, "Make your first call")
+    first = admin.get("/test")
+    assert steps(first) == (0, "Make your first call")
+    assert "Quick start" in text(first)
+    assert "in the last 24 hours" not in text(first)
     kept(partner, line_of(partner))
-    assert steps(admin.get("/test")) == (1, "Create a patient")
+    later = admin.get("/test")
+    assert steps(later) == (1, "Create a patient")
+    assert "Quick start" not in text(later)
+    assert "in the last 24 hours" in text(later)
     partner.create_patient()
     assert steps(admin.get("/test")) == (2, "Book an appointment")
     partner.book()
     assert steps(admin.get("/test")) == (3, "Activate live mode")
     partner.change_organisation(activation="under_review")
     assert steps(signed_in(partner).get("/test")) == (3, "Wait for our review")
+    partner.change_organisation(activation="suspended")
+    assert "Live mode is suspended" in text(signed_in(partner).get("/test"))
+    assert "Live mode is suspended" not in text(signed_in(partner, "member").get("/test"))
     partner.change_organisation(activation="active")
     assert "What to do next" not in text(signed_in(partner).get("/test"))
 

@@ -161,7 +161,7 @@ def _way(visit: Visit, called: bool, patient: bool, booked: bool) -> Iterator[St
             "Correct your activation",
             "We could not approve it yet. See why, and send it again.",
         ),
-        "suspended": ("Live mode is suspended", "See why, and write to support."),
+        "suspended": ("Ask support about live mode", "It is suspended: the reason is there."),
     }[visit.user.account.activation]
     yield Step(title, hint, reachable(visit, "/activation"), done=False)
 
