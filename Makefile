@@ -23,8 +23,8 @@ soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns a
 	  ALLY_LOOKS=1 $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_job_kills.py \
 	  tests/test_usage_oracle.py tests/test_usage_isolation.py tests/test_metering.py tests/test_audit_events.py \
 	  tests/test_races.py tests/test_lost_answers.py tests/test_paging_oracle.py tests/test_queries.py \
-	  tests/test_hostile.py tests/test_isolation.py tests/test_end_user_isolation.py tests/test_deploy.py \
-	  tests/test_docs_in_a_browser.py tests/test_pages_in_a_browser.py $(ARGS)
+	  tests/test_hostile.py tests/test_hostile_pages.py tests/test_isolation.py tests/test_end_user_isolation.py \
+	  tests/test_deploy.py tests/test_docs_in_a_browser.py tests/test_pages_in_a_browser.py $(ARGS)
 
 test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against the real Firebase emulator (300 MB, fetched once)
 	@$(BIN)/python -m pytest tests/firebase $(ARGS)

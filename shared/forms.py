@@ -9,6 +9,7 @@ application/x-www-form-urlencoded.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -40,6 +41,18 @@ def decode_form(encoded: bytes) -> Tree:
         name, _, value = pair.partition(b"=")
         _insert(tree, _path(_unquote(name)), _unquote(value))
     return tree
+
+
+def fields_of(tree: Tree, within: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the fields of a form that are decoded to a tree, in which all scalars are texts."""
+    for name, member in tree.items():
+        path = f"{within}[{name}]" if within else name
+        if isinstance(member, dict):
+            yield from fields_of(member, path)
+        else:
+            for text in member if isinstance(member, list) else [member]:
+                if isinstance(text, str):
+                    yield path, text
 
 
 def decode_json(encoded: bytes) -> Tree:

@@ -26,6 +26,9 @@ class Model(BaseModel):
 
     model_config = ConfigDict(str_strip_whitespace=True, extra="ignore", defer_build=True)
 
+    secretive: ClassVar[bool] = False
+    """Whether what is typed for it may be in no page: it has passwords, codes or keys."""
+
 
 class Record(Model):
     """Something that is stored under its id.

@@ -27,8 +27,16 @@ from shared.design import HTML, SAFETY, Design
 from shared.errors import ApiError, invalid
 from shared.exchange import Answer, Exchange
 from shared.fields import Intake
-from shared.forms import Tree
+from shared.forms import Tree, fields_of
 from shared.models import Changes, Model
+from shared.posted import (
+    asked_for,
+    is_of_same_person,
+    is_of_session,
+    is_same,
+    make_token,
+    sent_from,
+)
 from shared.receiving import Form, receive
 from shared.routes import PUBLIC, SIGNED_IN, Audience, Route, Routes, View
 from shared.settings import Mode, Settings
@@ -75,6 +83,9 @@ class Doorman(Protocol):
 
     def form_secret(self, caller: Caller) -> str:
         """Return what a caller's forms are known by: the same as long as they are let in."""
+
+    def last_secret(self, exchange: Exchange) -> str | None:
+        """Return what the forms are known by of who was let in, and need not be any more."""
 
 
 class Portal(Routes):
@@ -155,18 +166,19 @@ class Portal(Routes):
         caller = await self.doorman.find(exchange, mode or "test")
         if route.permission != PUBLIC:
             if caller is None:
-                return self._lead(exchange, self.doorman.entrance)
+                return await self._lead(exchange, route, self.doorman.entrance)
             exchange.caller = caller
             detour = self.doorman.hinder(route, caller, mode, exchange.now)
             if detour:
-                return self._lead(exchange, detour)
+                return await self._lead(exchange, route, detour)
             await _admit(exchange, route, caller, mode)
         query, body = await exchange.decode(route)
         for name in (SAID, NEXT):
             query.pop(name, None)
         once, shown = body.pop(ONCE, None), body.pop(CSRF, None)
-        if route.method == "POST" and not self._shows_token(exchange, shown):
-            return self._show(exchange, None, _FOREIGN_FORM)
+        doubt = self._doubt(exchange, route, body, shown)
+        if doubt is not None:
+            return self._show(exchange, None, doubt)
         intake = Intake(mode == "live", exchange.now, exchange.warnings)
         for name, model, tree in (("query", route.query, query), ("body", route.body, body)):
             if name in route.takes:
@@ -183,30 +195,47 @@ class Portal(Routes):
             return exchange.header(b"sec-fetch-site") == "same-origin"
         return origin == self.url(exchange.service.settings)
 
-    def _shows_token(self, exchange: Exchange, shown: object) -> bool:
-        """Tell whether a form has the token of who sends it; on public pages nobody has one."""
-        if exchange.caller is None:
-            return True
-        expected = self._csrf(exchange, exchange.caller)
-        return secrets.compare_digest(str(shown).encode(), expected.encode())
+    def _doubt(self, exchange: Exchange, route: Route, body: Tree, shown: object) -> View | None:
+        """Return what is shown instead where a form has not the token of who sends it.
 
-    def _lead(self, exchange: Exchange, place: str) -> Answer:
-        """Lead to a page that must be seen first, and from there back to where one can.
-
-        Whoever sent a form is told that it was not done: they may have typed for an hour.
+        On public pages nobody has one. What was typed before somebody signed in anew can be sent
+        from the page that has it.
         """
-        scope = exchange.request.scope
-        query = scope["query_string"].decode("latin-1")
-        wanted = f"{exchange.sent_path}?{query}" if query else exchange.sent_path
-        page = own_page(self, wanted)
+        if route.method != "POST" or exchange.caller is None:
+            return None
+        expected = self._csrf(exchange, exchange.caller)
+        if is_same(str(shown), expected):
+            return None
+        if is_of_same_person(str(shown), expected) and not route.body.secretive:
+            return _kept(exchange, body, expected)
+        return _FOREIGN_FORM
+
+    async def _lead(self, exchange: Exchange, route: Route, place: str) -> Answer:
+        """Lead to a page that must be seen first, and from there back to where one was.
+
+        Whoever sent a form is told that it was not done. They may have typed for an hour: what they
+        typed stays in a page of theirs, from which it can be sent again.
+        """
+        posted = route.method == "POST"
+        url = self.url(exchange.service.settings)
+        page = own_page(self, sent_from(exchange, url) if posted else asked_for(exchange))
         told = {} if page == "/" else {NEXT: page}
-        if scope["method"] == "POST":
-            told[SAID] = NOT_SENT
-        way = f"{place}?{urlencode(told)}" if told else place
-        return self._show(exchange, None, View(status=303, location=way))
+        view = View(status=303, location=f"{place}?{urlencode(told)}" if told else place)
+        if posted:
+            way = view.location
+            view = View(status=303, location=f"{place}?{urlencode({**told, SAID: NOT_SENT})}")
+            last = self.doorman.last_secret(exchange)
+            if last is not None and not route.body.secretive:
+                _, body = await exchange.decode(route)
+                token = str(body.pop(CSRF, ""))
+                body.pop(ONCE, None)
+                if any(fields_of(body)) and is_of_session(exchange.service.keyring, token, last):
+                    view = _kept(exchange, body, token, way)
+        return self._show(exchange, None, view)
 
     def _csrf(self, exchange: Exchange, caller: Caller) -> str:
-        return exchange.service.keyring.hash(f"form {self.doorman.form_secret(caller)}")
+        secret = self.doorman.form_secret(caller)
+        return make_token(exchange.service.keyring, secret, caller.principal)
 
     # --- Within ----------------------------------------------------------------------------------
 
@@ -335,6 +364,16 @@ _SENT_BEFORE = View(
 )
 
 
+def _kept(exchange: Exchange, body: Tree, token: str, way: str = "") -> View:
+    """Return the page that has what was typed, to be sent again; it is kept nowhere else.
+
+    `way` leads to what must be seen first, if anything must.
+    """
+    fields = list(fields_of(body))
+    values = {"action": asked_for(exchange), "fields": fields, "token": token, "way": way}
+    return View("kept.html", values, 403, code="form_not_sent")
+
+
 def _mode(named: str) -> Mode:
     """Return the mode that a path names, or refuse with 404."""
     for mode in MODES:
@@ -444,3 +483,9 @@ class Users:
         if not isinstance(caller, UserCaller):
             raise TypeError("the dashboard lets users in, and nobody else")
         return caller.session.id
+
+    def last_secret(self, exchange: Exchange) -> str | None:
+        """Return what the forms are known by of the session whose cookie came, ended or not."""
+        from shared.sessions import COOKIE
+
+        return exchange.service.sessions.id_of(exchange.request.cookies.get(COOKIE, ""))

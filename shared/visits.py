@@ -12,6 +12,7 @@ from shared.auth import Keyring
 from shared.callers import Caller, UserCaller, household
 from shared.errors import ApiError
 from shared.exchange import Exchange
+from shared.organisations import Organisation
 from shared.pages import Page
 from shared.passwords import Passwords
 from shared.receiving import Form
@@ -160,8 +161,11 @@ class Visit:
 
         It is one of a mode, or, where none is named, of the account.
         What is staged in it is committed as what is staged in `store` is; of all stores of a
-        request, one alone may have something staged at its end.
+        request, one alone may have something staged at its end. What cannot be the id of an
+        organisation is refused with 404.
         """
+        if not Organisation.accepts(organisation):
+            raise ApiError("resource_missing", noun="organisation", which="")
         store = Store(
             self.exchange.service.storage,
             mode=mode or "test",

@@ -120,12 +120,30 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], gener
     return cache(lambda language: generators.LANGUAGES[language](tmp_path_factory.mktemp(language)))
 
 
-LONGEST = ("tests/test_deploy.py", "tests/test_readme.py", "tests/test_usage_oracle.py")
+LONGEST = (
+    *("tests/test_deploy.py", "tests/test_releases.py", "tests/test_deployed_work.py"),
+    *("tests/test_readme.py", "tests/test_usage_oracle.py"),
+)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks for groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is alone with it at the end."""
+    """Set up once what a module shares, and begin with what takes longest.
+
+    So no process does what another has done, and none is alone with much at the end.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and uses_of_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+def uses_of_its_module(item: pytest.Item) -> bool:
+    """Say whether a test uses what is set up once for its module."""
+    if not isinstance(item, pytest.Function):
+        return False
+    used = item._fixtureinfo.name2fixturedefs.values()
+    return any(found[-1].scope == "module" for found in used)
 
 
 WITNESSED = leaks.begin()

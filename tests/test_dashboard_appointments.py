@@ -4,12 +4,12 @@ import re
 
 from playwright.sync_api import Page
 
+from tests.support.axe import broken
 from tests.support.browser import Browser
 from tests.support.care import NOTE, TYPED, booked, draft, in_days, links, press, shown
 from tests.support.people import forms, signed_in
 from tests.support.serving import ADDRESS, OUTSIDE, Partner
 from tests.test_docs import once
-from tests.test_pages_in_a_browser import broken
 
 
 def test_an_appointment_is_made_step_by_step(partner: Partner) -> None:

@@ -112,6 +112,23 @@ def test_a_request_is_shown_with_what_its_code_means_and_where_its_objects_are(
     developer.get(f"/test/requests/req_{'0' * 22}", 404)
 
 
+def test_who_called_leads_to_their_page_or_to_all_that_they_asked_for(partner: Partner) -> None:
+    """Only an administrator sees keys: to others a key is its id, here as on the usage page."""
+    admin, developer = signed_in(partner), signed_in(partner, "developer")
+    key = partner.with_key({"*": "read"}, name="Ward 7 server").api_key
+    gone = f"usr_{'0' * 22}"
+    callers = (key.id, admin.user.id, gone)
+    kept(partner, *(line_of(partner, principal=each, objects=["p_x"]) for each in callers))
+    asked = "/test/requests?by=all&amp;principal="
+    seen = {who: who.get("/test/requests?by=all").text for who in (admin, developer)}
+    assert f'<a href="/test/api_keys/{key.id}">Ward 7 server</a>' in seen[admin]
+    assert f'<a href="/team/{admin.user.id}">{admin.user.name}</a>' in seen[admin]
+    assert f'<a href="{asked}{gone}">Somebody who has left</a>' in seen[admin]
+    assert f'<a href="{asked}{key.id}"><code>{key.id}</code></a>' in seen[developer]
+    assert f'<a href="{asked}{admin.user.id}">{admin.user.name}</a>' in seen[developer]
+    assert "Ward 7 server" not in seen[developer]
+
+
 def test_who_looks_at_a_request_is_in_the_log_themselves(partner: Partner) -> None:
     (request,) = kept(partner, line_of(partner))
     person = signed_in(partner, "developer")

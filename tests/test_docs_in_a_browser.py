@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.support.axe import broken
 from tests.support.browser import NARROW, SCHEMES, WIDE, Browser
 from tests.support.serving import Partner, Server
 from tests.test_docs import PATHS, once, read
@@ -33,11 +32,6 @@ MOST_TABS = 120
 def test_a_page_can_be_read_by_everybody_on_every_screen(
     server: Server, browser: Browser, path: str
 ) -> None:
-    def broken(page: Page, what: str, **rules: Any) -> list[str]:
-        # What is well it would describe too, element by element, as slowly as it looks.
-        results = Axe().run(page, options={"resultTypes": ["violations"], **rules})
-        return [f"{what}\n{results.generate_report()}"] if results.violations_count else []
-
     def look(page: Page) -> list[str]:
         page.evaluate(UNFOLD)
         every_look = EVERY_LOOK or path in LOOKED_AT
@@ -55,6 +49,15 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(
         return found
 
     assert browser.visit(f"{server.url}{path}", look) == []
+
+
+def test_what_nobody_can_read_is_found_however_often_one_looks(browser: Browser) -> None:
+    unread = "data:text/html,<html lang=en><title>x</title><main><h1 style='color:%23eee'>Pale</h1>"
+
+    def look(page: Page) -> list[str]:
+        return [found for what in SCHEMES for found in broken(page, what, runOnly=[CONTRAST])]
+
+    assert [each.splitlines()[0] for each in browser.visit(unread, look)] == list(SCHEMES)
 
 
 @once

@@ -10,10 +10,12 @@ import pytest
 from tests.conftest import google_environment
 from tests.support.dropping_proxy import DroppingProxy
 from tests.support.emulator import Emulator
+from tests.support.scale import examples
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
 CALLERS = 8
+LIVES = examples(8)
 
 
 @pytest.fixture(params=["refused", "silent", "late"])
@@ -42,7 +44,7 @@ def proxied(
 def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Partner]) -> None:
     proxy, partner = proxied
     task = partner.task()
-    windows = partner.windows(task)[: 2 * CALLERS]
+    windows = partner.windows(task)[:LIVES]
 
     def live(number: int) -> tuple[Json, Json]:
         """Create, change and book; every other caller sends keys and every other one cancels."""

@@ -1,12 +1,11 @@
 """The pages of portals as people have them: on a phone, in the dark, by ear."""
 
 import os
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tests.support.axe import broken
 from tests.support.browser import NARROW, SCHEMES, WIDE, Browser
 from tests.support.serving import Partner
 from tests.support.tour import PAGES, Tour
@@ -32,12 +31,6 @@ def seen() -> set[str]:
 def tours() -> dict[str, Tour]:
     """The tour, made once by the first page that is looked at."""
     return {}
-
-
-def broken(page: Page, what: str, **rules: Any) -> list[str]:
-    """Return what axe finds wrong with a page as it is now."""
-    results = Axe().run(page, options={"resultTypes": ["violations"], **rules})
-    return [f"{what}\n{results.generate_report()}"] if results.violations_count else []
 
 
 @once

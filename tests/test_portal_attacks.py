@@ -66,6 +66,12 @@ def test_a_form_of_steps_may_hold_none(partner: Partner) -> None:
     assert answer.status_code == 400
 
 
+def test_what_is_no_organisation_is_not_found(partner: Partner) -> None:
+    task = partner.task()["id"]
+    for made_up in ("a%2Fb", "__x__"):
+        staff(partner.server).get(f"/organisations/{made_up}/test/tasks/{task}", 404)
+
+
 def test_a_try_counts_once_however_often_others_are_faster(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """One's own account: name, password, second factors, and the sessions that are open."""
 
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
 
@@ -37,12 +37,16 @@ class NameIn(Model):
 class PasswordIn(Model):
     """A password, and the one that takes its place."""
 
+    secretive: ClassVar[bool] = True
+
     current: Password
     password: Password
 
 
 class AppIn(Model):
     """The code that an app shows, and the secret that it was given."""
+
+    secretive: ClassVar[bool] = True
 
     code: Code
     asked: Annotated[str, StringConstraints(max_length=2_000)]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -96,6 +96,8 @@ class NewKey(Restrictions):
 
 class Sought(Model):
     """The beginning of a key's name; or the key or its id, pasted."""
+
+    secretive: ClassVar[bool] = True
 
     key: Line
 

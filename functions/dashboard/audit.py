@@ -1,7 +1,7 @@
 """The audit trail: who saw or changed what belongs to patients."""
 
 from functions.dashboard.days import DaysQuery, exactly
-from functions.dashboard.links import names_of, place_of
+from functions.dashboard.links import names_of, place_of, places_of
 from functions.dashboard.portal import portal
 from shared.portals import Form, View, Visit
 from shared.requests import AuditQuery, audit_events
@@ -16,7 +16,8 @@ class TrailQuery(DaysQuery, AuditQuery):
 async def index(visit: Visit, query: Form[TrailQuery]) -> View:
     """List events, newest first."""
     page = await page_for(query, lambda asked: audit_events(visit.store, asked))
-    names = await names_of(visit.store, (each.principal.id for each in page.data))
+    callers = [each.principal.id for each in page.data]
+    names = await names_of(visit, callers)
     shown = {each for event in page.data for each in event.patients}
     return visit.page(
         "audit/list.html",
@@ -26,5 +27,6 @@ async def index(visit: Visit, query: Form[TrailQuery]) -> View:
         page=page,
         names=names,
         exactly=exactly,
-        places={each: place_of(visit, each) for each in (*shown, *names)},
+        callers=places_of(visit, callers, names),
+        places={each: place_of(visit, each) for each in shown},
     )

@@ -5,7 +5,6 @@ in the fields of forms. The check rehearses the booking itself, so what is wrong
 before it is asked for.
 """
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +16,7 @@ from functions.dashboard.windows import find_days
 from shared.appointments import POSTCODE, AppointmentIn, book
 from shared.errors import ApiError
 from shared.fields import Line
-from shared.forms import Tree
+from shared.forms import fields_of
 from shared.models import Model
 from shared.pages import ListQuery, Page
 from shared.patients import Patient, PatientSearch
@@ -92,7 +91,7 @@ async def check(visit: Visit, body: Form[AppointmentIn]) -> View:
     visit.store.discard()  # it was a rehearsal
     patient, task = await _known(visit, draft.patientId, draft.taskId)
     return _page(
-        visit, CHECK, patient=patient, task=task, appointment=made, kept=list(flat(body.sent))
+        visit, CHECK, patient=patient, task=task, appointment=made, kept=list(fields_of(body.sent))
     )
 
 
@@ -116,16 +115,6 @@ async def anew(visit: Visit) -> View:
 
 for step in ("patient", "place", "window", "check", "confirm"):
     portal.get(f"/{{mode}}/booking/{step}", permission="appointments:write")(anew)
-
-
-def flat(tree: Tree, within: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what was typed as the fields of a form, by their names in bracket form."""
-    for name, typed in tree.items():
-        path = f"{within}[{name}]" if within else name
-        if isinstance(typed, dict):
-            yield from flat(typed, path)
-        elif isinstance(typed, str):
-            yield path, typed
 
 
 def _offer(
@@ -159,7 +148,7 @@ async def _windows(visit: Visit, draft: AppointmentIn, form: Form[Any], status: 
         if refusal.param == "postcode":
             refusal.param = POSTCODE
         return await _again(visit, draft, form, refusal)
-    kept = [pair for pair in flat(form.sent) if pair[0] not in ("windowId", "fromDate")]
+    kept = [pair for pair in fields_of(form.sent) if pair[0] not in ("windowId", "fromDate")]
     return _page(
         visit,
         WINDOW,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from functions.dashboard.days import DaysQuery, exactly
-from functions.dashboard.links import names_of, place_of, reachable
+from functions.dashboard.links import names_of, place_of, places_of, reachable
 from functions.dashboard.portal import portal
 from shared.backends import TERMS, Condition
 from shared.catalogue import CATALOGUE, TITLES
@@ -41,7 +41,8 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
     page = await page_for(
         query, lambda asked: list_requests(visit.store, asked.hashed(visit.keyring, visit.store))
     )
-    names = await names_of(visit.store, (each.principal[1] for each in page.data))
+    callers = [each.principal[1] for each in page.data]
+    names = await names_of(visit, callers)
     return visit.page(
         "requests/list.html",
         title="Requests",
@@ -49,6 +50,7 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
         form=query,
         page=page,
         names=names,
+        callers=places_of(visit, callers, names),
         exactly=exactly,
     )
 
@@ -57,7 +59,8 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
 async def show(visit: Visit, request: str) -> View:
     """Show one request in full."""
     found = await find_request(visit.store, request)
-    names = await names_of(visit.store, [found.principal[1]])
+    caller = found.principal[1]
+    names = await names_of(visit, [caller])
     return visit.page(
         "requests/show.html",
         title=f"{found.method} {found.route}",
@@ -65,7 +68,8 @@ async def show(visit: Visit, request: str) -> View:
         names=names,
         meaning=TITLES.get(found.status, "It worked"),
         told=_told(found.code),
-        places={each: place_of(visit, each) for each in (*found.objects, found.principal[1] or "")},
+        callers=places_of(visit, [caller], names),
+        places={each: place_of(visit, each) for each in found.objects},
         exactly=exactly,
         curl=_curl(found, visit.settings.url),
         usage=reachable(visit, f"/{visit.mode}/usage"),

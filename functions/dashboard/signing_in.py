@@ -1,6 +1,6 @@
 """Signing in: password, then second factor; again, where it must have been just now; and out."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
 
@@ -40,6 +40,8 @@ class SignInIn(Model):
 class SecondFactorIn(Model):
     """A code of an app or a recovery code, or a passkey's answer and what it was asked."""
 
+    secretive: ClassVar[bool] = True
+
     code: Code = ""
     answer: Annotated[str, StringConstraints(max_length=20_000)] = ""
     asked: Annotated[str, StringConstraints(max_length=2_000)] = ""
@@ -47,6 +49,8 @@ class SecondFactorIn(Model):
 
 class AgainIn(Model):
     """The password of who has signed in already."""
+
+    secretive: ClassVar[bool] = True
 
     password: Password
 

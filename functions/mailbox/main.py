@@ -41,6 +41,10 @@ class Nobody:
         """Return nothing: there are no forms."""
         return ""
 
+    def last_secret(self, exchange: Exchange) -> str | None:
+        """Return nothing: there are no forms."""
+        return None
+
 
 portal = Portal(
     "mailbox",

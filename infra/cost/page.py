@@ -54,7 +54,8 @@ Of the {total} dollars of a million requests, at {requests} a month:
 
 - **The request log** is a copy of each line of a known caller, for 30 days: one document, which
   expires, and one request of the worker (decision 0022). It is priced as if none were left out:
-  beyond `ALLY_LOG_RATE` lines of an organisation in a second, successes that touch nobody are.
+  beyond `ALLY_LOG_RATE` lines of an organisation in a second, successes that touch nobody are, and
+  so is what keys are refused that are over their rate.
 - **Usage** is a point for each series of which an instance counted anything between two flushes
   (decision 0021). `ALLY_METERING_INTERVAL`, {interval:.0f} s in infra/environments/, moves it:
   dollars for a million requests, at so many a month,

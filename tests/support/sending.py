@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import letters, mail
-from shared.backends import OURS, Document, Ticket
+from shared.backends import OURS, Ticket
 from shared.letters import Letter
 from shared.mail import Mail
 from shared.provision import open_store
@@ -67,7 +67,7 @@ def stage(yard: Yard, letter: Letter, address: str = GRACE) -> Ticket:
     return yard.do(act)
 
 
-def waiting(yard: Yard) -> list[Document]:
+def waiting(yard: Yard) -> list[Any]:
     """Return what was not sent yet."""
     return yard.documents(Mail.collection, "account", OURS)
 
