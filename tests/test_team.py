@@ -77,7 +77,7 @@ def test_who_has_an_account_elsewhere_is_told_so_and_their_inviter_is_not(
         person.get("/invitation"), 400, code=code, name="Sam Field", password=PASSWORD
     )
     assert "has an account already" in page.text
-    assert "Code taken until" in admin.get("/team").text
+    assert "Code works until" in admin.get("/team").text
 
 
 def test_nobody_is_invited_twice_or_who_is_in_the_team(partner: Partner) -> None:
