@@ -345,7 +345,10 @@ def test_a_walk_skips_nothing_repeats_nothing_and_knows_where_it_ends(
 
 
 @settings(max_examples=examples(2), deadline=None)
-@given(many=st.lists(inserts, min_size=12, max_size=25), gone=st.sets(counted, max_size=8))
+@given(
+    many=st.lists(inserts, min_size=12, max_size=12 + examples(4)),
+    gone=st.sets(counted, max_size=8),
+)
 def test_every_limit_and_every_cursor_in_both_directions_gives_the_oracles_page(
     backing: Backing, many: list[Insert], gone: set[int]
 ) -> None:

@@ -38,7 +38,7 @@ ELSEWHERE = {
     'make run ARGS="--port 9443"',
     # A suite of its own, which fetches 300 MB.
     "make test-firebase",
-    # tests/test_deploy.py does what these do.
+    # tests/test_releases.py and tests/test_deploy.py do what these do.
     "make rollback",
     "make destroy",
 }

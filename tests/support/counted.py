@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.backends.metrics import (
     BOUNDS,
@@ -19,6 +19,7 @@ from shared.backends.metrics import (
 )
 from shared.catalogue import CATALOGUE
 from shared.exchange import VERSION
+from tests.support.inprocess import InProcess
 from tests.support.monitoring import monitoring
 from tests.support.serving import Backing, Json, Partner
 from tests.support.time_series import PREFIX, Kept, Series, Value
@@ -26,6 +27,7 @@ from tests.support.time_series import PREFIX, Kept, Series, Value
 NOW = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
 KEYS = [f"key_{n}{'0' * 21}" for n in range(3)]
 REFUSALS = ("parameter_invalid", "resource_missing", "rate_limited", "internal_error")
+USAGE = "/v1/usage"
 _TASKS = itertools.count()
 
 
@@ -129,3 +131,15 @@ def totals(usage: Json) -> dict[str | None, int]:
     for series in usage["series"]:
         assert series["total"] == sum(point["value"] for point in series["points"])
     return {series["group"]: series["total"] for series in usage["series"]}
+
+
+def caller(partner: Partner, now: datetime = NOW, **settings: Any) -> InProcess:
+    """Return a caller for whom it is a certain moment."""
+    api = InProcess(partner.backing, partner.key, **settings)
+    api.at = now
+    return api
+
+
+def read(partner: Partner, at: datetime = NOW, /, **params: Any) -> Json:
+    """Return the usage that a partner sees at a moment."""
+    return caller(partner, at).call("GET", USAGE, params=params)
