@@ -25,7 +25,7 @@ from tests.support.worker import Worker
 
 REQUESTS = int(os.environ.get("ALLY_LOAD", "400"))
 ORGANISATIONS, SERVERS = (7, 4) if REQUESTS > 400 else (3, 2)
-RESTARTS = max(3, REQUESTS // 500)
+RESTARTS = max(2, REQUESTS // 500)
 LOGGED_ROUTES = ("/v1/requests", "/v1/usage")
 """Routes that the oracle itself calls."""
 FAULTS = (

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -18,7 +18,7 @@ from google.api.metric_pb2 import MetricDescriptor
 from google.cloud.monitoring_v3 import types
 
 from shared.backends.metrics import Distribution
-from tests.support.time_series import Kept, Series, Value
+from tests.support.time_series import Kept, Points, Series, Value
 
 LONGEST_FILTER = 2048
 Aligner, Reducer = types.Aggregation.Aligner, types.Aggregation.Reducer
@@ -36,7 +36,7 @@ class UnreadableError(Exception):
     """A question that Google would refuse, or that this stand-in has not learnt to answer."""
 
 
-def read(request: Any, series: Mapping[Series, Sequence[Kept]]) -> Any:
+def read(request: Any, points: Points) -> Any:
     """Answer a call of ListTimeSeries."""
     aggregation = request.aggregation
     if aggregation.per_series_aligner != Aligner.ALIGN_DELTA:
@@ -52,9 +52,9 @@ def read(request: Any, series: Mapping[Series, Sequence[Kept]]) -> Any:
     start = request.interval.start_time.ToDatetime(UTC)
     end = request.interval.end_time.ToDatetime(UTC)
     sums: dict[tuple[str, tuple[str, ...]], dict[int, list[Value]]] = defaultdict(dict)
-    for each in _found(request.filter, (each for each in series if each.project == request.name)):
+    for each in _found(request, points):
         group = sums[each.metric, tuple(map(each.label, by))]
-        for back, value in aligned(series[each], start, end, period):
+        for back, value in aligned(points.series[each], start, end, period):
             group.setdefault(back, []).append(value)
     flat = [
         (metric, labels, back, _added(values))
@@ -79,8 +79,9 @@ def read(request: Any, series: Mapping[Series, Sequence[Kept]]) -> Any:
     return answer
 
 
-def _found(text: str, series: Iterable[Series]) -> Iterator[Series]:
-    """Yield the series that a filter names."""
+def _found(request: Any, points: Points) -> Iterator[Series]:
+    """Yield the series of a project that a filter names."""
+    text = request.filter
     if len(text) > LONGEST_FILTER:
         raise UnreadableError(f"a filter of {len(text)} characters")
     terms: list[tuple[str, list[str]]] = []
@@ -89,7 +90,11 @@ def _found(text: str, series: Iterable[Series]) -> Iterator[Series]:
         text = text[term.end() :].removeprefix(" AND ")
     if text or [name for name, _ in terms].count("metric.type") != 1:
         raise UnreadableError("a filter that is not understood, or not of one metric")
-    for each in series:
+    metrics, organisations = (
+        next((allowed for name, allowed in terms if name == wanted), None)
+        for wanted in ("metric.type", "metric.labels.organisation")
+    )
+    for each in points.of(request.name, metrics or (), organisations):
         known = {
             "metric.type": each.metric,
             **{f"metric.labels.{name}": value for name, value in each.labels},
@@ -106,6 +111,8 @@ def aligned(
 
     What is a part of one is rounded so that the periods add up to the whole.
     """
+    if points[-1].end <= start - period or points[0].start >= end:  # as of most series
+        return
     grown: dict[int, Parts] = defaultdict(lambda: defaultdict(Fraction))
     for began, ended, parts in _growth(points):
         back = max(0, (end - ended) // period)

@@ -110,12 +110,10 @@ def put(backing: Backing, points: Sequence[Point]) -> None:
         backing.run(lambda service: service.metrics.write(task, points))
         return
     resource = (("project_id", backing.environment["GOOGLE_CLOUD_PROJECT"]), ("task_id", task))
-    kept = monitoring().points.series
     for each in sorted(points, key=lambda each: each.end):
         labels = zip(each.metric.labels, each.labels, strict=True)
         series = Series(f"{PREFIX}ally/{each.metric.name}", tuple(labels), resource)
-        made = Kept(each.start, each.end, each.value, each.end)
-        kept[series] = [*kept.get(series, ()), made]
+        monitoring().points.keep(series, Kept(each.start, each.end, each.value, each.end))
 
 
 def distribution(took: Iterable[float]) -> Distribution:

@@ -96,6 +96,7 @@ class Deployment:
         """What Google remembered before each phase of the first deployment."""
         self.writes: dict[str, int] = {}
         """How many calls changed something in each phase of the first deployment."""
+        self._released: Json = {}
         google.site = functions_answer
         self.declare(declared(COMMIT))
 
@@ -134,6 +135,14 @@ class Deployment:
             writes = len(self.google.writes)
             self.deploy(phase)
             self.writes[phase] = len(self.google.writes) - writes
+
+    def release(self) -> None:
+        """Make the revisions of the next commit, once: later, remember that they were made."""
+        self.declare(declared(NEXT_COMMIT))
+        if not self._released:
+            self.deploy("image", "services")
+            self._released = self.remember()
+        vars(self.google).update(copy.deepcopy(self._released))
 
     def remember(self) -> Json:
         """Return all that Google remembers."""

@@ -100,11 +100,11 @@ class Monitoring:
     def _list(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             self.reads += 1
-            if not any(f'"{each.metric}"' in request.filter for each in self.points.series):
+            if not any(f'"{metric}"' in request.filter for _, metric in self.points.places):
                 # Google knows a metric from its first point on.
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
             try:
-                return aligning.read(request, self.points.series)
+                return aligning.read(request, self.points)
             except aligning.UnreadableError as refusal:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refusal))
 

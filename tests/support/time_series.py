@@ -5,7 +5,8 @@ Its rules are those of Google's reference of `timeSeries.create`, of "Quotas and
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -64,6 +65,10 @@ class Points:
 
     now: clock.Clock = clock.now
     series: dict[Series, list[Kept]] = field(default_factory=dict)
+    places: dict[tuple[str, str], dict[str, list[Series]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    """The series of each project and metric, by their organisation."""
     refusals: list[str] = field(default_factory=list)
     described: dict[tuple[str, str], tuple[int, int, frozenset[str]]] = field(default_factory=dict)
     """Kind, type of value and labels of each project's metric, as its first point said."""
@@ -106,9 +111,25 @@ class Points:
             _value(each.points[0].value, each.value_type),
             self.now(),
         )
-        earlier = self.series.get(series, [])
+        earlier = self.series.get(series)
         _check_time(point, earlier[-1] if earlier else None)
-        self.series[series] = [*earlier, point]
+        self.keep(series, point)
+
+    def keep(self, series: Series, point: Kept) -> None:
+        """Keep a point as it is, whatever its time."""
+        if series not in self.series:
+            place = self.places[series.project, series.metric]
+            place[series.label("organisation")].append(series)
+        self.series.setdefault(series, []).append(point)
+
+    def of(
+        self, project: str, metrics: Iterable[str], organisations: Iterable[str] | None
+    ) -> Iterator[Series]:
+        """Yield the series of some metrics of a project: of some organisations, or of all."""
+        for metric in metrics:
+            place = self.places.get((project, metric), {})
+            for each in place if organisations is None else organisations:
+                yield from place.get(each, ())
 
     def totals(self, metric: str, *labels: str) -> Counter[tuple[str, ...]]:
         """Add up all counts of a metric exactly, by some labels: of each start, the last value."""
