@@ -189,9 +189,9 @@ class Keyring:
         known = self._known.get((caller.mode, self.key_id(caller.mode, caller.key.id)))
         if known is None or known.caller.key is not caller.key:  # looked up anew by somebody else
             return
-        caller.key.lastUsedAt = now
-        place = known.document.key
-        used = Put(place, caller.key.dump(), known.document.version)
+        key, place = caller.key, known.document.key
+        key.lastUsedAt = now
+        used = Put(place, key.dump(), known.document.version, terms=key.terms())
         marker = new_marker(place.space, place.owner, ids.mint("use", now), now)
         try:
             await self._storage.commit([used, marker], marker.key)

@@ -9,7 +9,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -32,12 +32,6 @@ MOST = 200
 """Lines of one commit."""
 REMEMBERED = 1000
 """Seconds of organisations for which it is remembered how many lines they had."""
-
-Kind = Literal["page", "over", "other"]
-"""What is counted apart: what a page sent, what was refused for a key that is over its rate, and
-all else."""
-OVER = "rate_limited"
-"""The code of such a refusal, before which nothing was read or done."""
 
 _Waiting = tuple[Put, asyncio.Future[None]]
 """A copy, and who waits until it is kept."""
@@ -85,10 +79,9 @@ class Folder:
 
     Of the lines that an organisation has in one second and mode, those beyond `rate` are left out
     where they tell of a success that touched no patient and changed nothing: the log still has
-    them. Those of its pages are counted apart, and so is what a key is refused that is over its own
-    rate; of both, refusals are left out too, for nothing else bounds their number. What users only
-    looked at in the dashboard is left out likewise, unless it was a patient's. A line that comes
-    again meets the same fate again.
+    them. Those of its pages are counted apart, and left out though they tell of refusals: anybody
+    can make any number. What users only looked at in the dashboard is left out likewise, unless it
+    was a patient's. A line that comes again meets the same fate again.
     """
 
     def __init__(self, storage: Storage, *, rate: int, patience: float) -> None:
@@ -96,7 +89,7 @@ class Folder:
         self._storage = storage
         self._rate = rate
         self._patience = patience
-        self._first: dict[tuple[str, Mode, Kind, str], set[str]] = {}
+        self._first: dict[tuple[str, Mode, bool, str], set[str]] = {}
         """The first requests of a second, as many as `rate`."""
         self._waiting: dict[Mode, dict[Key, _Waiting]] = {}
         self._working: dict[Mode, asyncio.Task[None]] = {}
@@ -104,17 +97,14 @@ class Folder:
     def copy(self, line: RequestLine) -> Put | None:
         """Make the copy of a line; None where it is left out."""
         request = LoggedRequest.of(line)
-        kind: Kind = "page" if line.page else "over" if line.code == OVER else "other"
-        second = (line.organisation, line.mode, kind, line.time[: len("2026-11-22T09:30:00")])
+        second = (line.organisation, line.mode, line.page, line.time[: len("2026-11-22T09:30:00")])
         first = self._first[second] = self._first.pop(second, set())
         if len(self._first) > REMEMBERED:
             del self._first[next(iter(self._first))]
         if len(first) < self._rate:
             first.add(request.id)
         changed = request.method != "GET" and request.objects
-        harmless = kind != "other" or (
-            request.status < 400 and not request.patients and not changed
-        )
+        harmless = line.page or (request.status < 400 and not request.patients and not changed)
         if harmless and (request.user is not None or request.id not in first):
             return None
         key = Key(line.mode, line.organisation, request.collection, request.id)

@@ -214,8 +214,8 @@ def found_organisation(store: Store, keyring: Keyring, wish: SignUp, kept: str) 
     made = Organisation.new(at=now, livemode=False, displayName=wish.organisationName).model_copy(
         update={"id": wish.organisation}
     )
-    store.insert(made)
-    store.insert(Entry.of(made, now))
+    store.put(made)  # not `insert`, here and below: their ids are not this request's alone
+    store.put(Entry.of(made, now))
     store.delete(wish)
     return _let_in(
         store, keyring, kept, id=wish.user, email=wish.email, name=wish.name, role="administrator"
@@ -245,8 +245,8 @@ def _let_in(store: Store, keyring: Keyring, kept: str, **fields: object) -> User
         **fields,
     )
     login = login_id(keyring.hash, user.email)
-    store.insert(Login(id=login, organisation=user.organisation, user=user.id))
-    return store.insert(user)
+    store.put(Login(id=login, organisation=user.organisation, user=user.id))
+    return store.put(user)
 
 
 # --- Passwords that were forgotten ---------------------------------------------------------------

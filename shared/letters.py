@@ -177,7 +177,7 @@ def written(letter: Letter, dashboard: str, support: str) -> str:
             until = "" if letter.until is None else f" until {_when(letter.until)}"
             paragraphs.append(
                 f"If the link does not open, enter the code {letter.code} on {address}."
-                f" It is taken{until}."
+                f" It works{until}."
             )
     closing = f"Questions? Answer this mail, or write to {support}."
     return "\n\n".join(["Hello,", *paragraphs, *filter(None, [letter.closing]), closing, "Ally\n"])

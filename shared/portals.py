@@ -317,7 +317,9 @@ class Portal(Routes):
             text = content.text.encode()
             return exchange.reply(view.status, text, content.media_type, caching=content.caching)
         caller = exchange.caller
-        notice = dict(parse_qsl(exchange.request.scope["query_string"].decode("latin-1")))
+        sent = dict(parse_qsl(exchange.request.scope["query_string"].decode("latin-1")))
+        # A link of another site says nothing in our name, such as that a key is revoked.
+        ours = exchange.header(b"sec-fetch-site") in (None, "same-origin")
         common = {
             "visit": visit,
             "portal": self,
@@ -329,7 +331,7 @@ class Portal(Routes):
             "settings": exchange.service.settings,
             "csrf": "" if caller is None else self._csrf(exchange, caller),
             "once": secrets.token_urlsafe(12),
-            "notice": self.notices.get(notice.get(SAID, ""), ""),
+            "notice": self.notices.get(sent.get(SAID, ""), "") if ours else "",
             "status": view.status,
         }
         page = self.design.render(view.template, {**common, **view.values})

@@ -90,7 +90,8 @@ async def stage_tenant(store: Store, mode: Mode, tenant: str) -> Organisation:
     """Stage that a tenant is that of an organisation's end users in a mode."""
     found = await store.get(Organisation, store.organisation)
     tenants = found.firebaseTenants.model_copy(update={mode: tenant})
-    store.insert(Tenant(id=f"{mode}-{tenant}", organisation=store.organisation))
+    # Not `insert`: its id is not this request's alone.
+    store.put(Tenant(id=f"{mode}-{tenant}", organisation=store.organisation))
     return store.put(found.changed(store.now, firebaseTenants=tenants))
 
 

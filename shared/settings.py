@@ -143,7 +143,7 @@ class Settings:
     log_rate: int = 50
     """ALLY_LOG_RATE: lines of one organisation in a second and mode, beyond which those of
     successes that changed nothing and touched no patient are not copied to where GET /v1/requests
-    looks; nor, beyond as many, those of pages, and of keys that are over their rate."""
+    looks; nor, beyond as many, those of pages, whatever became of them."""
 
 
 def load(environ: Mapping[str, str] = os.environ, backend: str = "", url: str = "") -> Settings:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 CSV = "text/csv"
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-"""What a spreadsheet takes for the beginning of a formula."""
+_FORMULA = re.compile(r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+"""What a spreadsheet takes for the beginning of a formula: the four signs in full width too."""
 _QUALITY = re.compile(r"\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*", re.IGNORECASE)
 
 Cell = str | int | float | None

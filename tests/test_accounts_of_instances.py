@@ -1,14 +1,16 @@
 """Accounts where several instances serve: what one changed counts on the others, and in time."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from shared.backends import UnavailableError
+from shared.backends import Key, UnavailableError, Write
 from shared.joining import SignUp, by_code, prepare
 from shared.provision import open_store
 from shared.service import Service
 from shared.sessions import COOKIE
 from shared.settings import LONGEST_BELIEF
 from shared.throttles import SIGN_INS
+from tests.support.inprocess import Watched
 from tests.support.instance import Instance
 from tests.support.joining import PASSWORD, address, code_for, shown_key, signs_up
 from tests.support.people import Person, begin_session, user_of
@@ -106,3 +108,23 @@ def test_who_confirms_where_the_storage_fails_can_do_so_once_it_works(backing: B
     instance.api.watched.failing = {}
     assert person.post("/confirm", sent).status_code == 303
     assert person.post("/confirm", sent).status_code == 400
+
+
+def test_nobody_takes_what_another_request_did_for_what_their_own_did(backing: Backing) -> None:
+    """The document that tells whether a commit took effect is one that no other makes."""
+    slow, fast = Instance(backing), Instance(backing)
+    email = address()
+    signs_up(Person(slow), email)
+    sent = {"code": code_for(backing, SignUp, email), "password": PASSWORD}
+    markers: list[Key] = []
+
+    async def lose(writes: Sequence[Write], marker: Key) -> None:
+        if any(write.key.collection == "logins" for write in writes):
+            markers.append(marker)
+            raise UnavailableError("lost")
+        await Watched.commit(slow.api.watched, writes, marker)
+
+    slow.api.watched.commit = lose  # type: ignore[method-assign]  # of this one instance
+    assert Person(slow).post("/confirm", sent).status_code == 503
+    assert Person(fast).post("/confirm", sent).status_code == 303
+    assert backing.run(lambda service: service.storage.get(markers)) == [None]

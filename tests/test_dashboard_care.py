@@ -186,6 +186,7 @@ def test_tasks_show_their_steps_and_what_the_practitioner_recorded_is_shown(
     partner.change_appointment(appointment["id"], status="completed", data=data)
     page = person.get(f"/test/appointments/{appointment['id']}")
     assert "Systolic 128" in shown(page)
+    assert "Site Arm &lt;left&gt;" in shown(page)
     assert "<left>" not in page.text
     assert "Completed" in shown(page)
 

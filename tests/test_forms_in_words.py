@@ -25,22 +25,17 @@ FOR_PROGRAMS = re.compile(
 )
 """What only programs are told."""
 SAID = re.compile(
-    r'<p class="error"[^>]*>(.*?)</p>'
-    r"|<li>(.*?)</li>"
-    r'|<p class="notice bad"[^>]*>(.*?)</p>'
-    r"|<h1>[^<]*</h1>\s*<p>(.*?)</p>",
-    re.S,
+    r'<p class="(?:error|notice bad)"[^>]*>(.*?)</p>|<div class="notice bad".*?<ul>(.*?)</ul>', re.S
 )
+"""What stands beside a field, and at the top of a form."""
+PAGE = re.compile(r"<main.*?<h1>(.*?)</main>", re.S)
 
 
 def said(page: httpx.Response) -> Iterator[str]:
-    """Yield what a page says that was not what somebody wanted."""
-    main = page.text.partition("<main")[2].partition("</main>")[0]
-    start = main.find('role="alert"')
-    shown = main[max(start - 200, 0) :]
-    for found in SAID.findall(shown):
+    """Yield what a page says is wrong: beside fields, or, where it has none, all of it."""
+    for found in SAID.findall(page.text) or [PAGE.findall(page.text)]:
         for part in filter(None, found):
-            yield html.unescape(re.sub(r"<[^>]+>", "", part)).strip()
+            yield html.unescape(re.sub(r"<[^>]+>", " ", part)).strip()
 
 
 def typed(form: HtmlForm, nonsense: str) -> Sent:

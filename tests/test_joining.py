@@ -33,7 +33,7 @@ def test_a_code_of_a_sign_up_is_taken_once(backing: Backing, server: Server) -> 
     person = Person(server)
     person.submit(person.get("/confirm"), code=code, password=PASSWORD)
     page = person.submit(person.get("/confirm"), 400, code=code, password=PASSWORD)
-    assert "not taken any more" in page.text
+    assert "no longer works" in page.text
 
 
 def test_a_code_is_taken_until_its_time_is_over(partner: Partner) -> None:
@@ -56,7 +56,7 @@ def test_a_code_is_taken_until_its_time_is_over(partner: Partner) -> None:
         ends(backing, model, code)
         typed = {"name": "Jo Marsh"} if model is InvitationCode else {}
         page = person.submit(person.get(path), 400, code=code, password=PASSWORD, **typed)
-        assert "not taken any more" in page.text
+        assert "no longer works" in page.text
 
 
 def test_a_newcomer_finds_an_administrator_of_the_demo_organisation_who_can_sign_in(

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from playwright.sync_api import Page
 
 from functions import discover_portals
 from shared.provision import open_store
@@ -12,9 +13,12 @@ from shared.routes import PUBLIC
 from shared.service import Service
 from shared.sessions import COOKIE
 from shared.users import Session
+from tests.support.axe import broken
+from tests.support.browser import Browser
 from tests.support.inprocess import InProcess
 from tests.support.people import HtmlForm, Person, begin_session, forms, signed_in
 from tests.support.serving import Partner
+from tests.test_docs import once
 
 TYPED = {
     "firstName": "Grace",
@@ -80,7 +84,7 @@ def test_what_was_typed_is_sent_after_signing_in_again(partner: Partner) -> None
     assert dict(kept(late).fields).items() >= TYPED.items()
     again(partner, person)
     asked = person.post(kept(late).action, dict(kept(late).fields))
-    assert "You have signed in anew since this was typed" in asked.text
+    assert "you have signed in again since this was typed" in asked.text
     assert names(partner) == []
     done = person.post(kept(asked).action, dict(kept(asked).fields))
     assert done.status_code == 303
@@ -177,3 +181,27 @@ def test_lists_of_what_was_chosen_are_kept_whole(partner: Partner) -> None:
     repeated = [text for name, text in form.fields if name == "endUserPermissions"]
     assert repeated == sent["endUserPermissions"]
     assert ("messaging[signature]", "Test") in form.fields
+
+
+@once
+def test_the_page_that_has_what_was_typed_can_be_used_by_everybody(
+    partner: Partner, browser: Browser
+) -> None:
+    person = signed_in(partner)
+    later = begin_session(partner.backing, person.user)
+
+    def write(page: Page) -> list[str]:
+        for name in ("firstName", "lastName", "phone", "email", "dateOfBirth"):
+            page.locator(f"[name={name}]").fill(TYPED[name])
+        cookie = {"name": COOKIE, "value": later, "url": f"{person.url}/"}
+        page.context.add_cookies([{**cookie, "secure": True}])  # type: ignore[typeddict-item]  # as it says
+        page.get_by_role("button", name="Create").click()
+        assert page.locator("h1").text_content() == "Not sent yet"
+        found = broken(page, "wide")
+        page.get_by_role("button", name="Send it").click()
+        page.wait_for_url("**/test/patients/p_*")
+        return found
+
+    url = f"{person.url}/test/patients/new"
+    assert browser.visit(url, write, cookies=person.cookies) == []
+    assert names(partner) == [TYPED["lastName"]]

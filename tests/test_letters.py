@@ -149,4 +149,4 @@ def test_a_code_says_until_when_it_is_taken_by_the_clock_of_the_united_kingdom(
 ) -> None:
     at = yard.now.replace(year=yard.now.year + 1, month=7, day=3, hour=8, minute=5)
     taken = send(yard, server, letters.reset_password(CODE, at))
-    assert re.search(r"It is taken until 09:05 on \w+day 3 July \(UK time\)\.", taken.text)
+    assert re.search(r"It works until 09:05 on \w+day 3 July \(UK time\)\.", taken.text)

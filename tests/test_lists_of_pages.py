@@ -273,3 +273,29 @@ def test_windows_of_other_days_are_a_link_away(tour: Tour) -> None:
     page = person.ask("GET", f"/live/windows?area={AREA}")
     for days in (-1, 1):
         assert f"day={london_day(now()) + timedelta(days=days)}" in page.text
+
+
+OBJECTS = [
+    ("/{mode}/patients/{patient}", "object", "/v1/patients/"),
+    ("/{mode}/appointments/{appointment}", "object", "/v1/appointments/"),
+    ("/{mode}/tasks/{task}", "object", "/v1/tasks/"),
+    ("/{mode}/api_keys/{api_key}", "principal", "/v1/api_keys/"),
+    ("/{mode}/requests/{request}", "principal", "/v1/requests/"),
+    ("/organisation", "object", "/v1/organisations/"),
+    ("/team/{user}", "principal", ""),
+]
+"""The page of each kind of object, what finds its requests, and its call: the API has no users."""
+
+
+@pytest.mark.parametrize(("template", "found_by", "call"), OBJECTS)
+def test_every_object_leads_to_its_requests_and_its_call(
+    tour: Tour, template: str, found_by: str, call: str
+) -> None:
+    person = tour.visitor("dashboard", template)
+    person.enter(cast("Server", InProcess(tour.partner.backing, "")))
+    page = person.ask("GET", tour.path(template))
+    shown = html.unescape(page.text)
+    found = re.search(rf'href="(/test/requests\?[^"]*{found_by}=\w+[^"]*)"', shown)
+    assert found
+    assert person.ask("GET", found[1]).status_code == 200
+    assert call in shown.partition('class="api"')[2]

@@ -72,6 +72,13 @@ def test_what_is_no_organisation_is_not_found(partner: Partner) -> None:
         staff(partner.server).get(f"/organisations/{made_up}/test/tasks/{task}", 404)
 
 
+def test_a_link_of_another_site_says_nothing_in_our_name(partner: Partner) -> None:
+    person = attacker(partner)
+    for site, said in (("same-origin", True), ("cross-site", False), ("same-site", False)):
+        page = person.ask("GET", "/account?said=key_revoked", headers={"Sec-Fetch-Site": site})
+        assert ("The key is revoked." in page.text) is said
+
+
 def test_a_try_counts_once_however_often_others_are_faster(
     partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

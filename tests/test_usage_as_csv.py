@@ -127,7 +127,7 @@ class Written:
         return [self.cells]
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"])
 def test_no_cell_is_a_formula(cell: str) -> None:
     ((read,),) = csv.reader(io.StringIO(as_csv(Written(cell)).decode(), newline=""))
     assert read == f"'{cell}"

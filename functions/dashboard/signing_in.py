@@ -23,7 +23,7 @@ from shared.users import Login, Session, User, login_id
 NOBODY = "0" * 22
 """In place of what is not found, the same is read of nobody: so nobody sees by time who is here."""
 WRONG = "The e-mail address or the password is not right."
-USED_UP = "This code is not taken any more. Ask for another."
+USED_UP = "This code no longer works. Ask for another."
 
 Password = Annotated[str, StringConstraints(strip_whitespace=False, max_length=512)]
 """A password as it is typed, white space included."""

@@ -138,7 +138,8 @@ async def _too_many(visit: Visit, whom: str) -> str:
 @portal.post("/team/invitations/{invitation}/again", permission="users:write", account=True)
 async def invite_again(visit: Visit, invitation: str) -> View:
     """Send an invitation again."""
-    if await _too_many(visit, invitation):
+    found = await visit.store.get(Invitation, invitation)
+    if await _too_many(visit, found.email.casefold()):
         return visit.redirect("/team", "invited_too_often")
     await team.invite_again(visit.store, visit.keyring, visit.user, invitation)
     return visit.redirect("/team", "invited")

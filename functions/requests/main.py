@@ -22,7 +22,7 @@ async def index(call: Call, query: RequestQuery) -> Page[LoggedRequest]:
 
     One is there within 10 seconds after its answer, and for 30 days. Of an organisation that makes
     very many in a second, those that changed nothing and touched no patient are not all listed,
-    unless they were refused; nor are those that were refused with `rate_limited`.
+    unless they were refused.
     """
     return await list_requests(call.store, query.hashed(call.keyring, call.store))
 
