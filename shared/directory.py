@@ -25,7 +25,7 @@ Waiting = Literal["activation", "display_name"]
 
 
 class DirectoryQuery(PageQuery):
-    """Organisations, the newest first: all, or those of a name, or the one of an id."""
+    """Organisations: all, or those of a name, or the one of an id."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 25
     name: Findable | None = None
@@ -103,7 +103,10 @@ def _told(organisation: Organisation) -> tuple[str, ...]:
 
 
 async def look(storage: Storage, query: DirectoryQuery, *, waiting: bool = False) -> Page[Entry]:
-    """Return a page of organisations; where `waiting`, of those alone for which anything waits."""
+    """Return a page of organisations, the newest first.
+
+    Where `waiting`, of those alone for which anything waits, and the oldest first.
+    """
     where: list[Condition] = []
     if query.waiting is not None:
         where.append(("waiting", "==", query.waiting))
@@ -121,5 +124,6 @@ async def look(storage: Storage, query: DirectoryQuery, *, waiting: bool = False
         where,
         cursor=query.cursor(Entry.prefix),
         then="since",
+        ascending=waiting,
     )
     return Page([Entry.load(each.data) for each in page.data], page.has_more)

@@ -299,3 +299,12 @@ def test_every_object_leads_to_its_requests_and_its_call(
     assert found
     assert person.ask("GET", found[1]).status_code == 200
     assert call in shown.partition('class="api"')[2]
+
+
+def test_the_queue_begins_with_the_organisation_that_has_been_here_longest(tour: Tour) -> None:
+    person = tour.visitor("operations", "/queue")
+    person.enter(cast("Server", InProcess(tour.partner.backing, "")), "operations")
+    page = person.ask("GET", "/queue")
+    shown = list(dict.fromkeys(re.findall(r'href="/organisations/(org_\w+)"', page.text)))
+    assert len(shown) >= SOME
+    assert shown == sorted(shown)

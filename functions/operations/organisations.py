@@ -46,7 +46,7 @@ class TenantIn(Model):
 
 @portal.get("/queue", permission=SIGNED_IN)
 async def queue(visit: Visit, query: Form[DirectoryQuery]) -> View:
-    """Show the organisations for which Operations have something to decide, the newest first."""
+    """Show the organisations for which Operations have something to decide, the oldest first."""
     return await _list(visit, query, "queue.html", "Waiting", waiting=True)
 
 
