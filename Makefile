@@ -15,7 +15,7 @@ run: $(VENV)/run  ## Serve the whole API on https://localhost:8443 (ARGS="--port
 	@exec $(BIN)/python -m functions $(ARGS)
 
 test: $(VENV)/dev tools  ## Run all tests (ARGS="-k words" for some)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns at full size (an hour)
 	@ALLY_KILLS=$${ALLY_KILLS:-200} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-5} ALLY_HOSTILE=$${ALLY_HOSTILE:-20000} \
