@@ -8,15 +8,12 @@ import pytest
 from playwright.sync_api import Page
 
 from functions import discover_portals
-from shared.provision import open_store
 from shared.routes import PUBLIC
-from shared.service import Service
 from shared.sessions import COOKIE
-from shared.users import Session
 from tests.support.axe import broken
 from tests.support.browser import Browser
 from tests.support.inprocess import InProcess
-from tests.support.people import HtmlForm, Person, begin_session, forms, signed_in
+from tests.support.people import HtmlForm, Person, begin_session, end_session, forms, signed_in
 from tests.support.serving import Partner
 from tests.test_docs import once
 
@@ -39,15 +36,7 @@ def asks(partner: Partner) -> Person:
 
 def ends(partner: Partner, person: Person) -> None:
     """End somebody's session, as after some hours, or from elsewhere."""
-
-    async def end(service: Service) -> None:
-        owner = partner.organisation.id
-        store = open_store(service, "test", owner, at=service.now(), account=True)
-        session = str(service.sessions.id_of(person.cookies[COOKIE]))
-        store.delete(await store.get(Session, session))
-        await store.commit()
-
-    partner.backing.run(end)
+    end_session(partner.backing, person)
     person.enter(InProcess(partner.backing, partner.key))  # which believes nobody yet
 
 

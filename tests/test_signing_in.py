@@ -21,10 +21,10 @@ from shared.provision import open_store
 from shared.service import Service
 from shared.sessions import COOKIE
 from shared.throttles import SECOND_FACTORS, SIGN_INS
-from shared.users import Session, User
+from shared.users import User
 from tests.support.inprocess import InProcess
 from tests.support.joining import PASSWORD, address, code_for
-from tests.support.people import Person, begin_session, signed_in, user_of
+from tests.support.people import Person, begin_session, end_session, signed_in, user_of
 from tests.support.serving import Backing, Partner
 
 
@@ -51,19 +51,6 @@ def stored(backing: Backing, user: User) -> User:
         return await store.get(User, user.id)
 
     return backing.run(read)
-
-
-def ends(backing: Backing, person: Person) -> None:
-    """End a person's session, on another instance."""
-
-    async def end(service: Service) -> None:
-        organisation = person.user.organisation
-        store = open_store(service, "test", organisation, at=service.now(), account=True)
-        session = str(service.sessions.id_of(person.cookies[COOKIE]))
-        store.delete(await store.get(Session, session))
-        await store.commit()
-
-    backing.run(end)
 
 
 class Changing(HashedPasswords):
@@ -376,7 +363,7 @@ def test_a_session_that_was_ended_elsewhere_gets_no_second_factor(partner: Partn
     person.enter(InProcess(partner.backing, partner.key))
     page = person.get("/account/second-factor")
     before = person.cookies[COOKIE]
-    ends(partner.backing, person)
+    end_session(partner.backing, person)
     code = App(page).code(partner.backing)
     person.submit(page, 404, to="/account/second-factor/app", code=code)
     assert person.cookies[COOKIE] == before

@@ -255,6 +255,19 @@ def begin_session(
     return backing.run(begin)
 
 
+def end_session(backing: Backing, person: Person) -> None:
+    """End a person's session, as from elsewhere: on another instance."""
+
+    async def end(service: Service) -> None:
+        organisation = person.user.organisation
+        store = open_store(service, "test", organisation, at=service.now(), account=True)
+        session = str(service.sessions.id_of(person.cookies[COOKIE]))
+        store.delete(await store.get(Session, session))
+        await store.commit()
+
+    backing.run(end)
+
+
 def signed_in(
     partner: Partner, role: Role = "administrator", *, second_factor: bool = True, **fields: Any
 ) -> Person:
