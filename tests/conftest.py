@@ -19,6 +19,7 @@ from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, proxy, signer
 from tests.support.log_sink import LogSink
 from tests.support.monitoring import monitoring
+from tests.support.scale import set_chance
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 from tests.support.worker import Worker
@@ -26,6 +27,8 @@ from tests.support.worker import Worker
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
     os.environ.pop(name, None)
+
+set_chance()
 
 # The suite against the Firebase emulator, 300 MB of it, runs when it is asked for by its path.
 collect_ignore = ["firebase"]
@@ -227,6 +230,8 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
         "ALLY_MONITORING_HOST": monitoring().address,
+        # On a busy machine the emulator stands still for seconds; what is tested is not that.
+        "ALLY_STORAGE_TIMEOUT": "25",
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
