@@ -25,7 +25,7 @@ from shared.callers import Caller, UserCaller
 from shared.catalogue import PLAIN
 from shared.design import HTML, SAFETY, Design
 from shared.errors import ApiError, invalid
-from shared.exchange import Answer, Exchange
+from shared.exchange import PUBLIC_FORM, Answer, Exchange
 from shared.fields import Intake
 from shared.forms import Tree, fields_of
 from shared.models import Changes, Model
@@ -172,6 +172,8 @@ class Portal(Routes):
             if detour:
                 return await self._lead(exchange, route, detour)
             await _admit(exchange, route, caller, mode)
+        else:
+            exchange.read_within(PUBLIC_FORM)
         query, body = await exchange.decode(route)
         for name in (SAID, NEXT):
             query.pop(name, None)

@@ -43,7 +43,7 @@ class SecondFactorIn(Model):
     secretive: ClassVar[bool] = True
 
     code: Code = ""
-    answer: Annotated[str, StringConstraints(max_length=20_000)] = ""
+    answer: Annotated[str, StringConstraints(max_length=10_000)] = ""
     asked: Annotated[str, StringConstraints(max_length=2_000)] = ""
 
 
