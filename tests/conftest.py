@@ -20,6 +20,7 @@ from tests.support.id_tokens import PROJECTS, proxy, signer
 from tests.support.log_sink import LogSink
 from tests.support.mail_server import MailServer
 from tests.support.monitoring import monitoring
+from tests.support.scale import set_chance
 from tests.support.secret_manager import SecretManager
 from tests.support.sending import serving
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
@@ -29,6 +30,8 @@ from tests.support.yard import Yard
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
     os.environ.pop(name, None)
+
+set_chance()
 
 # The suite against the Firebase emulator, 300 MB of it, runs when it is asked for by its path.
 collect_ignore = ["firebase"]
@@ -230,6 +233,8 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
         "ALLY_MONITORING_HOST": monitoring().address,
+        # On a busy machine the emulator stands still for seconds; what is tested is not that.
+        "ALLY_STORAGE_TIMEOUT": "25",
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",

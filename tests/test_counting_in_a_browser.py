@@ -15,6 +15,7 @@ from shared.service import Service
 from tests.support.browser import Browser
 from tests.support.faulty import Faulty, Says
 from tests.support.serving import Backing, Json, Partner, Server
+from tests.support.waiting import until
 from tests.test_frontend_events import publishable
 
 LAST = "error.other"
@@ -80,9 +81,8 @@ class Shop:
             least = len(self.sent) + as_it_ends
             tab.close()
             time.sleep(0.3)  # what it sent is told a moment later
-            until = time.monotonic() + 30  # the context ends with the visit, and beacons with it
-            while len(self.lines()) < max(least, len(self.sent)) and time.monotonic() < until:
-                time.sleep(0.1)
+            # The context ends with the visit, and beacons with it.
+            until(lambda: len(self.lines()) >= max(least, len(self.sent)))
 
         self.browser.visit(self.origin, visit, calls=[self.served.url])
 
@@ -103,11 +103,14 @@ class Shop:
         """Return how often each event was counted, once so many are, and one of a server's."""
         last = {"event": LAST}
         self.served.send("POST", "/v1/frontend_events", self.partner.key, data=last)
-        until = time.monotonic() + 60
-        while sum((found := self._read()).values()) <= least or LAST not in found:
-            assert time.monotonic() < until, found
-            time.sleep(0.2)
+        found: dict[str, int] = {}
+
+        def counted() -> bool:
             self.served.send("GET", "/v1/cancellation_reasons", self.partner.key)
+            found.update(self._read())
+            return sum(found.values()) > least and LAST in found
+
+        until(counted)
         assert found.pop(LAST) == 1
         return found
 
@@ -231,10 +234,7 @@ def test_a_page_of_an_origin_that_is_not_registered_counts_nothing(
 ) -> None:
     shop.key = publishable(partner, origins=["https://www.page.example"]).maskedKey
     shop.visit(lambda tab: tab.evaluate("Ally.view('home')"))
-    until = time.monotonic() + 60
-    while [line["status"] for line in shop.lines()] != [403, 403]:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    until(lambda: [line["status"] for line in shop.lines()] == [403, 403])
     assert shop.counted(0) == {}
 
 

@@ -3,7 +3,6 @@
 import email.policy
 import re
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -44,6 +43,7 @@ from tests.support.sending import (
     yard_of,
 )
 from tests.support.serving import Backing, Server
+from tests.support.waiting import until
 from tests.support.yard import Yard
 
 
@@ -167,10 +167,7 @@ def test_a_server_that_is_killed_after_its_mail_has_left_sends_it_again_as_the_s
     assert killed.wait(30)
     serving.close()
     serving.start()
-    deadline = time.monotonic() + 30
-    while len(mail_server.taken) < 2 or left(backing):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: len(mail_server.taken) >= 2 and not left(backing))
     serving.stop()
     backing.close()
     first, again = (taken.message for taken in mail_server.taken)

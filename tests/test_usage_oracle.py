@@ -18,9 +18,10 @@ import pytest
 
 from tests.conftest import BACKENDS, environment_of
 from tests.support.load import Counted, Load
-from tests.support.log_sink import LogSink, until
+from tests.support.log_sink import LogSink
 from tests.support.monitoring import Fault, Monitoring
 from tests.support.serving import Backing, Partner, Server
+from tests.support.waiting import until
 from tests.support.worker import Worker
 
 REQUESTS = int(os.environ.get("ALLY_LOAD", "400"))

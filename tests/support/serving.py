@@ -83,8 +83,12 @@ class Backing:
         self._service: Service | None = None
         self._tenants: dict[tuple[str, Mode], str] = {}
         areas = json.loads((ROOT / "infra" / "coverage.json").read_text())
-        self.run(lambda service: load_coverage(service, "test", areas))
-        self.run(lambda service: load_coverage(service, "live", areas))
+        try:
+            self.run(lambda service: load_coverage(service, "test", areas))
+            self.run(lambda service: load_coverage(service, "live", areas))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, action: Callable[[Service], Awaitable[T]]) -> T:
         """Do something with the backing's own service, in its own event loop."""
