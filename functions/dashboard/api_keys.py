@@ -13,7 +13,6 @@ from functions.dashboard.lines import LINES
 from functions.dashboard.links import reachable
 from functions.dashboard.portal import portal
 from shared import issuing
-from shared.errors import ApiError
 from shared.fields import Line, Origin, Whole
 from shared.issuing import RollIn
 from shared.keys import (
@@ -164,11 +163,9 @@ async def create(visit: Visit, body: Form[NewKey]) -> View:
             origins=[] if secret else sent.origins,
             expiresAt=sent.end,
         )
-        try:
+        with body.blaming():
             made = await issuing.create(visit.store, visit.keyring, visit.user, asked)
             return _shown_once(visit, made, "made")
-        except ApiError as refusal:
-            body.blame(refusal)
     return _form(visit, None, body)
 
 
@@ -184,11 +181,9 @@ async def change(visit: Visit, api_key: str, body: Form[Restrictions]) -> View:
     found = await visit.store.get(ApiKey, api_key)
     if body.value is not None:
         changes = Changes[ApiKeyChanges](_changes(found, body.value))
-        try:
+        with body.blaming():
             await issuing.change(visit.store, visit.user, api_key, changes)
             return visit.redirect(f"/{visit.mode}/api_keys/{api_key}", said="key_changed")
-        except ApiError as refusal:
-            body.blame(refusal)
     return _form(visit, found, body)
 
 

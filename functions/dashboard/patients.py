@@ -92,11 +92,8 @@ async def create(visit: Visit, body: Form[PatientForm]) -> View:
     """Make a patient, and go on to where one was wanted."""
     if body.value is not None:
         values = {name: getattr(body.value, name) for name in PatientForm.model_fields}
-        try:
+        with body.blaming():
             made = Patient.of(visit.store, PatientIn.model_validate(_gathered(values)))
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             visit.store.insert(made)
             if NEXT in visit.parameters:
                 joint = "&" if "?" in visit.next else "?"
@@ -130,11 +127,8 @@ async def change(visit: Visit, patient: str, body: Form[Changes[PatientForm]]) -
     found = await visit.store.get(Patient, patient)
     if body.value is not None:
         _gathered(body.value.values)
-        try:
+        with body.blaming():
             visit.store.put(body.value.apply(found, visit.now))
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             return visit.redirect(f"/{visit.mode}/patients/{found.id}", "patient_changed")
     return _ask(visit, "patients/edit.html", "Edit patient", patient=found, form=body, status=400)
 

@@ -115,11 +115,8 @@ async def invite(visit: Visit, body: Form[team.InvitationIn]) -> View:
     if asked is not None:
         if sentence := await _too_many(visit, asked.email.casefold()):
             return _invite_page(visit, body.saying(sentence), 429)
-        try:
+        with body.blaming():
             await team.invite(visit.store, visit.keyring, visit.user, asked)
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             return visit.redirect("/team", "invited")
     return _invite_page(visit, body, 400)
 
