@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
@@ -256,7 +256,6 @@ async def _page(visit: Visit, template: str, api_key: str) -> View:
         allowed={each: access(key.scopes, each) for each in RESOURCES},
         resources=RESOURCES,
         preset=_preset(key.scopes),
-        last_day=None if key.expiresAt is None else last_day(key.expiresAt),
         usage=reachable(visit, f"/{visit.mode}/usage?keyId={key.id}"),
     )
 
@@ -276,7 +275,7 @@ def _form(visit: Visit, key: ApiKey | None, body: Form[Any] | None) -> View:
         preset=_preset(scopes),
         allowed=typed,
         resources=RESOURCES,
-        last_day=None if key is None or key.expiresAt is None else last_day(key.expiresAt),
+        last_day=_last_day(key),
     )
 
 
@@ -288,6 +287,11 @@ def _standing(key: ApiKey, now: datetime) -> str:
     """Return how a key is: its status, or that another one takes its place until it ends."""
     standing = key.standing(now)
     return "replaced" if standing == "active" and key.replacedBy else standing
+
+
+def _last_day(key: ApiKey | None) -> date | None:
+    """Return the last day on which a key is valid, if it ends and there is one yet."""
+    return None if key is None or key.expiresAt is None else last_day(key.expiresAt)
 
 
 def _preset(scopes: Mapping[str, Access]) -> Preset:
@@ -306,6 +310,6 @@ def _changes(key: ApiKey, sent: Restrictions) -> ApiKeyChanges:
         differs = any(access(before, each) != access(after, each) for each in RESOURCES)
         if differs or sent.preset != _preset(before):
             values["scopes"] = after
-    if sent.expiresAt != (None if key.expiresAt is None else last_day(key.expiresAt)):
+    if sent.expiresAt != _last_day(key):
         values["expiresAt"] = sent.end
     return ApiKeyChanges.model_construct(**values)

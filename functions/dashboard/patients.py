@@ -110,7 +110,11 @@ async def show(visit: Visit, patient: str) -> View:
     page = await find_appointments(visit.store, visit.caller, query)
     tasks = {task.id: task for task in await tasks_of(visit.store)} if page.data else {}
     return visit.page(
-        "patients/show.html", title=full_name(found), patient=found, page=page, tasks=tasks
+        "patients/show.html",
+        title=f"{found.firstName} {found.lastName}",
+        patient=found,
+        page=page,
+        tasks=tasks,
     )
 
 
@@ -155,11 +159,6 @@ async def delete(visit: Visit, patient: str) -> View:
         found = await visit.store.get(Patient, patient)
         return _confirm(visit, found, expected=refusal.facts["id"], status=409)
     return visit.redirect(f"/{visit.mode}/patients", "patient_deleted")
-
-
-def full_name(patient: Patient) -> str:
-    """Return how a patient is called."""
-    return f"{patient.firstName} {patient.lastName}"
 
 
 def _ask(visit: Visit, template: str, title: str, **values: Any) -> View:

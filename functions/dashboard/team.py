@@ -105,7 +105,7 @@ async def found(visit: Visit) -> View:
 @portal.get("/team/invite", permission="users:write", account=True)
 async def invite_page(visit: Visit) -> View:
     """Ask whom to invite."""
-    return visit.page("team/invite.html", title="Invite somebody", form=None, roles=_roles())
+    return _invite_page(visit, None, 200)
 
 
 @portal.post("/team/invite", permission="users:write", account=True)
@@ -121,7 +121,7 @@ async def invite(visit: Visit, body: Form[team.InvitationIn]) -> View:
     return _invite_page(visit, body, 400)
 
 
-def _invite_page(visit: Visit, form: Form[team.InvitationIn], status: int) -> View:
+def _invite_page(visit: Visit, form: Form[team.InvitationIn] | None, status: int) -> View:
     return visit.page(
         "team/invite.html", title="Invite somebody", form=form, roles=_roles(), status=status
     )

@@ -61,7 +61,7 @@ async def show_actions(visit: Visit, query: Form[ActionsQuery]) -> View:
     page = await page_for(query, lambda asked: actions(visit.service.storage, asked))
     return visit.page(
         "actions.html",
-        title="What staff did",
+        title="Staff activity",
         status=400 if query.errors else 200,
         form=query,
         page=page,

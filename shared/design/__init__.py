@@ -92,7 +92,7 @@ class Design:
         )
         environment.globals["address_of"] = self._address_of
         environment.filters |= {"when": when, "stamp": stamp, "day": day, "date": calendar_day}
-        environment.filters |= {"hour": hour, "utc": utc, "iso": iso}
+        environment.filters |= {"exactly": exactly, "hour": hour, "utc": utc, "iso": iso}
         environment.filters |= {"words": words, "spoken": spoken}
         return environment
 
@@ -111,6 +111,11 @@ def when(moment: datetime | str) -> str:
 def stamp(moment: datetime | str) -> str:
     """Write a moment of which nobody asks what day of the week it was: `22 Nov 2026, 14:05`."""
     return f"{_local(moment):%-d %b %Y, %H:%M}"
+
+
+def exactly(moment: datetime | str) -> str:
+    """Write a moment of a log, to the second: `22 Nov, 14:05:09`."""
+    return f"{_local(moment):%-d %b, %H:%M:%S}"
 
 
 def day(moment: datetime | date | str) -> str:
