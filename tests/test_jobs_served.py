@@ -1,7 +1,6 @@
 """Jobs over HTTPS: made by a request, done by the server itself or by a worker."""
 
 import itertools
-import json
 import uuid
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ from shared.jobs import FailedJob
 from shared.store import MOST_FORGOTTEN, Replay
 from tests.conftest import BACKENDS, environment_of
 from tests.support.attended import Attended
+from tests.support.lines import lines_in
 from tests.support.notes import Count, Note
 from tests.support.serving import Json, Partner
 from tests.support.waiting import until
@@ -119,8 +119,7 @@ def test_where_the_queue_is_down_requests_succeed_and_a_sweep_finds_their_jobs(
 def test_a_sweep_is_told_of_in_a_line_of_the_worker(attended: Attended) -> None:
     assert attended.worker is not None
     attended.sweep()
-    written = attended.worker.log.read_text().splitlines()
-    (line, *_) = (each for each in map(json.loads, written) if each["kind"] == "sweep")
+    (line, *_) = lines_in(attended.worker.log, "sweep")
     assert {"overdue", "oldestSeconds", "failed"} < line.keys()
 
 
