@@ -66,5 +66,5 @@ async def show_actions(visit: Visit, query: Form[ActionsQuery]) -> View:
         form=query,
         page=page,
         names=await directory.names_of(visit.store, [each.organisation for each in page.data]),
-        kinds=get_args(Action),
+        kinds=[("", "Anything"), *((each, each) for each in get_args(Action))],
     )

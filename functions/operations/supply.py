@@ -131,7 +131,7 @@ async def _windows(
         status=400 if query.errors or form or resized else 200,
         title="Windows",
         query=query,
-        areas=areas,
+        areas=[(each, each) for each in areas],
         area=area,
         day=day,
         days={"Earlier": day - timedelta(days=1), "Later": day + timedelta(days=1)},
