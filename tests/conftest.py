@@ -18,11 +18,14 @@ from tests.support.addresses import ADDRESSES
 from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, proxy, signer
 from tests.support.log_sink import LogSink
+from tests.support.mail_server import MailServer
 from tests.support.monitoring import monitoring
 from tests.support.scale import set_chance
 from tests.support.secret_manager import SecretManager
+from tests.support.sending import serving
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 from tests.support.worker import Worker
+from tests.support.yard import Yard
 
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
@@ -263,6 +266,21 @@ def log_sink(backing: Backing, server: Server) -> Iterator[LogSink | None]:
     yield running
     running.stop()
     worker.process.stop()
+
+
+@pytest.fixture(params=BACKENDS)
+def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
+    """Jobs in the test's own process, on a backend that is empty."""
+    made = Yard(environment_of(request, tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """A server that takes mail."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

@@ -141,7 +141,6 @@ def call(place: Place, shown: str) -> dict[str, object]:
     return answer
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("hands", "script"), [(Keyboard(), True), (Mouse(), False)], ids=["keyboard", "no script"]
 )
