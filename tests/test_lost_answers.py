@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support.dropping_proxy import DroppingProxy
 from tests.support.emulator import Emulator
 from tests.support.scale import examples
 from tests.support.secret_manager import SecretManager
-from tests.support.serving import PATIENT, Backing, Json, Server
+from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
 CALLERS = 8
 SECONDS = 6
@@ -20,35 +21,34 @@ SECONDS = 6
 LIVES = examples(8)
 
 
-@pytest.fixture(scope="module", params=["refused", "silent", "late"])
+@pytest.fixture(params=["refused", "silent", "late"])
 def proxied(
     request: pytest.FixtureRequest,
     emulator: Emulator,
     secret_manager: SecretManager,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[DroppingProxy, Server]]:
+    tmp_path: Path,
+) -> Iterator[tuple[DroppingProxy, Partner]]:
     """A server of whose commits many are answered too late, or never, or by a broken line."""
-    folder = tmp_path_factory.mktemp("proxied")
     backing = Backing(
         {
             **google_environment(emulator, secret_manager),
-            "ALLY_LOG": str(folder / "requests.jsonl"),
+            "ALLY_LOG": str(tmp_path / "requests.jsonl"),
         }
     )
     late = 1.5 * SECONDS * SHARE_OF_ONE_TRY  # the first try is given up, the second is under way
     proxy = DroppingProxy(emulator.address, nth=3, loss=request.param, late=late)
     environment = {"FIRESTORE_EMULATOR_HOST": proxy.address, "ALLY_STORAGE_TIMEOUT": str(SECONDS)}
-    server = Server(backing, folder, **environment)
-    yield proxy, server
+    server = Server(backing, tmp_path, **environment)
+    yield proxy, backing.partner(server)
     server.stop()
     proxy.stop()
     backing.close()
 
 
-def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Server]) -> None:
-    proxy, server = proxied
-    partner = server.backing.partner(server)
-    dropped = proxy.dropped
+def test_nothing_is_lost_nothing_is_doubled_and_nothing_comes_back(
+    proxied: tuple[DroppingProxy, Partner],
+) -> None:
+    proxy, partner = proxied
     task = partner.task()
     windows = partner.windows(task)[:LIVES]
 
@@ -69,10 +69,18 @@ def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Se
             partner.cancel(booked)
         return patient, booked
 
-    with ThreadPoolExecutor(CALLERS) as pool:
-        made = list(pool.map(live, range(len(windows))))
+    def end(number: int) -> None:
+        """Create and delete: a deletion whose answer was lost is a deletion."""
+        patient = partner.post("/v1/patients", _patient(number))
+        assert partner.call("DELETE", f"/v1/patients/{patient['id']}")["deleted"] is True
+        partner.get(f"/v1/patients/{patient['id']}", 404)
 
-    assert proxy.dropped - dropped >= len(windows)
+    with ThreadPoolExecutor(2 * CALLERS) as pool:  # all wait for most of the time
+        ended = pool.map(end, range(CALLERS))
+        made = list(pool.map(live, range(len(windows))))
+        list(ended)
+
+    assert proxy.dropped >= len(windows)
     patients = partner.get("/v1/patients", limit=100)["data"]
     assert {each["id"] for each in patients} == {patient["id"] for patient, _ in made}
     assert len(patients) == len(made)
@@ -82,21 +90,6 @@ def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Se
         stored = partner.stored_window(booked["windowId"])
         assert stored is not None
         assert set(stored.claims) == (set() if number % 4 < 2 else {booked["id"]})
-
-
-def test_a_deletion_whose_answer_was_lost_is_a_deletion(
-    proxied: tuple[DroppingProxy, Server],
-) -> None:
-    _, server = proxied
-    partner = server.backing.partner(server)
-
-    def live(number: int) -> None:
-        patient = partner.post("/v1/patients", _patient(number))
-        assert partner.call("DELETE", f"/v1/patients/{patient['id']}")["deleted"] is True
-        partner.get(f"/v1/patients/{patient['id']}", 404)
-
-    with ThreadPoolExecutor(CALLERS) as pool:
-        list(pool.map(live, range(CALLERS)))
 
 
 def _patient(number: int) -> Json:
