@@ -134,7 +134,7 @@ class Browser:
         cookies: Mapping[str, str] = NONE,
         said: list[str] | None = None,
     ) -> T:
-        """Do the same in a tab that stays open: half a second less of a processor each time.
+        """Do the same in a tab that stays open, which is a third cheaper than a new one.
 
         It is for who looks. What a page keeps in the browser, but for cookies, is there afterwards.
         """
