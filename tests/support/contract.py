@@ -85,6 +85,8 @@ def _answerable(query: dict[str, Any]) -> dict[str, Any]:
 def _mend(tree: dict[str, Any]) -> None:
     if tree.get("starting_after"):
         tree.pop("ending_before", None)  # a page has one cursor
+    if tree.get("idempotencyKey"):
+        tree.pop("statusClass", None)  # of the two a list of requests takes one
     if "type" in tree:
         tree["type"] = "secret"  # a publishable key takes other fields: it has origins, no scopes
     tree.pop("origins", None)
