@@ -18,15 +18,13 @@ from tests.support.deployment import (
     NEXT_COMMIT,
     PERMITTED,
     Deployment,
-    declared,
     members,
     sent_bytes,
     texts,
-    with_another_gateway,
 )
 
 # One process does it all: the deployment is made once.
-pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.xdist_group("gcloud"), pytest.mark.timeout(3600)]
 
 FAULTS = int(os.environ.get("ALLY_FAULTS", "2"))
 """In how many writes of the deployment a fault is tried, spread over all of it."""
@@ -381,7 +379,7 @@ def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
     for method in ("GET", "POST"):
         deployment.google.fail(403, GOES_ON, method=method, times=99)
     asked = len(deployment.google.calls)
-    deployment.declare(with_another_gateway(declared(NEXT_COMMIT)))
+    deployment.declare(NEXT_COMMIT, config="ally-other")
     deployment.deploy("image", "services", "traffic", "gateway")
     pipeline = f"serviceAccount:{deployment.values['pipeline']}"
     account = f"iam/projects/ally-staging/serviceAccounts/{deployment.values['pipeline']}"
