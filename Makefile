@@ -18,7 +18,7 @@ test: $(VENV)/dev tools  ## Run all tests (ARGS="-k words" for some)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns at full size (an hour)
-	@ALLY_KILLS=$${ALLY_KILLS:-200} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-5} ALLY_HOSTILE=$${ALLY_HOSTILE:-20000} \
+	@ALLY_SEED=$${ALLY_SEED:-$$(date +%s)} ALLY_KILLS=$${ALLY_KILLS:-200} ALLY_EXAMPLES=$${ALLY_EXAMPLES:-5} ALLY_HOSTILE=$${ALLY_HOSTILE:-20000} \
 	  ALLY_PROGRAMS=$${ALLY_PROGRAMS:-300} ALLY_FAULTS=$${ALLY_FAULTS:-1000} ALLY_LOAD=$${ALLY_LOAD:-20000} \
 	  ALLY_LOOKS=1 $(BIN)/python -m pytest --timeout=3600 tests/test_kill.py tests/test_job_kills.py \
 	  tests/test_usage_oracle.py tests/test_usage_isolation.py tests/test_metering.py tests/test_audit_events.py \

@@ -4,7 +4,7 @@ What an organisation has lies under its own id, where no query over all of them 
 one entry among our documents, kept in the commits that change what it says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
@@ -100,6 +100,12 @@ async def enter(
 def _told(organisation: Organisation) -> tuple[str, ...]:
     waiting = organisation.displayNameUnderReview or ""
     return organisation.displayName, waiting, organisation.activation
+
+
+async def names_of(store: Store, organisations: Iterable[str | None]) -> dict[str, str]:
+    """Return what organisations are called, in one read; of what is none there is no name."""
+    found = await store.related(Entry, dict.fromkeys(filter(None, organisations)))
+    return {each.id: each.displayName for each in found.values()}
 
 
 async def look(storage: Storage, query: DirectoryQuery, *, waiting: bool = False) -> Page[Entry]:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -23,12 +24,21 @@ from shared.store import Store
 
 VERSION = "2026-11-22"
 """The version of the API that answers."""
-
-
-STRANGERS_LIMIT, STRANGERS_PATIENCE = 4096, 3.0
-"""Bytes of a body, and seconds, that are read before it is known who sends it: the key is in it."""
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _ADDRESS = re.compile(r"[0-9a-fA-F.:]{2,45}")
+
+
+class Bound(NamedTuple):
+    """How much of a body is read: bytes, and the seconds within which it ends."""
+
+    size: int
+    seconds: float
+
+
+KEYED_BODY = Bound(4096, 3.0)
+"""Of a body in which is the key by which it is known who sends it."""
+PUBLIC_FORM = Bound(16_384, 5.0)
+"""Of a form that anybody may send: each of 512 letters of a password has up to 12 bytes."""
 
 
 class Answer(Response):
@@ -78,8 +88,7 @@ class Exchange:
         self.replay_key: str | None = None
         """The Idempotency-Key, where the request has a valid one and the route takes it."""
         self.bytes_in = 0
-        self._limit = held.settings.body_limit
-        self._patience = held.settings.body_timeout
+        self._bound = Bound(held.settings.body_limit, held.settings.body_timeout)
         self._decoded: tuple[forms.Tree, forms.Tree] | None = None
         self.warnings: list[str] = []
         self.lines: list[tuple[bytes, bytes]] = []
@@ -130,13 +139,14 @@ class Exchange:
             self._decoded = await self._decode(route)
         return self._decoded
 
-    async def take_key(self, route: Route) -> object:
-        """Take the publishable key out of the body: nothing after this sees it.
+    def read_within(self, bound: Bound) -> None:
+        """Read no more of the body: nobody is known yet who could be asked to stop."""
+        size, seconds = self._bound
+        self._bound = Bound(min(size, bound.size), min(seconds, bound.seconds))
 
-        Nobody is known yet who could be asked to stop, so little is read and not for long.
-        """
-        self._limit = min(self._limit, STRANGERS_LIMIT)
-        self._patience = min(self._patience, STRANGERS_PATIENCE)
+    async def take_key(self, route: Route) -> object:
+        """Take the publishable key out of the body: nothing after this sees it."""
+        self.read_within(KEYED_BODY)
         _, body = await self.decode(route)
         return body.pop("key", None)
 
@@ -166,14 +176,14 @@ class Exchange:
         chunks = []
         size = 0
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._bound.seconds):
                 async for chunk in self.request.stream():
                     size += len(chunk)
-                    if size > self._limit:
-                        raise ApiError("body_too_large", limit=self._limit)
+                    if size > self._bound.size:
+                        raise ApiError("body_too_large", limit=self._bound.size)
                     chunks.append(chunk)
         except TimeoutError:
-            seconds = f"{self._patience:g} seconds"
+            seconds = f"{self._bound.seconds:g} seconds"
             raise forms.malformed(f"they did not end within {seconds}") from None
         except ClientDisconnect:
             raise forms.malformed("the caller left before their end") from None

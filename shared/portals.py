@@ -21,11 +21,11 @@ from shared import clock, running, service
 from shared.api import NOTHING, Request, Response, cannot_open
 from shared.audit import Log
 from shared.backends import OURS, ConflictError, UnavailableError
-from shared.callers import Caller, UserCaller
+from shared.callers import Caller
 from shared.catalogue import PLAIN
-from shared.design import HTML, SAFETY, Design
+from shared.design import HTML, SAFETY, Design, told_robots
 from shared.errors import ApiError, invalid
-from shared.exchange import Answer, Exchange
+from shared.exchange import PUBLIC_FORM, Answer, Exchange
 from shared.fields import Intake
 from shared.forms import Tree, fields_of
 from shared.models import Changes, Model
@@ -115,6 +115,16 @@ class Portal(Routes):
             """Return a style sheet, a script or a picture of the pages."""
             return visit.file(self.design.asset(name))
 
+        @self.get("/favicon.ico", permission=PUBLIC)
+        async def icon(visit: Visit) -> View:
+            """Return the icon, for whoever asks for it where it is always looked for."""
+            return visit.file(self.design.icon)
+
+        @self.get("/robots.txt", permission=PUBLIC)
+        async def robots(visit: Visit) -> View:
+            """Keep search engines out: what a portal shows is somebody's own."""
+            return visit.file(told_robots("Disallow: /"))
+
     @property
     def reachable(self) -> bool:
         """The gateway leads to no portal: each has a host name of its own."""
@@ -172,6 +182,8 @@ class Portal(Routes):
             if detour:
                 return await self._lead(exchange, route, detour)
             await _admit(exchange, route, caller, mode)
+        else:
+            exchange.read_within(PUBLIC_FORM)
         query, body = await exchange.decode(route)
         for name in (SAID, NEXT):
             query.pop(name, None)
@@ -447,47 +459,3 @@ async def _commit(exchange: Exchange, visit: Visit, view: View) -> None:
                 await running.enqueue(exchange.service, store.tickets)
     for store in visit.stores:
         visit.store.touched |= store.touched
-
-
-class Users:
-    """Lets users into the dashboard: by the cookie of their session."""
-
-    entrance = "/sign-in"
-
-    async def find(self, exchange: Exchange, mode: Mode) -> UserCaller | None:
-        """Return who has signed in."""
-        from shared.sessions import COOKIE
-
-        token = exchange.request.cookies.get(COOKIE)
-        if token is None:
-            return None
-        return await exchange.service.sessions.find(token, mode, exchange.now)
-
-    def hinder(self, route: Route, caller: Caller, mode: Mode | None, now: datetime) -> str:
-        """Return the page for a second factor, or for signing in again, where that is needed."""
-        if not isinstance(caller, UserCaller):
-            raise TypeError("the dashboard lets users in, and nobody else")
-        if not caller.complete:
-            return "/sign-in/second-factor"
-        if (
-            mode == "live"
-            and not caller.session.secondFactor
-            and caller.account.activation == "active"
-        ):
-            return "/account/second-factor"
-        asked = route.fresh if route.fresh != "live" else mode == "live"
-        if asked and not caller.session.fresh(now):
-            return "/sign-in/again"
-        return ""
-
-    def form_secret(self, caller: Caller) -> str:
-        """Return what a session's forms are known by."""
-        if not isinstance(caller, UserCaller):
-            raise TypeError("the dashboard lets users in, and nobody else")
-        return caller.session.id
-
-    def last_secret(self, exchange: Exchange) -> str | None:
-        """Return what the forms are known by of the session whose cookie came, ended or not."""
-        from shared.sessions import COOKIE
-
-        return exchange.service.sessions.id_of(exchange.request.cookies.get(COOKIE, ""))

@@ -5,7 +5,8 @@ and then validated. No problem repeats a value, and a name only where it looks l
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType
@@ -52,6 +53,14 @@ class Form(Generic[F]):
                 name, sentence = field, f"In one line: {sentence[:1].lower()}{sentence[1:]}"
             self.errors.setdefault(name, sentence)
         self.value = None
+
+    @contextmanager
+    def blaming(self) -> Iterator[None]:
+        """Note a refusal of what is done within, and go on after it."""
+        try:
+            yield
+        except ApiError as refusal:
+            self.blame(refusal)
 
     def saying(self, sentence: str, name: str = "") -> Self:
         """Return the form with what is wrong with a field, or with all of it."""

@@ -40,8 +40,6 @@ class _Known(NamedTuple):
 class Sessions:
     """Finds who has signed in. `hash` is a keyed hash of texts."""
 
-    entrance = "/sign-in"
-
     def __init__(
         self,
         storage: Storage,

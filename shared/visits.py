@@ -235,10 +235,8 @@ class Visit:
 async def page_for(form: Form[F], find: Callable[[F], Awaitable[Page[T]]]) -> Page[T]:
     """Return the page of a list that a form asks for; none of it where something is wrong."""
     if form.value is not None:
-        try:
+        with form.blaming():
             return await find(form.value)
-        except ApiError as refusal:
-            form.blame(refusal)
     return Page([], has_more=False)
 
 

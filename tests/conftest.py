@@ -18,14 +18,20 @@ from tests.support.addresses import ADDRESSES
 from tests.support.deployment import Deployment
 from tests.support.id_tokens import PROJECTS, proxy, signer
 from tests.support.log_sink import LogSink
+from tests.support.mail_server import MailServer
 from tests.support.monitoring import monitoring
+from tests.support.scale import set_chance
 from tests.support.secret_manager import SecretManager
+from tests.support.sending import serving
 from tests.support.serving import SEEDED, Backing, Partner, Server, unique_project
 from tests.support.worker import Worker
+from tests.support.yard import Yard
 
 # What `make test` was given must not reach the make that a test runs.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS", "VENV", "PYTHON"):
     os.environ.pop(name, None)
+
+set_chance()
 
 # The suite against the Firebase emulator, 300 MB of it, runs when it is asked for by its path.
 collect_ignore = ["firebase"]
@@ -227,6 +233,8 @@ def google_environment(emulator: firestore.Emulator, manager: SecretManager) -> 
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "ALLY_SECRET_MANAGER_HOST": manager.address,
         "ALLY_MONITORING_HOST": monitoring().address,
+        # On a busy machine the emulator stands still for seconds; what is tested is not that.
+        "ALLY_STORAGE_TIMEOUT": "25",
         "ALLY_DATABASE_TEST": "test",
         "ALLY_DATABASE_LIVE": "live",
         "ALLY_DATABASE_ACCOUNT": "account",
@@ -258,6 +266,21 @@ def log_sink(backing: Backing, server: Server) -> Iterator[LogSink | None]:
     yield running
     running.stop()
     worker.process.stop()
+
+
+@pytest.fixture(params=BACKENDS)
+def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
+    """Jobs in the test's own process, on a backend that is empty."""
+    made = Yard(environment_of(request, tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    """A server that takes mail."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from functions import discover
 from shared.backends import UnavailableError
 from shared.organisations import EndUserPermission
 from tests.support.inprocess import InProcess
-from tests.support.log_sink import LogSink, until
-from tests.support.scale import examples
+from tests.support.log_sink import LogSink
+from tests.support.scale import SEED, examples
 from tests.support.serving import PATIENT, REASON, Json, Partner
+from tests.support.waiting import until
 
-SEED = random.randrange(2**32)
 STEPS = examples(120)
 """Requests of each organisation, beside those that it begins with."""
 PATIENT_ID = re.compile(r"p_[0-9A-Za-z]{22}")

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from xml.etree.ElementTree import fromstring as parse
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import charts
@@ -214,7 +214,6 @@ def test_a_funnel_tells_the_shares_of_the_first_stage_and_of_the_one_before() ->
 # --- Axes ---------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     start=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),  # noqa: DTZ001 - given UTC below
     step=st.sampled_from([*STEPS.values()]),
@@ -243,7 +242,6 @@ def test_whole_weeks_begin_on_mondays() -> None:
     assert {moments[at].strftime("%a") for at, _ in charts.times(moments)} == {"Mon"}
 
 
-@settings(deadline=None)
 @example(values=[7])
 @given(
     values=st.lists(st.integers(0, 10**18), min_size=1, max_size=9)
@@ -265,7 +263,6 @@ def test_heights_begin_at_nothing_are_whole_and_hold_every_value(values: list[in
     assert values[ranks[0]] >= largest - largest / 10**4  # what lies higher is more
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(0, 70_065), min_size=1, max_size=9))
 def test_milliseconds_of_any_size_are_drawn_inside_the_plot(values: list[float | None]) -> None:
     svg = svg_of(drawn([Series("p95", values)], "ms").svg)

@@ -18,6 +18,7 @@ from shared.settings import SettingError, load
 from tests.support.addresses import ADDRESSES
 from tests.support.cloud_tasks import ACCOUNT, LARGEST, QUEUE, Act, CloudTasks
 from tests.support.faulty import Drops, Faulty, Says
+from tests.support.waiting import until
 
 T = TypeVar("T")
 TOKEN = {"service_account_email": ACCOUNT}
@@ -211,7 +212,7 @@ def test_the_stand_in_delivers_until_it_is_told_200(google: CloudTasks) -> None:
     with Faulty([Says(503), Drops(), Says(200)]) as worker:
         one = ticket(attempts=2)
         enqueue(google, one, worker=worker.url)
-        google.wait_until_idle()
+        until(google.idle, "deliveries do not end")
         assert google.answers == [503, 0, 200]
         assert [sent.target for sent in worker.sent] == ["/worker/jobs"] * 3
         headers = worker.sent[-1].headers
@@ -229,5 +230,5 @@ def test_the_stand_in_doubles_and_loses_when_it_is_told_to(
     google.acts = itertools.repeat(act)
     with Faulty([Says(200)]) as worker:
         enqueue(google, ticket(), worker=worker.url)
-        google.wait_until_idle()
+        until(google.idle, "deliveries do not end")
     assert google.answers == [200] * times

@@ -15,6 +15,7 @@ from shared.service import Service
 from tests.support.browser import Browser
 from tests.support.faulty import Faulty, Says
 from tests.support.serving import Backing, Json, Partner, Server
+from tests.support.waiting import until
 from tests.test_frontend_events import publishable
 
 LAST = "error.other"
@@ -80,9 +81,8 @@ class Shop:
             least = len(self.sent) + as_it_ends
             tab.close()
             time.sleep(0.3)  # what it sent is told a moment later
-            until = time.monotonic() + 30  # the context ends with the visit, and beacons with it
-            while len(self.lines()) < max(least, len(self.sent)) and time.monotonic() < until:
-                time.sleep(0.1)
+            # The context ends with the visit, and beacons with it.
+            until(lambda: len(self.lines()) >= max(least, len(self.sent)))
 
         self.browser.visit(self.origin, visit, calls=[self.served.url])
 
@@ -103,11 +103,14 @@ class Shop:
         """Return how often each event was counted, once so many are, and one of a server's."""
         last = {"event": LAST}
         self.served.send("POST", "/v1/frontend_events", self.partner.key, data=last)
-        until = time.monotonic() + 60
-        while sum((found := self._read()).values()) <= least or LAST not in found:
-            assert time.monotonic() < until, found
-            time.sleep(0.2)
+        found: dict[str, int] = {}
+
+        def counted() -> bool:
             self.served.send("GET", "/v1/cancellation_reasons", self.partner.key)
+            found.update(self._read())
+            return sum(found.values()) > least and LAST in found
+
+        until(counted)
         assert found.pop(LAST) == 1
         return found
 
@@ -165,8 +168,17 @@ def test_what_happens_as_a_page_ends_arrives(shop: Shop) -> None:
 
 
 def test_a_script_that_fails_is_counted_and_in_a_loop_only_so_often(shop: Shop) -> None:
-    failing = "<script>for (let i = 0; i < 500; i++) setTimeout(() => missing())</script>"
-    shop.visit(lambda tab: tab.wait_for_timeout(500), more=failing)
+    failing = (
+        "<script>for (let i = 0; i < 500; i++) setTimeout(() => missing());"
+        "setTimeout(() => { window.ended = true })</script>"
+    )
+
+    def act(tab: Tab) -> None:
+        tab.wait_for_function("window.ended")
+        while len(shop.sent) < 200:  # what is not sent for long ends the test
+            tab.wait_for_timeout(50)
+
+    shop.visit(act, more=failing)
     assert len(shop.sent) == 200
     assert "error.script" in shop.counted(1)  # some are still under way when the browser ends
 
@@ -231,10 +243,7 @@ def test_a_page_of_an_origin_that_is_not_registered_counts_nothing(
 ) -> None:
     shop.key = publishable(partner, origins=["https://www.page.example"]).maskedKey
     shop.visit(lambda tab: tab.evaluate("Ally.view('home')"))
-    until = time.monotonic() + 60
-    while [line["status"] for line in shop.lines()] != [403, 403]:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    until(lambda: [line["status"] for line in shop.lines()] == [403, 403])
     assert shop.counted(0) == {}
 
 

@@ -421,7 +421,7 @@ def test_a_function_that_is_told_to_end_finishes_what_it_has_begun_and_counted(
     read_only = partner.with_key({"*": "read"})
     unknown = {"X-Forwarded-Authorization": read_only.key}
     reads = secret_manager.reads
-    secret_manager.dawdle(4)
+    secret_manager.dawdle(2.5)
     try:
         with ThreadPoolExecutor(1) as pool:
             begun = pool.submit(httpx.get, url, headers=unknown, timeout=30)

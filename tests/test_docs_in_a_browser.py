@@ -28,7 +28,6 @@ MOST_TABS = 120
 
 @once
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.timeout(300)
 def test_a_page_can_be_read_by_everybody_on_every_screen(
     server: Server, browser: Browser, path: str
 ) -> None:

@@ -2,10 +2,11 @@
 
 import socket
 import ssl
-import time
 from pathlib import Path
 
+from tests.support.processes import listens
 from tests.support.serving import Backing, Server
+from tests.support.waiting import until
 
 
 def test_a_caller_who_keeps_a_connection_after_a_late_answer_keeps_no_server(
@@ -17,15 +18,16 @@ def test_a_caller_who_keeps_a_connection_after_a_late_answer_keeps_no_server(
     key = backing.partner(server).key.encode()
     head = head.replace(b"Authorization: x", b"Authorization: " + key)
     context: ssl.SSLContext = server.tls()
+    head += b"Content-Type: application/json\r\nContent-Length: 2\r\n"
     with (
         socket.create_connection(("localhost", server.port)) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as caller,
     ):
-        caller.sendall(head + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{")
-        time.sleep(0.3)  # it is being read
+        caller.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert caller.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the body is waited for
         server.process.child.terminate()
-        time.sleep(0.3)
-        caller.sendall(b"}")
+        until(lambda: not listens(server.port), "it does not begin to end")
+        caller.sendall(b"{}")
         assert caller.recv(12) == b"HTTP/1.1 400"
         assert server.process.child.wait(30) == 0  # and nothing more is read here
     backing.close()

@@ -182,13 +182,13 @@ def wire() -> Iterator[Wire]:
 
 
 @given(tree=VISITS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_what_stripe_sends_means_what_the_json_body_means(wire: Wire, tree: Tree) -> None:
     assert meaning(decode_form(wire.from_stripe(tree))) == meaning_of_json(without_nulls(tree))
 
 
 @given(tree=VISITS, spelling=NUMBERED_STEPS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_what_httpx_sends_means_what_the_json_body_means(tree: Tree, spelling: Spelling) -> None:
     fields = grouped(flatten(tree, spelling))
     body = httpx.Request("POST", "https://api.ally.test", data=fields).read()
@@ -199,7 +199,7 @@ def test_what_httpx_sends_means_what_the_json_body_means(tree: Tree, spelling: S
 
 
 @given(tree=VISITS, spelling=SPELLINGS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_what_requests_sends_means_what_the_json_body_means(tree: Tree, spelling: Spelling) -> None:
     pairs = list(flatten(tree, spelling))
     body = requests.Request("POST", "https://api.ally.test", data=pairs).prepare().body
@@ -213,7 +213,7 @@ def test_what_requests_sends_means_what_the_json_body_means(tree: Tree, spelling
 
 @given(visits=st.lists(st.tuples(VISITS, SPELLINGS), min_size=8, max_size=16))
 # The test above finds the smallest example of what fails here, without a process for each.
-@settings(deadline=None, max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_what_curl_sends_means_what_the_json_body_means(
     wire: Wire, visits: list[tuple[Tree, Spelling]]
 ) -> None:
@@ -387,7 +387,7 @@ def assert_understood_or_refused(decode: Decode, encoded: bytes) -> None:
 
 
 @given(encoded=st.binary(max_size=300) | SOUP | FORMS)
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @example(b"urgent=perhaps")
 @example(b"steps[][][]=x")
 @example(b"%00[%00]=%00")
@@ -396,7 +396,7 @@ def test_any_bytes_are_a_tree_or_are_refused_as_a_form(encoded: bytes) -> None:
 
 
 @given(encoded=st.binary(max_size=300) | TREES.map(lambda tree: json.dumps(tree).encode()))
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @example(b'{"urgent": "perhaps", "steps": [{"urgent": []}]}')
 @example(b'{"name": "\\ud800"}')
 @example(b'{"urgent": 1e308, "count": 1e30, "day": -0}')

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import cast
 
 import httpx
-import pytest
 
 from shared.catalogue import CATALOGUE, PLAIN
 from tests.support.inprocess import InProcess
@@ -47,7 +46,6 @@ def typed(form: HtmlForm, nonsense: str) -> Sent:
 
 
 @once
-@pytest.mark.timeout(240)
 def test_what_is_wrong_with_a_form_is_said_in_the_words_of_people(partner: Partner) -> None:
     tour = Tour(partner)
     refused: set[str] = set()

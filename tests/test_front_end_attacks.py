@@ -15,7 +15,7 @@ import pytest
 
 from shared import clock, exchange, memory
 from shared.backends import ConflictError, UnavailableError
-from shared.exchange import STRANGERS_LIMIT
+from shared.exchange import KEYED_BODY
 from shared.provision import connect_tenant
 from shared.service import Service
 from shared.settings import SettingError, load
@@ -385,7 +385,7 @@ def test_of_a_stranger_little_is_read_and_not_for_long(
         told: Json = answer.get("error", answer)
         return told
 
-    full = event + "&" * (STRANGERS_LIMIT - len(event))
+    full = event + "&" * (KEYED_BODY.size - len(event))
     assert sent(full)["event"] == "view.home"
     assert sent(f"{full}&")["code"] == "body_too_large"
     by_server = sent(f"{full}&", Authorization=str(partner.key))
@@ -395,7 +395,7 @@ def test_of_a_stranger_little_is_read_and_not_for_long(
         yield event.encode()
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(exchange, "STRANGERS_PATIENCE", 0.05)
+    monkeypatch.setattr(exchange, "KEYED_BODY", KEYED_BODY._replace(seconds=0.05))
     assert "they did not end within 0.05 seconds" in sent(slowly())["message"]
 
 

@@ -423,12 +423,12 @@ def test_publishable_keys_that_are_made_up_cost_a_bounded_number_of_look_ups(
         ids = [f"key_{uuid.uuid4().hex[:22]}" for _ in range(30)]
         return [f"test_pub_{service.keyring.key_id('test', each)}" for each in ids]
 
-    codes = Counter(page.code(key=shown) for shown in partner.backing.run(plausible))
+    unknown = partner.backing.run(plausible)
+    codes = Counter(page.code(key=shown) for shown in unknown)
     assert codes == {"key_invalid": 10, "authentication_busy": 20}  # five seconds' worth at once
     assert page.api.secrets.reads == 10
-    assert Counter(page.code(key=f"test_pub_{uuid.uuid4().hex[:24]}") for _ in range(20)) == {
-        "key_invalid": 20
-    }
+    for shown in unknown:
+        assert page.code(key=shown[:-1] + ("1" if shown[-1] == "0" else "0")) == "key_invalid"
     page.api.elapsed = 1.0
     assert page.code() == ""
     assert page.code() == ""

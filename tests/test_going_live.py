@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +17,7 @@ from playwright.sync_api import Page, expect
 from shared.staff import local_key
 from tests.support.browser import Browser
 from tests.support.serving import Backing, Server
+from tests.support.waiting import until
 
 MOST_TABS = 200
 PASSWORD = "four grey herons wading"
@@ -124,16 +124,12 @@ def code_now(secret: str) -> str:
 
 
 def mailed(page: Page, place: Place, subject: str) -> str:
-    """Return the link of the latest mail with a subject, which is there within seconds."""
-    for _ in range(100):
-        page.goto(place.mailbox)
-        found = page.get_by_role("link", name=subject)
-        if found.count():
-            found.first.click()
-            link = page.locator(f'a[href^="{place.url("dashboard")}/"]').first
-            return str(link.get_attribute("href"))
-        page.wait_for_timeout(50)
-    raise AssertionError(f"no mail came about {subject}")
+    """Return the link of the latest mail with a subject, once there is one."""
+    found = page.get_by_role("link", name=subject)
+    until(lambda: page.goto(place.mailbox) and found.count(), f"no mail comes about {subject}")
+    found.first.click()
+    link = page.locator(f'a[href^="{place.url("dashboard")}/"]').first
+    return str(link.get_attribute("href"))
 
 
 def call(place: Place, shown: str) -> dict[str, object]:
@@ -145,7 +141,6 @@ def call(place: Place, shown: str) -> dict[str, object]:
     return answer
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("hands", "script"), [(Keyboard(), True), (Mouse(), False)], ids=["keyboard", "no script"]
 )
@@ -244,8 +239,9 @@ def show_second_factor(page: Page, place: Place, hands: Hands) -> None:
 
 def use_live_key(page: Page, place: Place, hands: Hands, shown: str) -> None:
     """Have the live key shown, make the same call with it, and see that the modes do not meet."""
-    wait_for(page, lambda: page.goto(place.url("dashboard") + "/live/api_keys"))
-    expect(page.locator(".band.live")).to_be_visible()
+    keys, live = place.url("dashboard") + "/live/api_keys", page.locator(".band.live")
+    # This instance hears of the approval within seconds.
+    until(lambda: page.goto(keys) and live.count(), "live mode does not open")
     hands.press(page, "First live key")
     hands.press(page, "Show the secret")
     hands.press(page, "Show the secret")
@@ -263,13 +259,3 @@ def use_live_key(page: Page, place: Place, hands: Hands, shown: str) -> None:
     expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
     page.goto(f"{place.url('dashboard')}/test/patients/{made['id']}")
     expect(page.get_by_role("heading", name="Not found")).to_be_visible()
-
-
-def wait_for(page: Page, go: Callable[[], object]) -> None:
-    """Open a live page as soon as this instance has heard of the approval."""
-    for _ in range(200):
-        go()
-        if page.locator(".band.live").count():
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(f"live mode did not open: {page.inner_text('main')}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
@@ -32,6 +32,7 @@ from tests.support.hostility import (
     shaped,
     shapeless,
 )
+from tests.support.scale import SEED
 from tests.support.secret_manager import SecretManager
 from tests.support.serving import ADDRESS, PATIENT, Backing, Server
 from tests.support.wire import Attempt
@@ -184,7 +185,7 @@ def test_no_hostile_request_crashes_stores_or_is_echoed(
     ):
         campaign = begin()
         left = share - statuses.total() % share
-        attack(campaign, made(campaign.scene), min(left, ROUND))
+        attack(campaign, made(campaign.scene), min(left, ROUND), SEED + statuses.total())
         statuses += campaign.statuses
         codes += campaign.codes
     print(f"{made.__name__}: {dict(statuses)} {dict(codes)}")
@@ -192,14 +193,18 @@ def test_no_hostile_request_crashes_stores_or_is_echoed(
     assert expected <= set(statuses)
 
 
-def attack(campaign: Campaign, attempts: st.SearchStrategy[Attempt | bytes], number: int) -> None:
-    """Send a number of requests, and settle after every batch of them."""
+def attack(
+    campaign: Campaign, attempts: st.SearchStrategy[Attempt | bytes], number: int, first: int
+) -> None:
+    """Send a number of requests, and settle after every batch of them.
+
+    Each batch is another one, by a seed that is `first` and what was sent before.
+    """
 
     @settings(
         max_examples=min(BATCH, number),
-        deadline=None,
         database=None,
-        derandomize=False,  # as it is where CI is set, each batch would be the same
+        derandomize=False,  # or each batch would be the same
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
@@ -212,7 +217,7 @@ def attack(campaign: Campaign, attempts: st.SearchStrategy[Attempt | bytes], num
             campaign.hurl(attempt)
 
     while campaign.sent < number:
-        strike()
+        seed(first + campaign.sent)(strike)()
         campaign.settle()
 
 

@@ -17,13 +17,13 @@ from shared.routes import Route
 from tests.conftest import BACKENDS
 from tests.support.inprocess import InProcess
 from tests.support.people import Person, forms, signed_in
+from tests.support.scale import SEED
 from tests.support.serving import Json, Partner
 from tests.support.staff import staff
 from tests.support.tour import FILES, Tour
 
 SHARE = int(os.environ.get("ALLY_HOSTILE", "400")) // len(BACKENDS)
 """Requests that each backend is sent."""
-SEED = random.randrange(10**6) if "ALLY_HOSTILE" in os.environ else 7
 MISSING = {"window": "win_0", "invitation": "inv_0"}
 """What the pages of a tour do not name."""
 WITH_FORM = {"dashboard": "/account", "operations": "/test/coverage"}

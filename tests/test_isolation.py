@@ -99,7 +99,6 @@ def programs(steps: st.SearchStrategy[list[Step]]) -> st.SearchStrategy[list[Ste
 def quietly(share: int) -> settings:
     return settings(
         max_examples=share,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -19,13 +19,14 @@ from shared.jobs import FailedJob
 from tests.conftest import BACKENDS, environment_of
 from tests.support.attended import Attended, misbehaving
 from tests.support.notes import Count, Note
+from tests.support.scale import SEED
 from tests.support.serving import Partner
+from tests.support.waiting import until
 
 KILLS = int(os.environ.get("ALLY_KILLS", "3"))
 KILLS_EACH = 20
 """Kills that one organisation lives through."""
 CALLERS = 4
-SEED = random.randrange(2**32)
 PATIENCE = 100
 """Seconds in which jobs that nobody kills any more are done."""
 
@@ -53,10 +54,7 @@ class Writers:
     def wait_for_more(self, number: int) -> None:
         """Wait until so many more notes are acknowledged."""
         wanted = len(self.acknowledged) + number
-        deadline = time.monotonic() + PATIENCE
-        while len(self.acknowledged) < wanted and not self.problems:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: len(self.acknowledged) >= wanted or self.problems, "no note is acknowledged")
 
     def end(self) -> None:
         self._ended.set()
@@ -104,14 +102,15 @@ def finish(attended: Attended) -> None:
 
 def test_every_job_of_an_acknowledged_change_takes_effect_once(attended: Attended) -> None:
     print(f"seed {SEED}")
+    chance = random.Random(SEED)
     for first in range(0, KILLS, KILLS_EACH):
         if attended.tasks is not None:
             attended.tasks.acts = misbehaving(SEED + first)
         partner = attended.backing.partner(attended.server)
         writers = Writers(attended, partner)
         for _ in range(first, min(first + KILLS_EACH, KILLS)):
-            writers.wait_for_more(random.randrange(1, 40))
-            attended.kill_and_restart(random.choice(attended.mortals))
+            writers.wait_for_more(chance.randrange(1, 40))
+            attended.kill_and_restart(chance.choice(attended.mortals))
         writers.wait_for_more(1)
         writers.end()
         assert writers.problems == []

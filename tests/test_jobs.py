@@ -5,9 +5,7 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +24,6 @@ from shared.jobs import GRACE, JITTER, KINDS, PAUSES, SHARDS, FailedJob, Job, ki
 from shared.provision import open_store
 from shared.service import Service
 from shared.store import Store
-from tests.conftest import BACKENDS, environment_of
 from tests.support.processes import ROOT
 from tests.support.tallies import TALLY, Tally, Told, counted, fail, hang, rest, tally
 from tests.support.yard import Yard
@@ -34,13 +31,6 @@ from tests.test_costs import WORKER
 
 MINUTE = timedelta(minutes=1)
 RACERS = 6
-
-
-@pytest.fixture(params=BACKENDS)
-def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
-    running_yard = Yard(environment_of(request, tmp_path))
-    yield running_yard
-    running_yard.close()
 
 
 # --- Made with its cause --------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 """Jobs over HTTPS: made by a request, done by the server itself or by a worker."""
 
 import itertools
-import json
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,11 +10,10 @@ from shared.jobs import FailedJob
 from shared.store import MOST_FORGOTTEN, Replay
 from tests.conftest import BACKENDS, environment_of
 from tests.support.attended import Attended
+from tests.support.lines import lines_in
 from tests.support.notes import Count, Note
 from tests.support.serving import Json, Partner
-
-PATIENCE = 30
-"""Seconds in which a job is done."""
+from tests.support.waiting import until
 
 google = pytest.mark.parametrize("attended", ["google"], indirect=True)
 
@@ -34,13 +31,6 @@ def attended(
 @pytest.fixture
 def partner(attended: Attended) -> Partner:
     return attended.backing.partner(attended.server)
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def counts(partner: Partner) -> list[tuple[int, int]]:
@@ -65,14 +55,14 @@ def test_erasing_a_patient_takes_away_all_that_retries_remember_of_them(partner:
         some = replays[first : first + MOST_FORGOTTEN]
         partner.backing.keep("test", partner.organisation.id, some)
     partner.call("DELETE", f"/v1/patients/{patient}")
-    wait_until(lambda: len(partner.stored(Replay)) == 1)
+    until(lambda: len(partner.stored(Replay)) == 1)
     (left,) = partner.stored(Replay).values()
     assert left["objects"] == [other]
 
 
 def test_a_job_is_done_after_the_answer_of_its_request(partner: Partner) -> None:
     made = write(partner)
-    wait_until(lambda: counts(partner) == [(1, 1)])
+    until(lambda: counts(partner) == [(1, 1)])
     assert list(partner.stored(Note)) == [made["id"]]
 
 
@@ -93,12 +83,12 @@ def test_a_request_that_is_repeated_or_refused_queues_nothing(
     attended: Attended, partner: Partner
 ) -> None:
     assert attended.tasks is not None
-    wait_until(lambda: not attended.jobs())
+    until(lambda: not attended.jobs())
     before = len(attended.tasks.tasks)
     for _ in range(3):
         write(partner, "same")
     partner.post("/notes", {"texts": "x"}, 400)
-    wait_until(lambda: counts(partner) == [(1, 1)])
+    until(lambda: counts(partner) == [(1, 1)])
     assert len(attended.tasks.tasks) - before == 2  # a note has two jobs
 
 
@@ -107,7 +97,7 @@ def test_where_the_queue_is_down_requests_succeed_and_a_sweep_finds_their_jobs(
     attended: Attended, partner: Partner
 ) -> None:
     assert attended.tasks is not None
-    wait_until(lambda: not attended.jobs())
+    until(lambda: not attended.jobs())
     attended.tasks.acts = itertools.repeat("refuse")
     made = write(partner)
     (job,) = attended.jobs()
@@ -120,7 +110,7 @@ def test_where_the_queue_is_down_requests_succeed_and_a_sweep_finds_their_jobs(
     swept = attended.sweep()
     assert (swept["overdue"], swept["failed"]) == (1, 0)
     assert swept["oldestSeconds"] >= 60
-    wait_until(lambda: counts(partner) == [(1, 1)])
+    until(lambda: counts(partner) == [(1, 1)])
     assert list(partner.stored(Count)) == [made["id"]]
     assert attended.jobs() == attended.jobs(FailedJob) == []
 
@@ -129,8 +119,7 @@ def test_where_the_queue_is_down_requests_succeed_and_a_sweep_finds_their_jobs(
 def test_a_sweep_is_told_of_in_a_line_of_the_worker(attended: Attended) -> None:
     assert attended.worker is not None
     attended.sweep()
-    written = attended.worker.log.read_text().splitlines()
-    (line, *_) = (each for each in map(json.loads, written) if each["kind"] == "sweep")
+    (line, *_) = lines_in(attended.worker.log, "sweep")
     assert {"overdue", "oldestSeconds", "failed"} < line.keys()
 
 

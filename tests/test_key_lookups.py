@@ -56,6 +56,14 @@ def plausible(partner: Partner, count: int) -> list[str]:
     return [f"test_{each}.{secret_of()}" for each in partner.backing.run(compute)]
 
 
+def implausible(partner: Partner, count: int) -> list[str]:
+    """Return keys that do not exist, of which each has a wrong last check letter."""
+    return [
+        f"{shown[:28]}{'1' if shown[28] == '0' else '0'}{shown[29:]}"
+        for shown in plausible(partner, count)
+    ]
+
+
 def instance(partner: Partner, **settings: Any) -> InProcess:
     """Return an instance that has heard of no key yet, with the budget that is the default."""
     budget = Settings.key_lookups
@@ -85,7 +93,7 @@ def test_that_a_key_has_ended_is_told_to_its_holder_alone(
     assert told.headers["WWW-Authenticate"] == 'Bearer realm="ally"'
     forged = ended.key[:-30] + secret_of()
     answers = []
-    for key in (forged, *made_up(1), *plausible(partner, 1)):
+    for key in (forged, *implausible(partner, 1), *plausible(partner, 1)):
         answer = partner.server.send("GET", "/v1/tasks", key)
         request_id = answer.headers["Request-Id"]
         headers = {name: value for name, value in answer.headers.items() if name != "date"}
@@ -111,7 +119,7 @@ def test_neither_a_right_secret_nor_an_end_changes_what_is_looked_up(partner: Pa
             api.authenticate([key, shown])
             assert lookups(api) == (0, [])
     api = instance(partner)
-    assert api.authenticate([*made_up(1), *made_up(1)]) == ["key_invalid"] * 2
+    assert api.authenticate(implausible(partner, 2)) == ["key_invalid"] * 2
     assert lookups(api) == (0, [])
     assert api.authenticate(plausible(partner, 1)) == ["key_invalid"]
     assert lookups(api) == (1, [])

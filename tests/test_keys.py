@@ -233,7 +233,7 @@ def permissions(scopes: dict[str, Access]) -> set[str]:
     return {permission for permission in each if caller.may(permission)}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SCOPES, SCOPES)
 def test_scopes_lie_within_others_where_every_permission_does(
     asked: dict[str, Access], given: dict[str, Access]
@@ -255,7 +255,7 @@ NETWORKS = st.lists(
 ).map(tuple)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NETWORKS, NETWORKS)
 def test_networks_lie_within_others_only_where_every_address_does(
     asked: tuple[IPv4Network, ...], given: tuple[IPv4Network, ...]

@@ -27,21 +27,15 @@ from tests.support.yard import Yard
 
 
 @pytest.fixture
-def server() -> Iterator[MailServer]:
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def yard(tmp_path: Path, server: MailServer) -> Iterator[Yard]:
-    with yard_of(local(tmp_path) | to(server.address)) as made:
+def yard(tmp_path: Path, mail_server: MailServer) -> Iterator[Yard]:
+    with yard_of(local(tmp_path) | to(mail_server.address)) as made:
         yield made
 
 
-def test_a_name_cannot_write_a_header_nor_a_link(yard: Yard, server: MailServer) -> None:
+def test_a_name_cannot_write_a_header_nor_a_link(yard: Yard, mail_server: MailServer) -> None:
     name = "Evil\r\nBcc: all@health.example\n\nhttps://evil.example/x www.evil.example a@b.example"
     letter = letters.invitation(name, GRACE, "member", CODE, yard.now + timedelta(days=7))
-    taken = send(yard, server, letter)
+    taken = send(yard, mail_server, letter)
     assert taken.recipients == [GRACE]
     assert taken.message["Bcc"] is None
     assert "\n" not in str(taken.message["Subject"])
@@ -54,10 +48,10 @@ def test_a_name_cannot_write_a_header_nor_a_link(yard: Yard, server: MailServer)
     }
 
 
-def test_a_name_reads_in_its_own_letters(yard: Yard, server: MailServer) -> None:
+def test_a_name_reads_in_its_own_letters(yard: Yard, mail_server: MailServer) -> None:
     until = yard.now + timedelta(days=7)
     letter = letters.invitation("Iechyd Tŷ Gŵyr", GRACE, "administrator", CODE, until)
-    taken = send(yard, server, letter)
+    taken = send(yard, mail_server, letter)
     assert taken.message["Subject"] == "Join Iechyd Tŷ Gŵyr on Ally"
     assert f"{GRACE} invites you to join Iechyd Tŷ Gŵyr on Ally, as an administrator." in taken.text
     assert taken.message.as_bytes().isascii()
@@ -68,18 +62,18 @@ def test_a_name_reads_in_its_own_letters(yard: Yard, server: MailServer) -> None
     ["grace@health.example\r\nBcc: all@health.example", "grace@health.example, all@health.example"],
 )
 def test_an_address_that_is_more_than_one_is_sent_to_nobody(
-    address: str, yard: Yard, server: MailServer
+    address: str, yard: Yard, mail_server: MailServer
 ) -> None:
     ticket = stage(yard, letters.password_changed(), address)
     failed_by(yard, ticket)
-    assert server.taken == []
+    assert mail_server.taken == []
     assert "all@health" not in yard.log.read_text()
 
 
 def test_a_domain_in_other_letters_is_written_as_mail_servers_know_it(
-    yard: Yard, server: MailServer
+    yard: Yard, mail_server: MailServer
 ) -> None:
-    taken = send(yard, server, letters.password_changed(), "grace@bücher.example")
+    taken = send(yard, mail_server, letters.password_changed(), "grace@bücher.example")
     assert taken.recipients == ["grace@xn--bcher-kva.example"]
 
 
@@ -88,12 +82,15 @@ def test_an_address_in_other_letters_reaches_servers_that_know_such(
     known: bool, tmp_path: Path
 ) -> None:
     address = "gwénaël@health.example"
-    with serving(utf8=known) as server, yard_of(local(tmp_path) | to(server.address)) as yard:
+    with (
+        serving(utf8=known) as mail_server,
+        yard_of(local(tmp_path) | to(mail_server.address)) as yard,
+    ):
         ticket = stage(yard, letters.password_changed(), address)
         assert yard.run(ticket) == "done"
         told = [line["result"] for line in yard.lines("mail")]
         assert told == ([] if known else ["undeliverable"])
-        assert [taken.recipients for taken in server.taken] == ([[address]] if known else [])
+        assert [taken.recipients for taken in mail_server.taken] == ([[address]] if known else [])
 
 
 WRITTEN: dict[str, Callable[[datetime], Letter]] = {
@@ -116,9 +113,9 @@ WRITTEN: dict[str, Callable[[datetime], Letter]] = {
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_letter_is_short_says_whom_to_write_to_and_folds_no_line(
-    name: str, yard: Yard, server: MailServer
+    name: str, yard: Yard, mail_server: MailServer
 ) -> None:
-    taken = send(yard, server, WRITTEN[name](yard.now + timedelta(days=1)))
+    taken = send(yard, mail_server, WRITTEN[name](yard.now + timedelta(days=1)))
     assert len(taken.message["Subject"]) <= 60
     assert taken.text.startswith("Hello,\n\n")
     assert taken.text.endswith("write to support@ally.example.\n\nAlly\n")
@@ -145,8 +142,8 @@ def test_every_letter_is_tried() -> None:
 
 
 def test_a_code_says_until_when_it_is_taken_by_the_clock_of_the_united_kingdom(
-    yard: Yard, server: MailServer
+    yard: Yard, mail_server: MailServer
 ) -> None:
     at = yard.now.replace(year=yard.now.year + 1, month=7, day=3, hour=8, minute=5)
-    taken = send(yard, server, letters.reset_password(CODE, at))
+    taken = send(yard, mail_server, letters.reset_password(CODE, at))
     assert re.search(r"It works until 09:05 on \w+day 3 July \(UK time\)\.", taken.text)

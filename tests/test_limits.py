@@ -128,7 +128,7 @@ def test_instances_admit_together_at_most_the_quota_and_their_free_parts(
     caller = caller_of(partner)
     windows = iter(range(100_000))
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(
         quota=st.integers(1, 60),
         turns=st.lists(st.integers(0, 5), min_size=1, max_size=150),

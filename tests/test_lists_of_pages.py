@@ -11,31 +11,18 @@ import httpx
 import pytest
 
 from functions import discover_portals
-from shared import ids
-from shared.backends import OURS, Key, Put
 from shared.clock import london_day, now
-from shared.directory import Entry
-from shared.jobs import FailedJob, Job
-from shared.joining import Invitation
 from shared.pages import PageQuery
 from shared.scheduling import Coverage
-from shared.service import Service
-from shared.settings import SPACES
-from shared.staff import StaffAction
 from tests.support.dashboard import kept
 from tests.support.inprocess import InProcess
-from tests.support.joining import address
-from tests.support.people import user_of
-from tests.support.serving import AREA, Backing, Partner, Server
+from tests.support.plenty import NOTHING, SOME, give_plenty
+from tests.support.serving import AREA, Backing, Server
 from tests.support.tour import PAGES, Tour
 from tests.test_folding import line_of
 
 # Above storage all is the same on both backends, and the mailbox is on one alone.
 pytestmark = pytest.mark.parametrize("backing", ["local"], indirect=True, scope="session")
-
-SOME = 3
-"""How many of each there are: a page before, one between and one after."""
-NOTHING = "0" * 22
 
 
 @dataclass(frozen=True)
@@ -78,96 +65,14 @@ FEW = {
 """Pages that show some objects of a list, and why they need not go on."""
 
 
-def failed_jobs() -> list[Put]:
-    puts = []
-    for number in range(SOME):
-        space = SPACES[number % len(SPACES)]
-        at = now() + timedelta(milliseconds=number)
-        job = Job.new(
-            at=at,
-            after=timedelta(),
-            kind="nothing",
-            organisation="org_a",
-            mode="test",
-            payload={},
-            requestId="req_a",
-        )
-        failed = FailedJob.of(job, at)
-        puts.append(Put(Key(space, OURS, FailedJob.collection, failed.id), failed.dump()))
-    return puts
-
-
-def actions() -> list[Put]:
-    puts = []
-    for number in range(SOME):
-        at = now() + timedelta(milliseconds=number)
-        found = StaffAction(
-            id=ids.mint("act", at),
-            at=at,
-            staff="local",
-            action="task.create",
-            subject=f"tsk_{NOTHING}",
-            requestId="req_a",
-        )
-        space = SPACES[number % len(SPACES)]
-        puts.append(Put(Key(space, OURS, StaffAction.collection, found.id), found.dump()))
-    return puts
-
-
-def invitations(owner: str) -> list[Put]:
-    puts = []
-    for number in range(SOME):
-        at = now() + timedelta(milliseconds=number)
-        found = Invitation(
-            id=ids.mint(Invitation.prefix, at),
-            organisation=owner,
-            email=address(),
-            role="member",
-            invitedBy=f"usr_{NOTHING}",
-            createdAt=at,
-            until=at + timedelta(days=1),
-            code=f"cod_{NOTHING}",
-        )
-        puts.append(Put(Key("account", owner, Invitation.collection, found.id), found.dump()))
-    return puts
-
-
-def entries() -> list[Put]:
-    puts = []
-    for number in range(SOME):
-        at = now() + timedelta(milliseconds=number)
-        found = Entry(
-            id=ids.mint("org", at),
-            displayName="Waiting Health",
-            activation="under_review",
-            waiting="display_name" if number else "activation",
-            since=at,
-        )
-        place = Key("account", OURS, Entry.collection, found.id)
-        puts.append(Put(place, found.dump(), terms=tuple(found.terms())))
-    return puts
-
-
 @pytest.fixture(scope="module")
 def tour(backing: Backing, server: Server) -> Tour:
-    """A tour of an organisation that has a few of everything, and of Operations who have too."""
-    partner: Partner = backing.partner(server)
-    for number in range(SOME):
-        partner.book()
-        partner.with_key({"tasks": "read"})
-        partner.logged_request()
-        user_of(backing, partner.organisation.id)
-        partner.live_window(days_ahead=0, hour=20 + number)
+    """A tour of an organisation that has some of everything, and of Operations who have too."""
+    partner = backing.partner(server)
+    give_plenty(partner)
     codes = [Coverage(id=f"GY{number}", area="guernsey") for number in range(SOME)]
     backing.keep("test", partner.organisation.id, codes)
     kept(partner, *(line_of(partner, objects=[f"p_{NOTHING}"]) for _ in range(SOME)))
-    made = [*failed_jobs(), *actions(), *entries(), *invitations(partner.organisation.id)]
-
-    async def keep(service: Service) -> None:
-        for each in made:
-            await service.storage.commit([each], each.key)
-
-    backing.run(keep)
     return Tour(partner)
 
 

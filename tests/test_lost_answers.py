@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.backends.google.firestore import SHARE_OF_ONE_TRY
 from tests.conftest import google_environment
 from tests.support.dropping_proxy import DroppingProxy
 from tests.support.emulator import Emulator
@@ -15,6 +16,8 @@ from tests.support.secret_manager import SecretManager
 from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
 CALLERS = 8
+SECONDS = 6
+"""What the server gives a verb of storage."""
 LIVES = examples(8)
 
 
@@ -32,8 +35,9 @@ def proxied(
             "ALLY_LOG": str(tmp_path / "requests.jsonl"),
         }
     )
-    proxy = DroppingProxy(emulator.address, nth=3, loss=request.param)
-    environment = {"FIRESTORE_EMULATOR_HOST": proxy.address, "ALLY_STORAGE_TIMEOUT": "2.5"}
+    late = 1.5 * SECONDS * SHARE_OF_ONE_TRY  # the first try is given up, the second is under way
+    proxy = DroppingProxy(emulator.address, nth=3, loss=request.param, late=late)
+    environment = {"FIRESTORE_EMULATOR_HOST": proxy.address, "ALLY_STORAGE_TIMEOUT": str(SECONDS)}
     server = Server(backing, tmp_path, **environment)
     yield proxy, backing.partner(server)
     server.stop()

@@ -3,7 +3,6 @@
 import email.policy
 import re
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -44,18 +43,13 @@ from tests.support.sending import (
     yard_of,
 )
 from tests.support.serving import Backing, Server
+from tests.support.waiting import until
 from tests.support.yard import Yard
 
 
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with serving() as running:
-        yield running
-
-
 @pytest.fixture(params=BACKENDS)
-def yard(request: pytest.FixtureRequest, tmp_path: Path, server: MailServer) -> Iterator[Yard]:
-    with yard_of(environment_of(request, tmp_path) | to(server.address)) as made:
+def yard(request: pytest.FixtureRequest, tmp_path: Path, mail_server: MailServer) -> Iterator[Yard]:
+    with yard_of(environment_of(request, tmp_path) | to(mail_server.address)) as made:
         yield made
 
 
@@ -66,8 +60,8 @@ def settings(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def small_yard(settings: dict[str, str], server: MailServer) -> Iterator[Yard]:
-    with yard_of(settings | to(server.address)) as made:
+def small_yard(settings: dict[str, str], mail_server: MailServer) -> Iterator[Yard]:
+    with yard_of(settings | to(mail_server.address)) as made:
         yield made
 
 
@@ -75,10 +69,10 @@ def small_yard(settings: dict[str, str], server: MailServer) -> Iterator[Yard]:
 
 
 def test_a_letter_arrives_with_its_code_and_its_link_and_is_then_forgotten(
-    yard: Yard, server: MailServer
+    yard: Yard, mail_server: MailServer
 ) -> None:
     assert yard.run(stage(yard, confirmation(yard))) == "done"
-    (taken,) = server.taken
+    (taken,) = mail_server.taken
     assert taken.recipients == [GRACE]
     message = taken.message
     assert message["To"] == GRACE
@@ -113,15 +107,19 @@ def test_a_mail_that_waits_expires_with_its_code(yard: Yard) -> None:
     assert ends == {yard.now + timedelta(hours=24), yard.now + mail.LIFE}
 
 
-def test_a_code_that_is_over_is_not_sent_any_more(small_yard: Yard, server: MailServer) -> None:
+def test_a_code_that_is_over_is_not_sent_any_more(
+    small_yard: Yard, mail_server: MailServer
+) -> None:
     ticket = stage(small_yard, confirmation(small_yard))
     small_yard.pass_time(hours=24)
     assert small_yard.run(ticket) == "done"
-    assert server.taken == []
+    assert mail_server.taken == []
     assert waiting(small_yard) == []
 
 
-def test_a_mail_that_was_deleted_meanwhile_is_done(small_yard: Yard, server: MailServer) -> None:
+def test_a_mail_that_was_deleted_meanwhile_is_done(
+    small_yard: Yard, mail_server: MailServer
+) -> None:
     ticket = stage(small_yard, confirmation(small_yard))
 
     async def forget(held: Service) -> None:
@@ -132,11 +130,11 @@ def test_a_mail_that_was_deleted_meanwhile_is_done(small_yard: Yard, server: Mai
 
     small_yard.do(forget)
     assert small_yard.run(ticket) == "done"
-    assert server.taken == []
+    assert mail_server.taken == []
 
 
 def test_a_mail_whose_commit_was_lost_is_sent_again_as_the_same_message(
-    yard: Yard, server: MailServer
+    yard: Yard, mail_server: MailServer
 ) -> None:
     """The process dies after the mail has left, and before anybody knows."""
     ticket = stage(yard, confirmation(yard))
@@ -146,16 +144,16 @@ def test_a_mail_whose_commit_was_lost_is_sent_again_as_the_same_message(
     yard.watched.failing = {}
     yard.pass_time(minutes=1)
     assert yard.run(ticket) == "done"
-    first, again = (taken.message for taken in server.taken)
+    first, again = (taken.message for taken in mail_server.taken)
     assert first["Message-ID"] == again["Message-ID"]
     assert first.as_bytes() == again.as_bytes()
     assert re.fullmatch(r"<mail_\w{22}@ally\.example>", first["Message-ID"])
 
 
 def test_a_server_that_is_killed_after_its_mail_has_left_sends_it_again_as_the_same_message(
-    settings: dict[str, str], tmp_path: Path, server: MailServer
+    settings: dict[str, str], tmp_path: Path, mail_server: MailServer
 ) -> None:
-    backing = Backing(settings | to(server.address))
+    backing = Backing(settings | to(mail_server.address))
     serving = Server(backing, tmp_path)
     killed = threading.Event()
 
@@ -164,18 +162,15 @@ def test_a_server_that_is_killed_after_its_mail_has_left_sends_it_again_as_the_s
             serving.process.kill()
             killed.set()
 
-    server.on_taken = kill
+    mail_server.on_taken = kill
     signs_up(Person(serving), GRACE)
     assert killed.wait(30)
     serving.close()
     serving.start()
-    deadline = time.monotonic() + 30
-    while len(server.taken) < 2 or left(backing):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: len(mail_server.taken) >= 2 and not left(backing))
     serving.stop()
     backing.close()
-    first, again = (taken.message for taken in server.taken)
+    first, again = (taken.message for taken in mail_server.taken)
     assert first["Subject"] == "Confirm your e-mail address"
     assert first["Message-ID"] == again["Message-ID"]
 
@@ -191,9 +186,9 @@ def left(backing: Backing) -> list[Document]:
     return backing.run(read)
 
 
-def test_two_mails_are_two_messages(small_yard: Yard, server: MailServer) -> None:
-    first = send(small_yard, server, letters.password_changed())
-    again = send(small_yard, server, letters.password_changed())
+def test_two_mails_are_two_messages(small_yard: Yard, mail_server: MailServer) -> None:
+    first = send(small_yard, mail_server, letters.password_changed())
+    again = send(small_yard, mail_server, letters.password_changed())
     assert first.message["Message-ID"] != again.message["Message-ID"]
 
 
@@ -209,12 +204,12 @@ def test_a_server_is_spoken_to_over_tls_and_signed_in_to(
     authority.cert_pem.write_to_path(trusted)
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     with (
-        serving(scheme=scheme, authority=authority, login=True) as server,
-        yard_of(settings | to(server.address, ALLY_SMTP_USER=USER)) as yard,
+        serving(scheme=scheme, authority=authority, login=True) as mail_server,
+        yard_of(settings | to(mail_server.address, ALLY_SMTP_USER=USER)) as yard,
     ):
         yard.do(lambda held: held.secrets.create(PASSWORD_SECRET, f"{PASSWORD}\n".encode()))
-        send(yard, server, letters.password_changed())
-        assert len(server.taken) == 1
+        send(yard, mail_server, letters.password_changed())
+        assert len(mail_server.taken) == 1
 
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
@@ -222,20 +217,20 @@ def test_a_server_whose_certificate_nobody_vouches_for_is_told_nothing(
     scheme: Any, settings: dict[str, str]
 ) -> None:
     with (
-        serving(scheme=scheme, authority=trustme.CA()) as server,
-        yard_of(settings | to(server.address)) as yard,
+        serving(scheme=scheme, authority=trustme.CA()) as mail_server,
+        yard_of(settings | to(mail_server.address)) as yard,
     ):
         assert failed_by(yard) == "UnavailableError"
-        assert server.taken == []
+        assert mail_server.taken == []
 
 
 def test_a_server_that_offers_no_tls_is_told_nothing(
-    server: MailServer, settings: dict[str, str]
+    mail_server: MailServer, settings: dict[str, str]
 ) -> None:
-    stripped = server.address.replace("smtp://", "smtp+starttls://")
+    stripped = mail_server.address.replace("smtp://", "smtp+starttls://")
     with yard_of(settings | to(stripped)) as yard:
         assert failed_by(yard) == "UnavailableError"
-    assert server.taken == []
+    assert mail_server.taken == []
 
 
 @pytest.mark.parametrize("kept", [b"battery staple", None], ids=["wrong", "missing"])
@@ -243,28 +238,28 @@ def test_a_wrong_or_missing_password_is_a_failure_that_shows_none(
     kept: bytes | None, settings: dict[str, str]
 ) -> None:
     with (
-        serving(login=True) as server,
-        yard_of(settings | to(server.address, ALLY_SMTP_USER=USER)) as yard,
+        serving(login=True) as mail_server,
+        yard_of(settings | to(mail_server.address, ALLY_SMTP_USER=USER)) as yard,
     ):
         if kept is not None:
             secret = kept
             yard.do(lambda held: held.secrets.create(PASSWORD_SECRET, secret))
         assert failed_by(yard) == "RejectedError"
-        assert server.taken == []
+        assert mail_server.taken == []
         assert "battery" not in yard.log.read_text()
 
 
 @pytest.mark.parametrize("stage_of_it", ["MAIL", "RCPT", "DATA"])
 def test_what_a_server_puts_off_is_tried_again_by_the_schedule(
-    stage_of_it: Any, small_yard: Yard, server: MailServer
+    stage_of_it: Any, small_yard: Yard, mail_server: MailServer
 ) -> None:
-    server.refusals = {stage_of_it: "451 4.7.1 Greylisted: come again"}
+    mail_server.refusals = {stage_of_it: "451 4.7.1 Greylisted: come again"}
     ticket = stage(small_yard, confirmation(small_yard))
     assert failed_by(small_yard, ticket) == "UnavailableError"
     assert len(waiting(small_yard)) == 1
-    server.refusals = {}
+    mail_server.refusals = {}
     assert small_yard.run(ticket) == "done"
-    assert len(server.taken) == 1
+    assert len(mail_server.taken) == 1
 
 
 @pytest.mark.parametrize(
@@ -277,9 +272,9 @@ def test_what_a_server_puts_off_is_tried_again_by_the_schedule(
     ],
 )
 def test_a_refusal_of_us_is_told_to_operations_in_the_end_and_can_be_mended(
-    stage_of_it: Any, answer: str, small_yard: Yard, server: MailServer
+    stage_of_it: Any, answer: str, small_yard: Yard, mail_server: MailServer
 ) -> None:
-    server.refusals = {stage_of_it: answer}
+    mail_server.refusals = {stage_of_it: answer}
     ticket = stage(small_yard, letters.password_changed())
     while small_yard.job(ticket) is not None:
         assert small_yard.run(ticket) == "failed"
@@ -287,10 +282,10 @@ def test_a_refusal_of_us_is_told_to_operations_in_the_end_and_can_be_mended(
     assert failed is not None
     assert failed.error == "RejectedError"
     assert GRACE not in small_yard.log.read_text()
-    server.refusals = {}
+    mail_server.refusals = {}
     small_yard.revive(ticket)
     assert small_yard.run(ticket) == "done"
-    assert len(server.taken) == 1
+    assert len(mail_server.taken) == 1
 
 
 @pytest.mark.parametrize(
@@ -303,9 +298,9 @@ def test_a_refusal_of_us_is_told_to_operations_in_the_end_and_can_be_mended(
     ],
 )
 def test_an_address_of_nobody_is_told_of_and_given_up(
-    answer: str, small_yard: Yard, server: MailServer
+    answer: str, small_yard: Yard, mail_server: MailServer
 ) -> None:
-    server.refusals = {"RCPT": answer}
+    mail_server.refusals = {"RCPT": answer}
     assert small_yard.run(stage(small_yard, confirmation(small_yard))) == "done"
     assert waiting(small_yard) == []
     (line,) = small_yard.lines("mail")
@@ -314,10 +309,10 @@ def test_an_address_of_nobody_is_told_of_and_given_up(
 
 
 def test_a_server_that_thinks_too_long_or_is_not_there_is_asked_again(
-    small_yard: Yard, server: MailServer, monkeypatch: pytest.MonkeyPatch
+    small_yard: Yard, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.backends.smtp.TIMEOUT", 0.2)
-    server.seconds = 2
+    mail_server.seconds = 2
     ticket = stage(small_yard, letters.password_changed())
     assert failed_by(small_yard, ticket) == "UnavailableError"
     with serving() as gone:

@@ -154,7 +154,7 @@ def start(
         env={**os.environ, "ALLY_STATE": str(folder), **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

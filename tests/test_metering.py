@@ -349,7 +349,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(STEPS, max_size=40), st.booleans())
 def test_whatever_fails_all_is_kept_once_and_nothing_refused(
     steps: list[tuple[str, Any]], recovered: bool

@@ -1,7 +1,6 @@
 """Servers and their metrics: all is there when one ends, and nearly all when one is killed."""
 
 import asyncio
-import json
 import signal
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from shared.backends.local_metrics import LocalMetrics
 from shared.backends.metrics import LATENCIES, REQUESTS, Distribution, Metric, Point, Reading
 from shared.metering import Meter
 from tests.support.inprocess import InProcess
+from tests.support.lines import lines_in
 from tests.support.serving import Backing, Partner, Server
 
 LABELS = ("mode", "method", "route", "status", "key")
@@ -102,7 +102,7 @@ def test_a_server_that_is_killed_loses_an_interval_at_most_and_the_log_has_it(
 
 def kinds(server: Server, partner: Partner | None = None) -> Counter[str]:
     """Count the lines of the log by kind: all, or those of an organisation."""
-    lines = map(json.loads, (server.folder / "requests.jsonl").read_text().splitlines())
+    lines = lines_in(server.folder / "requests.jsonl")
     whose = partner and partner.organisation.id
     return Counter(line["kind"] for line in lines if whose in (None, line.get("organisation")))
 

@@ -11,9 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from functions.operations.portal import portal
-from shared.backends import OURS, Key, Put, Query
+from shared.backends import OURS, Query
 from shared.clock import london_day, now
-from shared.jobs import FailedJob, Job
 from shared.service import Service
 from shared.settings import Mode, Space
 from shared.staff import StaffAction
@@ -21,7 +20,7 @@ from tests.support.id_tokens import signer
 from tests.support.inprocess import InProcess
 from tests.support.people import Person, signed_in
 from tests.support.serving import AREA, Backing, Partner, Server
-from tests.support.staff import HEADER, assertion, name_of, staff
+from tests.support.staff import HEADER, assertion, failed_job, name_of, staff
 
 CLINICAL = {
     "steps__0__kind": "clinical",
@@ -189,8 +188,11 @@ def test_what_is_done_is_remembered_with_who_and_why_and_in_the_log(
     assert made["organisation"] == partner.organisation.id
     lines = [line for line in partner.lines() if line["requestId"] == made["requestId"]]
     assert [(line["principal"], line["status"]) for line in lines] == [(name_of(officer), 303)]
-    for page in (here, f"/actions?organisation={partner.organisation.id}"):
-        assert "No rent." in officer.get(page).text
+    name = partner.organisation.displayName
+    for path in (here, f"/actions?organisation={partner.organisation.id}"):
+        page = officer.get(path).text
+        assert "No rent." in page
+        assert f'<a href="{here}">{name}</a><small class="below">{here.rpartition("/")[2]}' in page
 
 
 def test_the_line_of_a_page_names_what_staff_saw_on_it(officer: Person, partner: Partner) -> None:
@@ -371,27 +373,19 @@ def test_a_tenant_is_connected_to_one_organisation(officer: Person, partner: Par
     assert "that no organisation has yet" in page.text
 
 
-def test_a_job_that_failed_for_good_is_tried_again(officer: Person, backing: Backing) -> None:
+def test_a_job_that_failed_for_good_is_tried_again(officer: Person, partner: Partner) -> None:
+    backing, organisation = partner.backing, partner.organisation.id
+
     async def fail(service: Service) -> str:
-        at = service.now()
-        job = Job.new(
-            at=at,
-            after=timedelta(),
-            kind="nothing",
-            organisation="org_a",
-            mode="test",
-            payload={},
-            requestId="req_a",
-        )
-        tried = job.model_copy(update={"attempts": 7, "error": "Boom"})
-        failed = FailedJob.of(tried, at)
-        place = Key("test", OURS, FailedJob.collection, failed.id)
-        await service.storage.commit([Put(place, failed.dump())], place)
-        return failed.id
+        failed = failed_job(service.now(), organisation=organisation)
+        await service.storage.commit([failed], failed.key)
+        return failed.key.id
 
     job = backing.run(fail)
+    partner.patch_organisation(displayName="Zebra Crossing Clinic")
     page = officer.get("/jobs")
     assert job in page.text
+    assert f'<a href="{page_of(partner)}">Zebra Crossing Clinic</a>' in page.text
     sent: Any = {"space": "test", "job": job, "_csrf": form_field(page, "_csrf")}
     assert officer.post("/jobs", sent).headers["location"] == "/jobs?said=revived"
     assert officer.post("/jobs", sent).headers["location"] == "/jobs?said=changed"

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 
 from tests.support.inprocess import InProcess
+from tests.support.plenty import give_plenty
 from tests.support.serving import Backing, Server
 from tests.support.tour import PAGES, Tour
 
@@ -15,17 +16,13 @@ MOST = 4
 """How often a page calls storage, once it is known who looks at it."""
 DEARER = {"/{mode}": 6}
 """Pages that may call it more often: the home shows a little of everything."""
-SOME = 3
-"""How many of each there are, so that a call for each would be seen."""
 
 
 @pytest.fixture(scope="module")
 def tour(backing: Backing, server: Server) -> Tour:
-    """A tour of an organisation that has a few of everything."""
+    """A tour of an organisation that has some of everything, so that a call for each is seen."""
     partner = backing.partner(server)
-    for _ in range(SOME):
-        partner.book()
-        partner.with_key({"tasks": "read"})
+    give_plenty(partner)
     return Tour(partner)
 
 

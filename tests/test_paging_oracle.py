@@ -329,7 +329,7 @@ def empty_world(backing: Backing) -> World:
     return World(InProcess(backing, key.secret))
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(80))
 @given(
     first=st.lists(inserts, min_size=3, max_size=16), rounds=st.lists(walks, min_size=1, max_size=3)
 )
@@ -344,7 +344,7 @@ def test_a_walk_skips_nothing_repeats_nothing_and_knows_where_it_ends(
         take(world, walk._replace(wishes=kept))
 
 
-@settings(max_examples=examples(2), deadline=None)
+@settings(max_examples=examples(2))
 @given(
     many=st.lists(inserts, min_size=12, max_size=12 + examples(4)),
     gone=st.sets(counted, max_size=8),
@@ -371,7 +371,7 @@ def test_every_limit_and_every_cursor_in_both_directions_gives_the_oracles_page(
                 assert listed["has_more"] == (len(beyond) > limit)
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(many=st.lists(inserts, min_size=4, max_size=8), wish=wishes)
 def test_what_is_asked_in_a_url_and_in_a_search_is_found_alike(
     backing: Backing, many: list[Insert], wish: Wanted

@@ -1,12 +1,18 @@
 """What somebody might try at the pages that no page would send."""
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from secrets import token_hex
+from urllib.parse import quote
 
 import pytest
 
+from functions import discover_portals
+from shared import portals
 from shared.backends import ConflictError, Key, Write
+from shared.exchange import PUBLIC_FORM
+from shared.routes import PUBLIC
 from shared.service import Service
 from shared.sessions import COOKIE
 from shared.throttles import MAILS, SECOND_FACTORS, SIGN_INS
@@ -135,3 +141,49 @@ def test_who_knows_the_password_alone_uses_up_no_second_factor_of_its_owner(
     del owner.cookies[COOKIE]
     page = signs_in(owner, email)
     assert owner.submit(page, code=codes[0]).url.path == "/test"
+
+
+# --- Before anybody is known ---------------------------------------------------------------------
+
+WIDEST = len(quote("\U0001f600"))
+"""Bytes that one character has in a form."""
+WRITTEN_BY_SCRIPT = ("answer", "asked")
+"""Fields that are letters and digits nearly all, a byte each."""
+
+
+def test_the_longest_form_that_anybody_may_send_is_read() -> None:
+    longest = {}
+    for portal in discover_portals():
+        for route in portal.routes:
+            if route.permission == PUBLIC and route.method == "POST":
+                fields = route.body.model_json_schema().get("properties", {})
+                longest[portal.name, route.template] = sum(
+                    each["maxLength"] * (1 if name in WRITTEN_BY_SCRIPT else WIDEST)
+                    for name, each in fields.items()
+                )
+    assert len(longest) > 5
+    assert all(size < PUBLIC_FORM.size for size in longest.values()), longest
+
+
+def test_of_a_form_that_anybody_may_send_little_is_read_and_not_for_long(
+    partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger, known = elsewhere(partner), attacker(partner)
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    full = f"code=x&password={quote(chr(0x1F600) * 512)}"
+    full += "&" * (PUBLIC_FORM.size - len(full))
+    answer = stranger.ask("POST", "/reset", content=full, headers=kind)
+    assert "This code no longer works." in answer.text
+    answer = stranger.ask("POST", "/reset", content=f"{full}&", headers=kind)
+    assert answer.status_code == 413
+    assert "What you sent is too long. Go back and make it shorter." in answer.text
+    answer = known.ask("POST", "/account/name", content=f"{full}&", headers=kind)
+    assert answer.status_code == 403  # it is read, and has no token
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"code=x"
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(portals, "PUBLIC_FORM", PUBLIC_FORM._replace(seconds=0.05))
+    answer = stranger.ask("POST", "/reset", content=slowly(), headers=kind)
+    assert "What you sent cannot be read. Go back and send it once more." in answer.text

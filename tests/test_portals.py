@@ -1,6 +1,5 @@
 """The door of portals: what every page keeps, whichever it is."""
 
-import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from shared.service import Service
 from shared.sessions import COOKIE
 from shared.settings import Mode
 from shared.users import IDLE, LONGEST, Role, User
+from tests.support.lines import lines_in
 from tests.support.people import Person, begin_session, forms, signed_in, user_of
 from tests.support.portal_of_tests import Thing, portal
 from tests.support.serving import Backing, Partner, Server
@@ -442,16 +442,15 @@ def test_each_request_leaves_a_line_that_names_the_user_and_counts_as_no_use_of_
 ) -> None:
     person = enter(place)
     made = person.submit(person.get("/test/things"), name="Anna")
-    log = Path(place.backing.environment["ALLY_LOG"]).read_text()
-    lines = [json.loads(line) for line in log.splitlines()]
-    theirs = [line for line in lines if line.get("principal") == person.user.id]
+    log = Path(place.backing.environment["ALLY_LOG"])
+    theirs = [line for line in lines_in(log) if line.get("principal") == person.user.id]
     assert [(line["method"], line["route"], line["status"]) for line in theirs] == [
         ("GET", "/{mode}/things", 200),
         ("POST", "/{mode}/things", 303),
         ("GET", "/{mode}/things/{thing}", 200),
     ]
     assert theirs[1]["objects"] == theirs[2]["objects"] != []
-    assert "Anna" not in log
+    assert "Anna" not in log.read_text()
     assert made.headers["request-id"] == theirs[2]["requestId"]
 
     assert person.user.organisation not in place.counted

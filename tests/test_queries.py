@@ -114,7 +114,7 @@ def find(backing: Backing, query: Query) -> list[str]:
     return [document.key.id for document in documents]
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(
     shelf=st.dictionaries(names, documents, min_size=4, max_size=16),
     asked=st.lists(queries(), min_size=8, max_size=12),
@@ -233,7 +233,7 @@ class Shelf:
         assert sorted(rows) == sorted(found_by)
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(25))
 @given(commits=st.lists(st.lists(changes, min_size=1, max_size=3), min_size=1, max_size=6))
 def test_the_local_table_of_terms_is_exact_after_any_changes(
     commits: list[list[Change]],

@@ -44,7 +44,7 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_every_command_works(
     tmp_path_factory: pytest.TempPathFactory, google_cloud: GoogleCloud
 ) -> None:

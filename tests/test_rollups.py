@@ -1,10 +1,8 @@
 """Days that are rolled up: the same numbers as those that were counted, from documents."""
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,8 +134,7 @@ def test_a_day_that_was_forgotten_is_read_where_it_was_counted_and_told(partner:
         (forgotten, forgotten + DAY),
         (TODAY, TODAY + DAY),
     ]
-    log = Path(partner.backing.environment["ALLY_LOG"]).read_text().splitlines()
-    (told,) = (line for line in map(json.loads, log[-3:]) if line["kind"] == "usage_gap")
+    told = partner.lines("usage_gap")[-1]
     assert (told["severity"], told["days"]) == ("WARNING", ["2026-11-19"])
     roll(partner, [YESTERDAY - 2 * DAY])
     watched.readings.clear()

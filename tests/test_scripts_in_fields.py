@@ -75,7 +75,6 @@ def tour(partner: Partner) -> Marked:
 
 
 @once
-@pytest.mark.timeout(240)
 def test_no_page_runs_what_was_stored_or_typed(tour: Marked) -> None:
     fields = shown = 0
     for portal, template in PAGES:

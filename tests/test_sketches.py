@@ -70,7 +70,7 @@ def test_adding_again_changes_nothing() -> None:
     assert made.pack() == before
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.sets(st.integers(0, 500)), min_size=1, max_size=5), st.randoms())
 def test_sketches_merge_to_that_of_all_things_in_whatever_order_and_however_often(
     parts: list[set[int]], draw: random.Random

@@ -336,9 +336,7 @@ class Model:
         return True
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(programs=steps)
 def test_any_program_of_commits_ends_where_a_dictionary_does(
     backing: Backing, programs: list[list[Step]]

@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,20 +10,12 @@ from shared import running
 from shared.jobs import GRACE, JITTER, PAUSES, SHARDS, FailedJob, Job
 from shared.service import Service
 from shared.settings import SPACES
-from tests.conftest import BACKENDS, environment_of
 from tests.support.tallies import Told, fail, rest, tally
 from tests.support.yard import Yard
 from tests.test_costs import WORKER
 
 MINUTE = timedelta(minutes=1)
 RACERS = 6
-
-
-@pytest.fixture(params=BACKENDS)
-def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Yard]:
-    running_yard = Yard(environment_of(request, tmp_path))
-    yield running_yard
-    running_yard.close()
 
 
 def test_an_empty_sweep_costs_one_read_a_shard(yard: Yard) -> None:

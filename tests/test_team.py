@@ -1,7 +1,6 @@
 """The team: who is invited, which role each has, who leaves; and an organisation always has one."""
 
 import html
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,8 +184,7 @@ def test_what_becomes_of_the_team_is_in_the_log_without_an_address(partner: Part
     code = invites(admin, partner, email=email)
     person = accepts(partner, code)
     log = Path(partner.backing.environment["ALLY_LOG"]).read_text()
-    lines = [json.loads(line) for line in log.splitlines()]
-    theirs = [each for each in lines if each.get("principal") == admin.user.id]
+    theirs = [each for each in partner.lines() if each.get("principal") == admin.user.id]
     assert any(each["route"] == "/team/invite" and each["objects"] for each in theirs)
     assert email not in log
     assert code not in log

@@ -92,7 +92,6 @@ def test_nobody_can_ask_for_what_is_anothers(observer: InProcess, other: Partner
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

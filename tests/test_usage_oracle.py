@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import orjson
 import pytest
 
 from tests.conftest import BACKENDS, environment_of
+from tests.support.lines import lines_in
 from tests.support.load import Counted, Load
-from tests.support.log_sink import LogSink, until
+from tests.support.log_sink import LogSink
 from tests.support.monitoring import Fault, Monitoring
 from tests.support.serving import Backing, Partner, Server
+from tests.support.waiting import until
 from tests.support.worker import Worker
 
 REQUESTS = int(os.environ.get("ALLY_LOAD", "400"))
@@ -75,8 +76,7 @@ class Place:
     def given_up(self) -> list[str]:
         """Return the lines of servers that ended with something that may not have been written."""
         log = Path(self.backing.environment["ALLY_LOG"])
-        lines = [line for line in log.read_text().splitlines() if '"kind":"metering"' in line]
-        return [line for line in lines if "TimeoutError" in line]
+        return [str(line) for line in lines_in(log, "metering") if "TimeoutError" in str(line)]
 
     def settle(self) -> None:
         """End all servers but one, which then answers for all that was counted and logged."""
@@ -156,8 +156,7 @@ def in_points(monitoring: Monitoring) -> Counter[Counted]:
 def in_lines(place: Place, sent: set[str]) -> Counter[Counted]:
     """Count the lines of the requests that were sent, which is what a replay would go by."""
     log = Path(place.backing.environment["ALLY_LOG"])
-    written = map(orjson.loads, log.read_bytes().splitlines())
-    lines = (line for line in written if line["kind"] == "request" and line["requestId"] in sent)
+    lines = [line for line in lines_in(log, "request") if line["requestId"] in sent]
     return Counter(Counted(*(line[name] for name in Counted._fields)) for line in lines)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlencode
 
@@ -13,7 +13,6 @@ from functions.dashboard.lines import LINES
 from functions.dashboard.links import reachable
 from functions.dashboard.portal import portal
 from shared import issuing
-from shared.errors import ApiError
 from shared.fields import Line, Origin, Whole
 from shared.issuing import RollIn
 from shared.keys import (
@@ -164,11 +163,9 @@ async def create(visit: Visit, body: Form[NewKey]) -> View:
             origins=[] if secret else sent.origins,
             expiresAt=sent.end,
         )
-        try:
+        with body.blaming():
             made = await issuing.create(visit.store, visit.keyring, visit.user, asked)
             return _shown_once(visit, made, "made")
-        except ApiError as refusal:
-            body.blame(refusal)
     return _form(visit, None, body)
 
 
@@ -184,11 +181,9 @@ async def change(visit: Visit, api_key: str, body: Form[Restrictions]) -> View:
     found = await visit.store.get(ApiKey, api_key)
     if body.value is not None:
         changes = Changes[ApiKeyChanges](_changes(found, body.value))
-        try:
+        with body.blaming():
             await issuing.change(visit.store, visit.user, api_key, changes)
             return visit.redirect(f"/{visit.mode}/api_keys/{api_key}", said="key_changed")
-        except ApiError as refusal:
-            body.blame(refusal)
     return _form(visit, found, body)
 
 
@@ -261,7 +256,6 @@ async def _page(visit: Visit, template: str, api_key: str) -> View:
         allowed={each: access(key.scopes, each) for each in RESOURCES},
         resources=RESOURCES,
         preset=_preset(key.scopes),
-        last_day=None if key.expiresAt is None else last_day(key.expiresAt),
         usage=reachable(visit, f"/{visit.mode}/usage?keyId={key.id}"),
     )
 
@@ -281,7 +275,7 @@ def _form(visit: Visit, key: ApiKey | None, body: Form[Any] | None) -> View:
         preset=_preset(scopes),
         allowed=typed,
         resources=RESOURCES,
-        last_day=None if key is None or key.expiresAt is None else last_day(key.expiresAt),
+        last_day=_last_day(key),
     )
 
 
@@ -293,6 +287,11 @@ def _standing(key: ApiKey, now: datetime) -> str:
     """Return how a key is: its status, or that another one takes its place until it ends."""
     standing = key.standing(now)
     return "replaced" if standing == "active" and key.replacedBy else standing
+
+
+def _last_day(key: ApiKey | None) -> date | None:
+    """Return the last day on which a key is valid, if it ends and there is one yet."""
+    return None if key is None or key.expiresAt is None else last_day(key.expiresAt)
 
 
 def _preset(scopes: Mapping[str, Access]) -> Preset:
@@ -311,6 +310,6 @@ def _changes(key: ApiKey, sent: Restrictions) -> ApiKeyChanges:
         differs = any(access(before, each) != access(after, each) for each in RESOURCES)
         if differs or sent.preset != _preset(before):
             values["scopes"] = after
-    if sent.expiresAt != (None if key.expiresAt is None else last_day(key.expiresAt)):
+    if sent.expiresAt != _last_day(key):
         values["expiresAt"] = sent.end
     return ApiKeyChanges.model_construct(**values)

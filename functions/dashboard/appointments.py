@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from functions.dashboard.days import OurDay
 from functions.dashboard.listing import ChangesQuery, tasks_of
@@ -215,7 +215,13 @@ async def _ask(
     )
 
 
-async def _choose(visit: Visit, appointment: str, asked: FromDay | None, **values: Any) -> View:
+async def _choose(
+    visit: Visit,
+    appointment: str,
+    asked: FromDay | None,
+    form: Form[Rescheduling] | None = None,
+    status: int = 200,
+) -> View:
     """Show the windows that an appointment can move to."""
     known = await _know(visit, appointment)
     found, days, refused = known.appointment, None, ""
@@ -228,18 +234,20 @@ async def _choose(visit: Visit, appointment: str, asked: FromDay | None, **value
             if refusal.status != 402:
                 raise
             refused = str(refusal.describe()["message"])
-    status = values.pop("status", 200)
     return visit.page(
         "appointments/reschedule.html",
         title="Reschedule",
         status=status,
+        form=form,
         days=days,
         refused=refused,
-        **{"form": None, **known._asdict(), **values},
+        **known._asdict(),
     )
 
 
-async def _confirm(visit: Visit, appointment: str, **values: Any) -> View:
+async def _confirm(
+    visit: Visit, appointment: str, form: Form[CancellationIn] | None = None, status: int = 200
+) -> View:
     """Show an appointment that somebody wants to cancel, with the reasons that there are."""
     known = await _know(visit, appointment)
     remaining = known.appointment.window.startAt - visit.now
@@ -248,14 +256,14 @@ async def _confirm(visit: Visit, appointment: str, **values: Any) -> View:
         (each.code, each.description, _charge(chargeable(each.code, remaining, account)))
         for each in reversed(reasons(livemode=visit.store.livemode))
     ]
-    status = values.pop("status", 200)
     return visit.page(
         "appointments/cancel.html",
         title="Cancel appointment",
         status=status,
+        form=form,
         reasons=listed,
         notice_hours=account.cancellationNoticeHours,
-        **{"form": None, **known._asdict(), **values},
+        **known._asdict(),
     )
 
 

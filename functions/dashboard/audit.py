@@ -1,6 +1,6 @@
 """The audit trail: who saw or changed what belongs to patients."""
 
-from functions.dashboard.days import DaysQuery, exactly
+from functions.dashboard.days import DaysQuery
 from functions.dashboard.links import names_of, place_of, places_of
 from functions.dashboard.portal import portal
 from shared.portals import Form, View, Visit
@@ -26,7 +26,6 @@ async def index(visit: Visit, query: Form[TrailQuery]) -> View:
         form=query,
         page=page,
         names=names,
-        exactly=exactly,
         callers=places_of(visit, callers, names),
         places={each: place_of(visit, each) for each in shown},
     )

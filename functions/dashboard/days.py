@@ -39,11 +39,6 @@ def last_day(end: datetime) -> date:
     return (end - timedelta(microseconds=1)).astimezone(LONDON).date()
 
 
-def exactly(moment: str) -> str:
-    """Write a moment of a log for people, to the second, in London time: `22 Nov, 14:05:09`."""
-    return f"{datetime.fromisoformat(moment).astimezone(LONDON):%-d %b, %H:%M:%S}"
-
-
 class DaysQuery(ListQuery):
     """A list of a page, of all days or from one day to another. A subclass adds other fields."""
 

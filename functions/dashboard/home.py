@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from functions.dashboard.days import exactly
 from functions.dashboard.figures import Tile
 from functions.dashboard.health import health
 from functions.dashboard.links import reachable
@@ -63,7 +62,6 @@ async def home(visit: Visit) -> View:
         steps=steps,
         unseen=unseen,
         tiles=tiles,
-        exactly=exactly,
     )
 
 

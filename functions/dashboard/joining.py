@@ -48,7 +48,7 @@ class AcceptIn(ConfirmIn):
 @portal.get("/sign-up", permission=PUBLIC)
 async def sign_up_page(visit: Visit) -> View:
     """Ask who wants an account."""
-    return visit.page("joining/sign_up.html", title="Create an account", form=None)
+    return _sign_up_page(visit)
 
 
 @portal.post("/sign-up", permission=PUBLIC, account=True)
@@ -58,13 +58,17 @@ async def wish(visit: Visit, body: Form[SignUpIn]) -> View:
     refusal = asked and await visit.too_often(
         (MAILS, asked.email.casefold()), (MAILS_FROM, visit.household)
     )
-    if asked is None or refusal:
-        form, status = (body.saying(refusal), 429) if refusal else (body, 400)
-        return visit.page(
-            "joining/sign_up.html", title="Create an account", form=form, status=status
-        )
+    if refusal:
+        return _sign_up_page(visit, body.saying(refusal), 429)
+    if asked is None:
+        return _sign_up_page(visit, body)
     sign_up(visit.store, asked)
     return visit.redirect("/mail")
+
+
+def _sign_up_page(visit: Visit, form: Form[SignUpIn] | None = None, status: int = 400) -> View:
+    found = 200 if form is None else status
+    return visit.page("joining/sign_up.html", title="Create an account", form=form, status=found)
 
 
 @portal.get("/confirm", permission=PUBLIC)

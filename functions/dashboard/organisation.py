@@ -10,7 +10,6 @@ from functions.dashboard.links import reachable
 from functions.dashboard.portal import portal
 from shared.activation import Application
 from shared.amending import amend
-from shared.errors import ApiError
 from shared.fields import Origin
 from shared.models import Changes, Model
 from shared.organisations import (
@@ -83,13 +82,11 @@ async def show(visit: Visit) -> View:
 async def change(visit: Visit, body: Form[OrganisationForm]) -> View:
     """Change the organisation. A new name of an active one waits for review."""
     if body.value is not None:
-        try:
+        with body.blaming():
             after = await amend(visit.store, visit.caller.organisation, body.value.changes)
             waits = after.displayNameUnderReview is not None
             said = "name_under_review" if waits else "organisation_changed"
             return visit.redirect("/organisation", said=said)
-        except ApiError as refusal:
-            body.blame(refusal)
     return await _page(visit, body)
 
 

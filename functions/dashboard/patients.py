@@ -92,11 +92,8 @@ async def create(visit: Visit, body: Form[PatientForm]) -> View:
     """Make a patient, and go on to where one was wanted."""
     if body.value is not None:
         values = {name: getattr(body.value, name) for name in PatientForm.model_fields}
-        try:
+        with body.blaming():
             made = Patient.of(visit.store, PatientIn.model_validate(_gathered(values)))
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             visit.store.insert(made)
             if NEXT in visit.parameters:
                 joint = "&" if "?" in visit.next else "?"
@@ -113,7 +110,11 @@ async def show(visit: Visit, patient: str) -> View:
     page = await find_appointments(visit.store, visit.caller, query)
     tasks = {task.id: task for task in await tasks_of(visit.store)} if page.data else {}
     return visit.page(
-        "patients/show.html", title=full_name(found), patient=found, page=page, tasks=tasks
+        "patients/show.html",
+        title=f"{found.firstName} {found.lastName}",
+        patient=found,
+        page=page,
+        tasks=tasks,
     )
 
 
@@ -130,11 +131,8 @@ async def change(visit: Visit, patient: str, body: Form[Changes[PatientForm]]) -
     found = await visit.store.get(Patient, patient)
     if body.value is not None:
         _gathered(body.value.values)
-        try:
+        with body.blaming():
             visit.store.put(body.value.apply(found, visit.now))
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             return visit.redirect(f"/{visit.mode}/patients/{found.id}", "patient_changed")
     return _ask(visit, "patients/edit.html", "Edit patient", patient=found, form=body, status=400)
 
@@ -161,11 +159,6 @@ async def delete(visit: Visit, patient: str) -> View:
         found = await visit.store.get(Patient, patient)
         return _confirm(visit, found, expected=refusal.facts["id"], status=409)
     return visit.redirect(f"/{visit.mode}/patients", "patient_deleted")
-
-
-def full_name(patient: Patient) -> str:
-    """Return how a patient is called."""
-    return f"{patient.firstName} {patient.lastName}"
 
 
 def _ask(visit: Visit, template: str, title: str, **values: Any) -> View:

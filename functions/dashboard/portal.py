@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from shared.portals import Portal, Users
+from functions.dashboard.doorman import Users
+from shared.portals import Portal
 
 NOTICES = {
     "activation_changed": "Nothing was changed: this is how things are now.",

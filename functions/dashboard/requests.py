@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from functions.dashboard.days import DaysQuery, exactly
-from functions.dashboard.links import names_of, place_of, places_of, reachable
+from functions.dashboard.days import DaysQuery
+from functions.dashboard.links import names_of, place_of, places_of
 from functions.dashboard.portal import portal
 from shared.backends import TERMS, Condition
 from shared.catalogue import CATALOGUE, TITLES
@@ -51,7 +51,6 @@ async def index(visit: Visit, query: Form[LogQuery]) -> View:
         page=page,
         names=names,
         callers=places_of(visit, callers, names),
-        exactly=exactly,
     )
 
 
@@ -70,9 +69,7 @@ async def show(visit: Visit, request: str) -> View:
         told=_told(found.code),
         callers=places_of(visit, [caller], names),
         places={each: place_of(visit, each) for each in found.objects},
-        exactly=exactly,
         curl=_curl(found, visit.settings.url),
-        usage=reachable(visit, f"/{visit.mode}/usage"),
     )
 
 

@@ -43,7 +43,7 @@ class SecondFactorIn(Model):
     secretive: ClassVar[bool] = True
 
     code: Code = ""
-    answer: Annotated[str, StringConstraints(max_length=20_000)] = ""
+    answer: Annotated[str, StringConstraints(max_length=10_000)] = ""
     asked: Annotated[str, StringConstraints(max_length=2_000)] = ""
 
 
@@ -241,7 +241,7 @@ async def check_password(visit: Visit, user: User, password: str) -> str:
 @portal.get("/forgotten", permission=PUBLIC)
 async def forgotten_page(visit: Visit) -> View:
     """Ask whose password was forgotten."""
-    return visit.page("signing_in/forgotten.html", title="Forgotten password", form=None)
+    return _forgotten_page(visit)
 
 
 @portal.post("/forgotten", permission=PUBLIC, account=True)
@@ -251,13 +251,18 @@ async def forgotten(visit: Visit, body: Form[ForgottenIn]) -> View:
     refusal = asked and await visit.too_often(
         (MAILS, visit.tried_by(asked.email)), (MAILS_FROM, visit.household)
     )
-    if asked is None or refusal:
-        form, status = (body.saying(refusal), 429) if refusal else (body, 400)
-        return visit.page(
-            "signing_in/forgotten.html", title="Forgotten password", form=form, status=status
-        )
+    if refusal:
+        return _forgotten_page(visit, body.saying(refusal), 429)
+    if asked is None:
+        return _forgotten_page(visit, body)
     forget_password(visit.store, asked.email)
     return visit.redirect("/mail")
+
+
+def _forgotten_page(visit: Visit, form: Form[ForgottenIn] | None = None, status: int = 400) -> View:
+    found = 200 if form is None else status
+    title = "Forgotten password"
+    return visit.page("signing_in/forgotten.html", title=title, form=form, status=found)
 
 
 @portal.get("/mail", permission=PUBLIC)

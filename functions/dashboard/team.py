@@ -105,7 +105,7 @@ async def found(visit: Visit) -> View:
 @portal.get("/team/invite", permission="users:write", account=True)
 async def invite_page(visit: Visit) -> View:
     """Ask whom to invite."""
-    return visit.page("team/invite.html", title="Invite somebody", form=None, roles=_roles())
+    return _invite_page(visit, None, 200)
 
 
 @portal.post("/team/invite", permission="users:write", account=True)
@@ -115,16 +115,13 @@ async def invite(visit: Visit, body: Form[team.InvitationIn]) -> View:
     if asked is not None:
         if sentence := await _too_many(visit, asked.email.casefold()):
             return _invite_page(visit, body.saying(sentence), 429)
-        try:
+        with body.blaming():
             await team.invite(visit.store, visit.keyring, visit.user, asked)
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             return visit.redirect("/team", "invited")
     return _invite_page(visit, body, 400)
 
 
-def _invite_page(visit: Visit, form: Form[team.InvitationIn], status: int) -> View:
+def _invite_page(visit: Visit, form: Form[team.InvitationIn] | None, status: int) -> View:
     return visit.page(
         "team/invite.html", title="Invite somebody", form=form, roles=_roles(), status=status
     )

@@ -56,10 +56,8 @@ async def _page(visit: Visit, form: Form[Asked], section: Section) -> View:
     """Show a section, or what is wrong with what was asked for."""
     asked = form.value
     if asked is not None:
-        try:
+        with form.blaming():
             asked.check(visit.now)
-        except ApiError as refusal:
-            form.blame(refusal)
     time = {name: text for name, text in visit.parameters.items() if name in TIME}
     shown: dict[str, Any] = {
         "title": "Usage",

@@ -4,6 +4,7 @@ from typing import get_args
 
 from functions.operations.doorman import COOKIE, new_cookie, shows_key
 from functions.operations.portal import portal
+from shared import directory
 from shared.errors import ApiError
 from shared.fields import Line
 from shared.forms import wrong
@@ -57,12 +58,13 @@ async def leave(visit: Visit) -> View:
 @portal.get("/actions", permission=SIGNED_IN)
 async def show_actions(visit: Visit, query: Form[ActionsQuery]) -> View:
     """Show what staff did, the latest first."""
-    storage = visit.service.storage
+    page = await page_for(query, lambda asked: actions(visit.service.storage, asked))
     return visit.page(
         "actions.html",
-        page=await page_for(query, lambda asked: actions(storage, asked)),
-        title="What staff did",
+        title="Staff activity",
         status=400 if query.errors else 200,
         form=query,
-        kinds=get_args(Action),
+        page=page,
+        names=await directory.names_of(visit.store, [each.organisation for each in page.data]),
+        kinds=[("", "Anything"), *((each, each) for each in get_args(Action))],
     )

@@ -1,7 +1,7 @@
 """Jobs that were tried as often as they may be, and wait for a person."""
 
 from functions.operations.portal import portal
-from shared import running, staff
+from shared import directory, running, staff
 from shared.fields import Line
 from shared.models import Model
 from shared.portals import Form, View, Visit
@@ -22,8 +22,14 @@ class JobIn(Model):
 async def index(visit: Visit, query: Form[FailedQuery]) -> View:
     """Show the jobs that failed, the latest failure first."""
     page = await page_for(query, lambda asked: running.failed(visit.service, asked))
-    status = 400 if query.errors else 200
-    return visit.page("jobs.html", title="Failed jobs", status=status, form=query, page=page)
+    return visit.page(
+        "jobs.html",
+        title="Failed jobs",
+        status=400 if query.errors else 200,
+        form=query,
+        page=page,
+        names=await directory.names_of(visit.store, [each.job.organisation for each in page.data]),
+    )
 
 
 @portal.post("/jobs", permission=SIGNED_IN)

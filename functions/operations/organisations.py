@@ -47,7 +47,7 @@ class TenantIn(Model):
 @portal.get("/queue", permission=SIGNED_IN)
 async def queue(visit: Visit, query: Form[DirectoryQuery]) -> View:
     """Show the organisations for which Operations have something to decide, the oldest first."""
-    return await _list(visit, query, "queue.html", "Waiting", waiting=True)
+    return await _list(visit, query, "queue.html", "Review queue", waiting=True)
 
 
 @portal.get("/organisations", permission=SIGNED_IN)

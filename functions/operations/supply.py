@@ -45,11 +45,8 @@ async def open_window(visit: Visit, body: Form[WindowIn]) -> View:
     _check_live(visit)
     asked = body.value
     if asked is not None:
-        try:
+        with body.blaming():
             window = await supply.open_window(visit.store, asked)
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             staff.note(visit.store, visit.caller, "window.create", subject=window.id)
             return _shown(visit, window)
     # What was typed is looked for as it is: it need not be the name of an area.
@@ -81,11 +78,8 @@ async def cover(visit: Visit, body: Form[CoverageIn]) -> View:
     """Serve outward codes."""
     asked = body.value
     if asked is not None:
-        try:
+        with body.blaming():
             codes = await supply.cover(visit.store, asked)
-        except ApiError as refusal:
-            body.blame(refusal)
-        else:
             subject = f"{asked.area} {' '.join(codes)}"
             staff.note(visit.store, visit.caller, "coverage.add", subject=subject)
             return visit.redirect(f"/{visit.mode}/coverage?area={asked.area}", said="done")
@@ -137,7 +131,7 @@ async def _windows(
         status=400 if query.errors or form or resized else 200,
         title="Windows",
         query=query,
-        areas=areas,
+        areas=[(each, each) for each in areas],
         area=area,
         day=day,
         days={"Earlier": day - timedelta(days=1), "Later": day + timedelta(days=1)},

@@ -27,6 +27,8 @@ KINDS = {
 }
 ASSET_SECONDS = 365 * 24 * 3600
 """An asset's address changes with its content."""
+FIXED_SECONDS = 7 * 24 * 3600
+"""That of what others look for by itself does not."""
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -60,6 +62,11 @@ class Design:
         """Return a file that pages need, or refuse because there is none."""
         return self._assets(name)
 
+    @property
+    def icon(self) -> Content:
+        """The icon, where its address does not say which."""
+        return self.asset("ally.svg")._replace(max_age=FIXED_SECONDS)
+
     def _read(self, name: str) -> Content:
         for folder in self._folders:
             file = folder / "assets" / name
@@ -85,9 +92,15 @@ class Design:
         )
         environment.globals["address_of"] = self._address_of
         environment.filters |= {"when": when, "stamp": stamp, "day": day, "date": calendar_day}
-        environment.filters |= {"hour": hour, "utc": utc, "iso": iso}
+        environment.filters |= {"exactly": exactly, "hour": hour, "utc": utc, "iso": iso}
         environment.filters |= {"words": words, "spoken": spoken}
         return environment
+
+
+def told_robots(*rules: str) -> Content:
+    """Return what search engines are told (RFC 9309): rules such as `Disallow: /`."""
+    text = "".join(f"{line}\n" for line in ("User-agent: *", *rules))
+    return Content("text/plain; charset=utf-8", text, max_age=FIXED_SECONDS)
 
 
 def when(moment: datetime | str) -> str:
@@ -98,6 +111,11 @@ def when(moment: datetime | str) -> str:
 def stamp(moment: datetime | str) -> str:
     """Write a moment of which nobody asks what day of the week it was: `22 Nov 2026, 14:05`."""
     return f"{_local(moment):%-d %b %Y, %H:%M}"
+
+
+def exactly(moment: datetime | str) -> str:
+    """Write a moment of a log, to the second: `22 Nov, 14:05:09`."""
+    return f"{_local(moment):%-d %b, %H:%M:%S}"
 
 
 def day(moment: datetime | date | str) -> str:

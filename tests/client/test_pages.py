@@ -137,7 +137,6 @@ else:
 """
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("backing", ["local"], indirect=True)
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_thousand_pages_are_walked_in_flat_memory(partner: Partner, kind: str) -> None:

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright, expect, sync_playwright
+
+from tests.support.waiting import PATIENCE
 
 T = TypeVar("T")
 Scheme = Literal["light", "dark"]
@@ -25,6 +27,9 @@ _FLAGS = (
     # The server's certificate is of its own making; a context's leave ends before its beacons do.
     "--ignore-certificate-errors",
 )
+
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 def find_chromium() -> str | None:

@@ -100,12 +100,6 @@ class CloudTasks:
             soon = [each for each in self._waiting if each.at <= time.time() + LONGEST_PAUSE]
             return not soon and not self._delivering
 
-    def wait_until_idle(self, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.idle():
-            assert time.monotonic() < deadline, "deliveries do not end"
-            time.sleep(0.02)
-
     def environment(self, worker: str) -> dict[str, str]:
         """Return the settings of who makes tasks here for a worker."""
         return settings(worker, self.address)

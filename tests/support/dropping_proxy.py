@@ -9,8 +9,6 @@ from typing import Any, Literal
 import grpc
 import grpc.aio
 
-LATE = 1.6
-"""Seconds that a late commit is held back: more than one try of the server, less than two."""
 SERVICE = "google.firestore.v1.Firestore"
 Loss = Literal["refused", "silent", "late"]
 
@@ -22,13 +20,14 @@ class DroppingProxy:
     lost as well. `silent`: nothing is said until the caller gives up; the same commit, sent again,
     is then answered, since a caller has not the time to wait for many silences. `late`: the commit
     is held back until the caller has given up and tried again, which is answered ABORTED, as it is
-    while another commit holds the locks; only then does it take effect.
+    while another commit holds the locks; only then, `late` seconds after it came, it takes effect.
     """
 
-    def __init__(self, emulator: str, *, nth: int, loss: Loss) -> None:
+    def __init__(self, emulator: str, *, nth: int, loss: Loss, late: float) -> None:
         self._emulator = emulator
         self._nth = nth
         self._loss = loss
+        self._delay = late
         self.commits = 0
         self._seen: set[bytes] = set()
         self._held: set[bytes] = set()
@@ -109,7 +108,7 @@ class DroppingProxy:
         return answer
 
     async def _forward_late(self, request: bytes, metadata: list[tuple[str, str]]) -> None:
-        await asyncio.sleep(LATE)
+        await asyncio.sleep(self._delay)
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self._forward(request, metadata)
         self._held.discard(request)

@@ -12,7 +12,6 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,11 +144,3 @@ class LogSink:
 
     def _act(self, acts: tuple[Act, ...], weights: tuple[int, ...]) -> Act:
         return self.chance.choices(acts, weights)[0] if self.chance else "push"
-
-
-def until(ready: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)

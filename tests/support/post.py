@@ -1,6 +1,5 @@
 """What was mailed to somebody, sent or not."""
 
-import time
 from pathlib import Path
 
 from shared.backends import OURS, Query
@@ -8,19 +7,19 @@ from shared.backends.local_mail import LocalMailer
 from shared.mail import Addressed, Mail
 from shared.service import Service
 from tests.support.serving import Backing
-
-PATIENCE = 20
-"""Seconds within which a mail is there."""
+from tests.support.waiting import until
 
 
 def mailed(backing: Backing, to: str, least: int = 1) -> list[tuple[str, str]]:
     """Return subject and text of what was mailed to an address, once there is so much of it."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        found = [*backing.run(lambda service: _waiting(service, to)), *_kept(backing, to)]
-        if len(found) >= least or time.monotonic() > until:
-            return found
-        time.sleep(0.05)
+    found: list[tuple[str, str]] = []
+
+    def come() -> bool:
+        found[:] = [*backing.run(lambda service: _waiting(service, to)), *_kept(backing, to)]
+        return len(found) >= least
+
+    until(come, f"{least} mails do not come")
+    return found
 
 
 async def _waiting(service: Service, to: str) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Processes that the tests start and stop themselves."""
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -11,12 +13,22 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+_MOST = 2000
+_FIRST = 10_000 + _MOST * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10)
+"""The ports of this process of the run, which are not those that a system gives to callers."""
+_turns = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    """Return a port that nothing uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nothing uses, and that nobody else of this run is told to use.
+
+    One that the system chooses, for port 0, it may choose again before it is used.
+    """
+    while True:
+        port = _FIRST + next(_turns) % _MOST
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Process:

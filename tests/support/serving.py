@@ -41,6 +41,7 @@ from shared.store import Ref
 from shared.tasks import standard_tasks
 from tests.support.conformity import conforming
 from tests.support.id_tokens import claims, signer
+from tests.support.lines import lines_in
 from tests.support.processes import ROOT, Process, free_port
 
 T = TypeVar("T")
@@ -83,8 +84,12 @@ class Backing:
         self._service: Service | None = None
         self._tenants: dict[tuple[str, Mode], str] = {}
         areas = json.loads((ROOT / "infra" / "coverage.json").read_text())
-        self.run(lambda service: load_coverage(service, "test", areas))
-        self.run(lambda service: load_coverage(service, "live", areas))
+        try:
+            self.run(lambda service: load_coverage(service, "test", areas))
+            self.run(lambda service: load_coverage(service, "live", areas))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, action: Callable[[Service], Awaitable[T]]) -> T:
         """Do something with the backing's own service, in its own event loop."""
@@ -341,9 +346,7 @@ class Partner:
 
     def lines(self, kind: str = "request") -> list[Json]:
         """Return what the log has of requests, or of another kind, on any server of the backing."""
-        text = Path(self.backing.environment["ALLY_LOG"]).read_text()
-        lines = [json.loads(line) for line in text.splitlines()]
-        return [line for line in lines if line["kind"] == kind]
+        return lines_in(Path(self.backing.environment["ALLY_LOG"]), kind)
 
     def request(self, patient: Json, task: Json, window: Json, **fields: Any) -> Json:
         """Return the body that requests an appointment."""

@@ -1,9 +1,13 @@
-"""Members of staff, as their pages let them in on each backend."""
+"""Members of staff, as their pages let them in on each backend, and what waits for them."""
 
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from shared.backends import OURS, Key, Put
+from shared.jobs import FailedJob, Job
+from shared.settings import Space
 from shared.staff import local_key
 from tests.support.addresses import ADDRESSES
 from tests.support.id_tokens import proxy
@@ -44,3 +48,18 @@ def staff(server: Server) -> Person:
 def name_of(person: Person) -> str:
     """Return by what name a member of staff is known."""
     return EMAIL if person.headers else "local"
+
+
+def failed_job(at: datetime, space: Space = "test", organisation: str = "org_a") -> Put:
+    """Return what stores a job that failed for good at a moment."""
+    job = Job.new(
+        at=at,
+        after=timedelta(),
+        kind="nothing",
+        organisation=organisation,
+        mode="test",
+        payload={},
+        requestId="req_a",
+    )
+    failed = FailedJob.of(job.model_copy(update={"attempts": 7, "error": "Boom"}), at)
+    return Put(Key(space, OURS, FailedJob.collection, failed.id), failed.dump())

@@ -1,7 +1,6 @@
 """Jobs in the test's own process: a clock that stands still, a queue that only notes."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,6 +16,7 @@ from shared.running import Outcome, Swept
 from shared.service import Service, open_service
 from shared.settings import Mode, Space, load
 from tests.support.inprocess import Watched
+from tests.support.lines import lines_in
 from tests.support.serving import Json
 
 T = TypeVar("T")
@@ -116,8 +116,7 @@ class Yard:
 
     def lines(self, kind: str = "job") -> list[Json]:
         """Return the lines that were written of jobs, or of another kind."""
-        written = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in map(json.loads, written) if line["kind"] == kind]
+        return lines_in(self.log, kind)
 
 
 async def _open(environment: dict[str, str]) -> Service:

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import ClassVar
 
+from functions.dashboard.doorman import Users
 from shared.fields import Name
 from shared.models import Model, Resource
-from shared.portals import Form, Portal, Users, View, Visit
+from shared.portals import Form, Portal, View, Visit
 from shared.routes import PUBLIC, SIGNED_IN
 from shared.users import User
 
