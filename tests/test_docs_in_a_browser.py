@@ -47,7 +47,7 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(
                 found.append(f"{width}: it scrolls sideways")
         return found
 
-    assert browser.visit(f"{server.url}{path}", look) == []
+    assert browser.look(f"{server.url}{path}", look) == []
 
 
 def test_what_nobody_can_read_is_found_however_often_one_looks(browser: Browser) -> None:

@@ -36,7 +36,7 @@ from tests.test_isolation import SECONDS_APART, Worlds, mode, quietly, worlds
 
 __all__ = ["mode", "worlds"]
 
-PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "32"))
+PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "20"))
 """Random programs, over both backends and both modes."""
 SERVER: Who = "observer"
 WHO: tuple[Who, ...] = ("ada", "grace", SERVER)

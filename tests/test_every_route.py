@@ -10,7 +10,7 @@ from functions import discover
 from shared.api import Api
 from shared.keys import Access
 from shared.routes import INTERNAL, PUBLIC, Route
-from tests.support.serving import PREFIXES, REASON, TEXTS, Json, Partner
+from tests.support.serving import PREFIXES, REASON, TEXTS, Backing, Json, Partner, Server
 
 APIS = discover()
 WITHOUT_A_KEY = (PUBLIC, INTERNAL)
@@ -20,10 +20,13 @@ ROUTES = [
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-@pytest.fixture
-def partner(partner: Partner) -> Partner:
-    """A partner with a key for everything, that which `*` leaves out included."""
-    return partner.administrator()
+@pytest.fixture(scope="session")
+def partner(backing: Backing, server: Server) -> Partner:
+    """A partner with a key for everything, that which `*` leaves out included.
+
+    It is the same for all tests: whatever they ask in its name is refused.
+    """
+    return backing.partner(server).administrator()
 
 
 @pytest.fixture

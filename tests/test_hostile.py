@@ -98,7 +98,6 @@ def campaign(begin: Callable[[], Campaign]) -> Campaign:
 @pytest.fixture
 def sally(campaign: Campaign) -> Iterator[Campaign]:
     """A campaign of a few requests; in the end they have stored, told and printed nothing."""
-    campaign.begin()
     yield campaign
     campaign.settle()
 

@@ -40,7 +40,7 @@ from tests.support.programs import (
 )
 from tests.support.serving import PATIENT, PREFIXES, REASON, TEXTS, Backing
 
-PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "32"))
+PROGRAMS = int(os.environ.get("ALLY_PROGRAMS", "20"))
 """Random programs for each test, over both backends and both modes."""
 SECONDS_APART = 4
 QUOTA = {"rate_test": 12, "rate_live": 10, "rate_window": 60}

@@ -23,7 +23,7 @@ from tests.support.scale import SEED
 from tests.support.serving import Partner
 from tests.support.waiting import until
 
-KILLS = int(os.environ.get("ALLY_KILLS", "3"))
+KILLS = int(os.environ.get("ALLY_KILLS", "2"))
 KILLS_EACH = 20
 """Kills that one organisation lives through."""
 CALLERS = 4

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import BACKENDS, environment_of
 from tests.support.serving import PATIENT, Backing, Json, Partner, Server
 
-KILLS = int(os.environ.get("ALLY_KILLS", "3"))
+KILLS = int(os.environ.get("ALLY_KILLS", "2"))
 KILLS_EACH = 5
 """Kills that one organisation lives through: the emulator is slow where one has very much."""
 CALLERS = 6

@@ -45,7 +45,9 @@ def proxied(
     backing.close()
 
 
-def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Partner]) -> None:
+def test_nothing_is_lost_nothing_is_doubled_and_nothing_comes_back(
+    proxied: tuple[DroppingProxy, Partner],
+) -> None:
     proxy, partner = proxied
     task = partner.task()
     windows = partner.windows(task)[:LIVES]
@@ -67,8 +69,16 @@ def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Pa
             partner.cancel(booked)
         return patient, booked
 
-    with ThreadPoolExecutor(CALLERS) as pool:
+    def end(number: int) -> None:
+        """Create and delete: a deletion whose answer was lost is a deletion."""
+        patient = partner.post("/v1/patients", _patient(number))
+        assert partner.call("DELETE", f"/v1/patients/{patient['id']}")["deleted"] is True
+        partner.get(f"/v1/patients/{patient['id']}", 404)
+
+    with ThreadPoolExecutor(2 * CALLERS) as pool:  # all wait for most of the time
+        ended = pool.map(end, range(CALLERS))
         made = list(pool.map(live, range(len(windows))))
+        list(ended)
 
     assert proxy.dropped >= len(windows)
     patients = partner.get("/v1/patients", limit=100)["data"]
@@ -80,20 +90,6 @@ def test_nothing_is_lost_and_nothing_is_doubled(proxied: tuple[DroppingProxy, Pa
         stored = partner.stored_window(booked["windowId"])
         assert stored is not None
         assert set(stored.claims) == (set() if number % 4 < 2 else {booked["id"]})
-
-
-def test_a_deletion_whose_answer_was_lost_is_a_deletion(
-    proxied: tuple[DroppingProxy, Partner],
-) -> None:
-    _, partner = proxied
-
-    def live(number: int) -> None:
-        patient = partner.post("/v1/patients", _patient(number))
-        assert partner.call("DELETE", f"/v1/patients/{patient['id']}")["deleted"] is True
-        partner.get(f"/v1/patients/{patient['id']}", 404)
-
-    with ThreadPoolExecutor(CALLERS) as pool:
-        list(pool.map(live, range(CALLERS)))
 
 
 def _patient(number: int) -> Json:

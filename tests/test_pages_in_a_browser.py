@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.support.axe import broken
-from tests.support.browser import NARROW, SCHEMES, WIDE, Browser
+from tests.support.browser import NARROW, SCHEMES, Browser
 from tests.support.serving import Partner
 from tests.support.tour import PAGES, Tour
 from tests.test_docs import once
@@ -65,5 +65,5 @@ def test_a_page_can_be_used_by_everybody_on_every_screen(
         return found
 
     url = person.url + tour.path(template)
-    found = browser.visit(url, look, width=WIDE, cookies=person.cookies, said=troubles)
+    found = browser.look(url, look, cookies=person.cookies, said=troubles)
     assert found + troubles == []

@@ -24,8 +24,8 @@ from tests.support.serving import Backing, Partner, Server
 from tests.support.waiting import until
 from tests.support.worker import Worker
 
-REQUESTS = int(os.environ.get("ALLY_LOAD", "400"))
-ORGANISATIONS, SERVERS = (7, 4) if REQUESTS > 400 else (3, 2)
+REQUESTS = int(os.environ.get("ALLY_LOAD", "200"))
+ORGANISATIONS, SERVERS = (7, 4) if REQUESTS > 400 else (2, 2)
 RESTARTS = max(2, REQUESTS // 500)
 LOGGED_ROUTES = ("/v1/requests", "/v1/usage")
 """Routes that the oracle itself calls."""

@@ -24,7 +24,6 @@ from tests.support.wire import Answer, Attempt, Line
 
 COLLECTIONS = (
     *("organisations", "tasks", "patients", "appointments", "cancellations", "windows"),
-    "end_users",
     *("api_keys", "end_users", "quotas", "replays", "commits"),
 )
 WHOLE = 5000
@@ -53,18 +52,18 @@ class Campaign:
         self._line = Line(partner.server)
         self._log = Path(partner.backing.environment["ALLY_LOG"])
         self._output = partner.server.process.output
-        self.begin()
+        self._begin(self._contents())
 
     def close(self) -> None:
         self._line.close()
 
-    def begin(self) -> None:
-        """Look at what there is, for `settle` to tell what has changed."""
+    def _begin(self, contents: Contents) -> None:
+        """Remember what there is, for `settle` to tell what has changed."""
         self._answered: dict[str, Answer] = {}
         self._methods: dict[str, str] = {}
         self._logged = self._log.stat().st_size
         self._printed = self._output.stat().st_size
-        self._before = self._contents()
+        self._before = contents
         self._secrets_before = self._secrets()
 
     # --- One request -----------------------------------------------------------------------------
@@ -136,7 +135,7 @@ class Campaign:
             assert key.owner in (self._owners[0], OURS), f"{key} is another's"
         made = [key for key in changed if key.collection == "api_keys" and key not in before]
         assert self._secrets() - self._secrets_before == len(made)
-        self.begin()
+        self._begin(after)
 
     def _accepted(self, lines: Mapping[str, Json]) -> tuple[set[str], set[str]]:
         """Return the requests that may have stored something, and the objects that they named.

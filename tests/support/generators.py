@@ -98,7 +98,7 @@ def _generate(generator: str, output: Path, **options: str) -> Path:
     told = ",".join(f"{name}={value}" for name, value in options.items())
     output.mkdir(parents=True)
     # It is over before a better compilation of its code would pay.
-    java = ("java", "-XX:TieredStopAtLevel=1", "-jar", jar, "generate")
+    java = ("java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar, "generate")
     _run(
         output,
         *(*java, "--generator-name", generator, "--output", str(output)),
