@@ -23,7 +23,7 @@ from shared.audit import Log
 from shared.backends import OURS, ConflictError, UnavailableError
 from shared.callers import Caller
 from shared.catalogue import PLAIN
-from shared.design import HTML, SAFETY, Design, told_robots
+from shared.design import HTML, SAFETY, Design
 from shared.errors import ApiError, invalid
 from shared.exchange import PUBLIC_FORM, Answer, Exchange
 from shared.fields import Intake
@@ -114,16 +114,6 @@ class Portal(Routes):
         async def asset(visit: Visit, name: str) -> View:
             """Return a style sheet, a script or a picture of the pages."""
             return visit.file(self.design.asset(name))
-
-        @self.get("/favicon.ico", permission=PUBLIC)
-        async def icon(visit: Visit) -> View:
-            """Return the icon, for whoever asks for it where it is always looked for."""
-            return visit.file(self.design.icon)
-
-        @self.get("/robots.txt", permission=PUBLIC)
-        async def robots(visit: Visit) -> View:
-            """Keep search engines out: what a portal shows is somebody's own."""
-            return visit.file(told_robots("Disallow: /"))
 
     @property
     def reachable(self) -> bool:

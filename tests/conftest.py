@@ -103,7 +103,7 @@ def deployment(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[De
     """The same, as it was right after its deployment: to be deployed again."""
     for name, value in made.google.environment.items():
         monkeypatch.setenv(name, value)
-    with made.as_it_was(made.remember()):
+    with made.as_it_was():
         yield made
 
 

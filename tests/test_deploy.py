@@ -18,15 +18,13 @@ from tests.support.deployment import (
     NEXT_COMMIT,
     PERMITTED,
     Deployment,
-    declared,
     members,
     sent_bytes,
     texts,
-    with_another_gateway,
 )
 
 # One process does it all: the deployment is made once.
-pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.xdist_group("gcloud"), pytest.mark.timeout(3600)]
 
 FAULTS = int(os.environ.get("ALLY_FAULTS", "2"))
 """In how many writes of the deployment a fault is tried, spread over all of it."""
@@ -241,7 +239,7 @@ def test_a_fault_in_any_step_stops_with_a_clear_message_and_a_rerun_finishes(
     writes = deployment.writes.items()
     places = [(phase, nth + 1) for phase, count in writes for nth in range(count)]
     assert len(places) > 50
-    for phase, nth in places[:: max(1, len(places) // FAULTS)]:
+    for phase, nth in places[:: -(-len(places) // FAULTS)]:
         with deployment.as_it_was(deployment.before[phase]):
             deployment.google.fail(403, nth=nth)
             message = deployment.refused(phase)
@@ -308,7 +306,7 @@ def test_destroying_leaves_data_keys_and_logs(deployment: Deployment) -> None:
 def test_the_commands_work_as_they_are_typed(deployment: Deployment) -> None:
     def infra(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "infra", *words, f"--commit={deployment.values['commit']}"],
+            [sys.executable, "-m", "infra", *words, f"--commit={NEXT_COMMIT}"],
             input=typed,
             capture_output=True,
             text=True,
@@ -316,9 +314,9 @@ def test_the_commands_work_as_they_are_typed(deployment: Deployment) -> None:
         )
 
     writes = len(deployment.google.writes)
-    planned = infra("plan", "staging", "--only=traffic")
+    planned = infra("plan", "staging", "--only=image")
     assert planned.returncode == 0, planned.stderr
-    assert "+ Traffic of ally-patients: it is not there" in planned.stdout
+    assert f"+ The image of commit {NEXT_COMMIT}: it lacks " in planned.stdout
     refused = infra("deploy", "staging", "--only=traffic")
     assert refused.returncode == 1
     assert refused.stderr.startswith("Stopped at: Traffic of ally-")
@@ -381,7 +379,7 @@ def test_the_pipeline_may_do_all_that_it_does(deployment: Deployment) -> None:
     for method in ("GET", "POST"):
         deployment.google.fail(403, GOES_ON, method=method, times=99)
     asked = len(deployment.google.calls)
-    deployment.declare(with_another_gateway(declared(NEXT_COMMIT)))
+    deployment.declare(NEXT_COMMIT, config="ally-other")
     deployment.deploy("image", "services", "traffic", "gateway")
     pipeline = f"serviceAccount:{deployment.values['pipeline']}"
     account = f"iam/projects/ally-staging/serviceAccounts/{deployment.values['pipeline']}"

@@ -7,7 +7,7 @@ import pytest
 from tests.support.deployment import Deployment
 
 # One process does it all: the deployment is made once.
-pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.xdist_group("gcloud"), pytest.mark.timeout(3600)]
 
 
 def test_the_worker_is_asked_in_one_name_from_three_sides(made: Deployment) -> None:

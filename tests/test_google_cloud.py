@@ -13,6 +13,9 @@ import yaml
 
 from tests.support.google_cloud import GoogleCloud
 
+# One process runs all that is for gcloud, and has learned it.
+pytestmark = pytest.mark.xdist_group("gcloud")
+
 ACCOUNT = "ally-patients@ally-staging.iam.gserviceaccount.com"
 IMAGE = "europe-west2-docker.pkg.dev/ally-staging/ally/api"
 LONDON = "--location=europe-west2"

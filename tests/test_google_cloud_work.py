@@ -4,6 +4,9 @@ import pytest
 
 from tests.support.google_cloud import GoogleCloud
 
+# One process runs all that is for gcloud, and has learned it.
+pytestmark = pytest.mark.xdist_group("gcloud")
+
 LONDON = "--location=europe-west2"
 CALLER = "ally-caller@ally-staging.iam.gserviceaccount.com"
 WORKER = "https://ally-worker-100000000001.europe-west2.run.app"

@@ -24,7 +24,7 @@ from shared.api import Api
 from shared.routes import PUBLIC
 from shared.settings import load as load_settings
 from tests.conftest import needed
-from tests.support.google_cloud import MISSING, find_gcloud
+from tests.support.google_cloud import MISSING, find_gcloud, quick
 from tests.support.pages import PORTALS, Pages
 from tests.support.processes import ROOT
 
@@ -49,7 +49,8 @@ def declared(environment: str, files: Path) -> list[list[Step]]:
     return list(load(values(environment, commit=COMMIT, number=NUMBER), files))
 
 
-@pytest.mark.timeout(600)  # gcloud reads ten in a second where it is alone
+@pytest.mark.timeout(600)  # gcloud reads forty in a second where it is alone
+@pytest.mark.xdist_group("gcloud")
 def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
     needed(find_gcloud(), MISSING)
     commands = one_of_each_shape([declared(each, tmp_path) for each in environments()])
@@ -58,6 +59,7 @@ def test_gcloud_would_take_every_command_of_every_step(tmp_path: Path) -> None:
         assert told["success"], f"{told['command_string']}\n{told['error_message']}"
 
 
+@pytest.mark.xdist_group("gcloud")
 def test_gcloud_would_take_every_command_of_the_pipeline(tmp_path: Path) -> None:
     needed(find_gcloud(), MISSING)
     steps = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())["steps"]
@@ -71,6 +73,7 @@ def test_gcloud_would_take_every_command_of_the_pipeline(tmp_path: Path) -> None
         assert told["success"], told["error_message"]
 
 
+@pytest.mark.xdist_group("gcloud")
 def test_a_command_that_gcloud_would_not_take_is_found(tmp_path: Path) -> None:
     needed(find_gcloud(), MISSING)
     (told,) = lint(["run deploy ally-patients --image=x --memory-size=1Gi"], tmp_path)
@@ -79,7 +82,7 @@ def test_a_command_that_gcloud_would_not_take_is_found(tmp_path: Path) -> None:
 
 
 def one_of_each_shape(environments: list[list[list[Step]]]) -> list[str]:
-    """Return one of the commands that differ in values alone: gcloud reads ten in a second.
+    """Return one of the commands that differ in values alone: gcloud reads forty in a second.
 
     The steps of a declaration share the words of their commands, but may differ in flags.
     """
@@ -113,7 +116,7 @@ def lint(commands: list[str], folder: Path) -> list[dict[str, Any]]:
     listed = folder / "commands.json"
     listed.write_text(json.dumps([{"command_string": f"gcloud {each}"} for each in commands]))
     done = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
+        [quick.launcher() / "gcloud", "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
         env={**os.environ, "CLOUDSDK_CONFIG": str(folder / "gcloud")},
         capture_output=True,
         check=True,

@@ -62,6 +62,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.xdist_group("gcloud")
 def test_gcloud_would_take_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needed(find_gcloud(), MISSING)
     monkeypatch.setenv("CLOUDSDK_CORE_PROJECT", SAMPLES["PROJECT"])

@@ -397,6 +397,7 @@ def test_every_answer_keeps_pages_apart_from_other_pages(place: InTheProcess) ->
         assert "form-action 'self'" in policy
         assert "unsafe" not in policy
         assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["x-robots-tag"] == "noindex, nofollow"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["request-id"].startswith("req_")

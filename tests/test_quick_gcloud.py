@@ -13,6 +13,9 @@ import pytest
 from tests.support.google_cloud import GoogleCloud
 from tests.support.processes import ROOT
 
+# One process runs all that is for gcloud, and has learned it.
+pytestmark = pytest.mark.xdist_group("gcloud")
+
 SLOW = shutil.which("gcloud") or ""
 """gcloud as it is installed."""
 

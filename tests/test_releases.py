@@ -9,15 +9,13 @@ from infra.gcloud import ENVIRONMENT
 from tests.support.deployment import (
     NEXT_COMMIT,
     Deployment,
-    declared,
     failing_at,
     functions_answer,
-    with_another_gateway,
 )
 from tests.support.google_cloud.wire import Answer, Call
 
 # One process does it all: the deployment is made once.
-pytestmark = [pytest.mark.xdist_group("deploy"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.xdist_group("gcloud"), pytest.mark.timeout(3600)]
 
 
 @pytest.fixture
@@ -31,8 +29,8 @@ def test_a_revision_that_does_not_start_gets_no_traffic_and_can_be_deployed_agai
     deployment: Deployment,
 ) -> None:
     served = deployment.serving("ally-docs")
-    deployment.declare(declared(NEXT_COMMIT))
-    deployment.deploy("image")
+    deployment.declare(NEXT_COMMIT)
+    deployment.google.images.add(deployment.values["image"])
     deployment.google.broken.add("ally-docs")
     assert "failed to start" in deployment.refused("services", "traffic")
     assert deployment.serving("ally-docs") == served
@@ -43,7 +41,7 @@ def test_a_revision_that_does_not_start_gets_no_traffic_and_can_be_deployed_agai
 
 def test_a_new_revision_is_asked_before_it_gets_traffic(deployment: Deployment) -> None:
     served = {name: deployment.serving(name) for name in ("ally-docs", "ally-api-keys")}
-    deployment.declare(declared(NEXT_COMMIT))
+    deployment.declare(NEXT_COMMIT)
     deployment.google.site = failing_at(r"candidate---ally-docs-")
     message = deployment.refused("image", "services", "traffic", "gateway")
     assert "Smoke test: docs at https://candidate---ally-docs-" in message
@@ -69,7 +67,7 @@ def test_a_wrong_page_gives_the_gateway_its_config_back(released: Deployment) ->
     """And so does a wrong answer to partners, of whom it is known first."""
     gateway = "apigateway/projects/ally-staging/locations/europe-west2/gateways/ally"
     used = released.google.resources[gateway]["apiConfig"]
-    released.declare(with_another_gateway(declared(NEXT_COMMIT)))
+    released.declare(NEXT_COMMIT, config="ally-other")
     released.google.site = failing_at(r"^dashboard\.")
     assert "Rolled back" in released.refused("traffic", "gateway")
     # First the ways in, then what they lead to.

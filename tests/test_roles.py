@@ -48,7 +48,7 @@ CHANGED_BY: Mapping[str, frozenset[str]] = {"organisation": frozenset({ADMINISTR
 PUBLIC = frozenset(
     {
         *("sign-in", "sign-up", "sign-out", "confirm", "invitation", "forgotten", "reset", "mail"),
-        *("assets", "favicon.ico", "robots.txt"),
+        "assets",
     }
 )
 """Areas of who has not signed in, whatever they ask for."""

@@ -13,6 +13,7 @@ from tests.support.google_cloud import GoogleCloud
 ALERT = "Answers are slow"
 
 
+@pytest.mark.xdist_group("gcloud")
 def test_what_people_changed_by_hand_is_mended_in_place_and_what_is_theirs_is_left(
     google_cloud: GoogleCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

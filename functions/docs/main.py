@@ -5,7 +5,6 @@ import functions_framework.aio
 from functions.docs import pages
 from functions.docs.document import document
 from shared import Api, Content, Request, Response
-from shared.design import FIXED_SECONDS, told_robots
 from shared.routes import PUBLIC, Site
 
 api = Api("docs", audience="browser")
@@ -35,18 +34,6 @@ async def asset(_: Site, name: str) -> Content:
     return pages.asset(name)
 
 
-@api.get("/favicon.ico", permission=PUBLIC)
-async def icon(_: Site) -> Content:
-    """Return the icon, for whoever asks for it where it is always looked for."""
-    return pages.asset("ally.svg")._replace(max_age=FIXED_SECONDS)
-
-
-@api.get("/robots.txt", permission=PUBLIC)
-async def robots(_: Site) -> Content:
-    """Let search engines read the documentation, and nothing else."""
-    return told_robots("Allow: /docs", "Disallow: /")
-
-
 @api.get("/v1/openapi.json", permission=PUBLIC)
 async def get_openapi(site: Site) -> Content:
     """Return this description, in OpenAPI 3.1."""
@@ -61,5 +48,5 @@ async def get_openapi_3_2(site: Site) -> Content:
 
 @functions_framework.aio.http
 async def docs(request: Request) -> Response:
-    """Serve /docs, the OpenAPI documents, and what is looked for beside them."""
+    """Serve /docs and the OpenAPI documents."""
     return await api(request)

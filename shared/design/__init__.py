@@ -27,8 +27,6 @@ KINDS = {
 }
 ASSET_SECONDS = 365 * 24 * 3600
 """An asset's address changes with its content."""
-FIXED_SECONDS = 7 * 24 * 3600
-"""That of what others look for by itself does not."""
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -42,6 +40,8 @@ SAFETY = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
+    # Search engines are told here: /robots.txt the functions framework answers itself, with 404.
+    ("X-Robots-Tag", "noindex, nofollow"),
 )
 """Headers of every answer of a portal."""
 
@@ -61,11 +61,6 @@ class Design:
     def asset(self, name: str) -> Content:
         """Return a file that pages need, or refuse because there is none."""
         return self._assets(name)
-
-    @property
-    def icon(self) -> Content:
-        """The icon, where its address does not say which."""
-        return self.asset("ally.svg")._replace(max_age=FIXED_SECONDS)
 
     def _read(self, name: str) -> Content:
         for folder in self._folders:
@@ -95,12 +90,6 @@ class Design:
         environment.filters |= {"exactly": exactly, "hour": hour, "utc": utc, "iso": iso}
         environment.filters |= {"words": words, "spoken": spoken}
         return environment
-
-
-def told_robots(*rules: str) -> Content:
-    """Return what search engines are told (RFC 9309): rules such as `Disallow: /`."""
-    text = "".join(f"{line}\n" for line in ("User-agent: *", *rules))
-    return Content("text/plain; charset=utf-8", text, max_age=FIXED_SECONDS)
 
 
 def when(moment: datetime | str) -> str:

@@ -1,8 +1,8 @@
 """Staging, few of each kind of step, deployed by the real gcloud to a stand-in for Google."""
 
-import copy
 import json
 import os
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,17 +61,23 @@ def functions_answer(call: Call) -> Answer:
 
 
 def declared(commit: str) -> Values:
-    """Return the values of staging."""
+    """Return the values of staging: few of each kind, of functions' rights one of each."""
     apis = [*(api for api in discover() if WHOLE or api.name in FEW), *PORTALS]
     found = values("staging", commit=commit, apis=apis)
-    kinds = ("indexes", "exemptions", "expiries", "policies", "counts", "error_pages")
-    few = {} if WHOLE else {kind: [*found[kind][:1], *found[kind][-1:]] for kind in kinds}
+    if WHOLE:
+        return found
+    kinds = (
+        *("indexes", "exemptions", "expiries", "policies", "counts", "error_pages"),
+        *("deployed", "enqueuers"),
+    )
+    few = {kind: [*found[kind][:1], *found[kind][-1:]] for kind in kinds}
+    services = {each["service"] for each in found["functions"]}
+    functions_grants = [each for each in found["grants"] if each["name"] in services]
+    few["grants"] = [
+        *{each["right"]: each for each in functions_grants}.values(),
+        *(each for each in found["grants"] if each["name"] not in services),
+    ]
     return {**found, **few}
-
-
-def with_another_gateway(found: Values) -> Values:
-    """Return the values of a deployment whose gateway leads elsewhere."""
-    return {**found, "config": "ally-other"}
 
 
 def failing_at(host: str) -> Callable[[Call], Answer]:
@@ -92,18 +98,24 @@ class Deployment:
         self.google = google
         self.files = files
         self.said: list[str] = []
-        self.before: dict[str, Json] = {}
+        self.before: dict[str, bytes] = {}
         """What Google remembered before each phase of the first deployment."""
         self.writes: dict[str, int] = {}
         """How many calls changed something in each phase of the first deployment."""
-        self._released: Json = {}
+        self._released = b""
+        self._declared: dict[tuple[str, str], tuple[Values, list[list[Step]]]] = {}
         google.site = functions_answer
-        self.declare(declared(COMMIT))
+        self.declare(COMMIT)
 
-    def declare(self, found: Values) -> None:
-        """Take these values from now on."""
-        self.values = found
-        self.declarations: list[list[Step]] = list(load(found, self.files))
+    def declare(self, commit: str, config: str = "") -> None:
+        """Take what a commit declares from now on, perhaps with another config of the gateway."""
+        named = commit, config
+        if named not in self._declared:
+            found = {**declared(commit), **({"config": config} if config else {})}
+            files = self.files / f"{commit}{config}"
+            files.mkdir()
+            self._declared[named] = found, list(load(found, files))
+        self.values, self.declarations = self._declared[named]
 
     @property
     def phases(self) -> list[str]:
@@ -138,29 +150,33 @@ class Deployment:
 
     def release(self) -> None:
         """Make the revisions of the next commit, once: later, remember that they were made."""
-        self.declare(declared(NEXT_COMMIT))
+        self.declare(NEXT_COMMIT)
         if not self._released:
             self.deploy("image", "services")
             self._released = self.remember()
-        vars(self.google).update(copy.deepcopy(self._released))
+        self._recall(self._released)
 
-    def remember(self) -> Json:
+    def remember(self) -> bytes:
         """Return all that Google remembers."""
         names = vars(State({})).keys()
-        return copy.deepcopy({name: getattr(self.google, name) for name in names})
+        return pickle.dumps({name: getattr(self.google, name) for name in names})
+
+    def _recall(self, remembered: bytes) -> None:
+        vars(self.google).update(pickle.loads(remembered))  # noqa: S301  # `remember` wrote it
 
     @contextmanager
-    def as_it_was(self, remembered: Json) -> Iterator[None]:
+    def as_it_was(self, remembered: bytes = b"") -> Iterator[None]:
         """Let Google remember this, and afterwards what it does now; so too what is declared."""
-        now, taken = self.remember(), self.values
-        vars(self.google).update(copy.deepcopy(remembered))
+        now, taken = self.remember(), (self.values, self.declarations)
+        if remembered:
+            self._recall(remembered)
         try:
             yield
         finally:
             self.google.recover()
             self.google.site = functions_answer
-            vars(self.google).update(now)
-            self.declare(taken)
+            self._recall(now)
+            self.values, self.declarations = taken
 
     def service(self, name: str) -> Json:
         """Return a service of Cloud Run as Google has it."""

@@ -15,10 +15,7 @@ from tests.support.staff import staff
 from tests.support.waiting import until
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-FILES = (
-    *("/assets/{name}", "/favicon.ico", "/robots.txt"),
-    "/{mode}/usage/tables/{figure}",
-)
+FILES = ("/assets/{name}", "/{mode}/usage/tables/{figure}")
 """What is read and is no page."""
 IN_LIVE = ("/{mode}/windows",)
 """What has something to show in live mode alone."""

@@ -15,6 +15,7 @@ FOUND_AT_THE_START = {
     # Between polls, and before it tries again, gcloud sleeps for seconds.
     "CLOUDSDK_PYTHON_SITEPACKAGES": "1",
     "PYTHONPATH": str(HERE / "impatient"),
+    "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "1",  # nobody reads it
 }
 """The environment of gcloud's own Python."""
 
@@ -35,8 +36,8 @@ def launcher() -> Path:
     That ends with this process, however it ends. Each command has its own environment, folder,
     arguments and streams, and nothing of the commands before it. From when it began, with the
     environment of this process, are alone the Python with FOUND_AT_THE_START, and what tests have
-    no reason to change: where Google's machines are asked who they are, and which versions of
-    Google's services gcloud asks.
+    no reason to change: where Google's machines are asked who they are, which versions of Google's
+    services gcloud asks, and which commands and flags it has.
     """
     place = tempfile.TemporaryDirectory(prefix="gcloud-")
     folder = Path(place.name)
