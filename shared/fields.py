@@ -282,7 +282,11 @@ def _findable(value: str, _: Intake) -> str:
 _LINE = Shape(format="line")
 Line = Annotated[str, _limits(1, 255), checked(one_line), _LINE]
 """One line of text."""
-Findable = Annotated[Line, checked(_findable)]
+Findable = Annotated[
+    Line,
+    checked(_findable),
+    Shape(description=f"1 to {words.LONGEST} letters or digits."),
+]
 """The beginning of a name, from any of its words on."""
 Name = Annotated[str, _limits(2, 100), checked(one_line), _LINE]
 """A person's first or last name."""

@@ -167,7 +167,7 @@ class RequestLine(Model):
 class RequestQuery(ListQuery):
     """Requests of one kind, of one caller, or that ended in one way."""
 
-    status: Annotated[Whole, Shape(examples=[402])] | None = None
+    status: Annotated[Whole, Field(ge=100, le=599), Shape(examples=[402])] | None = None
     """Only those that were answered with this status."""
     statusClass: StatusClass | None = None
     """Only those that were refused (`4xx`), or that failed (`5xx`)."""
