@@ -55,7 +55,7 @@ def functions_answer(call: Call) -> Answer:
         return Answer(b"", 303, {**headers, "Location": "/sign-in"})
     if call.path.startswith("/worker"):
         return Answer({"error": {"code": "body_malformed"}}, 400, headers)
-    if call.path.startswith("/docs"):
+    if call.path.startswith(("/docs", "/ally.js")):
         return Answer(b"", 200, headers)
     return Answer({"error": {"code": "key_missing"}}, 401, headers)
 
