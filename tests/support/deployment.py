@@ -33,12 +33,15 @@ PERMITTED = {
     "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
     "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
     "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
-    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app (GET |POST /worker/)",
+    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app (GET |POST (/worker/|/v1/\w+/smoke/))",
     "roles/apigateway.admin": r"apigateway \w+ ",
     "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
     "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
 }
-ANYBODY = r"(\w+-\w+\.nw\.gateway\.dev|(dashboard|operations)\.staging\.ally\.example) GET "
+ANYBODY = (
+    r"\w+-\w+\.nw\.gateway\.dev (GET |POST /v1/\w+/smoke/)"
+    r"|(dashboard|operations)\.staging\.ally\.example GET "
+)
 GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
 """What gcloud tries by the way, and does without where it may not."""
 
