@@ -317,6 +317,7 @@ def test_the_commands_work_as_they_are_typed(deployment: Deployment) -> None:
     planned = infra("plan", "staging", "--only=image")
     assert planned.returncode == 0, planned.stderr
     assert f"+ The image of commit {NEXT_COMMIT}: it lacks " in planned.stdout
+    deployment.google.fail(403, "/services/ally-", method="GET")
     refused = infra("deploy", "staging", "--only=traffic")
     assert refused.returncode == 1
     assert refused.stderr.startswith("Stopped at: Traffic of ally-")

@@ -26,6 +26,9 @@ WHOLE = bool(os.environ.get("ALLY_DEPLOY"))
 """Whether everything is deployed, which takes minutes, or few of each kind."""
 FEW = {"api_keys", "docs", "worker"}
 
+ASKED = r"(GET |POST /(worker|v1/\w+/smoke|v1/test_helpers)/)"
+"""How a smoke test asks a function: it reads, where the function has anything to read."""
+
 # What each right of the pipeline permits, of what it does (Google's reference of roles).
 PERMITTED = {
     "roles/cloudbuild.builds.editor": r"cloudbuild (GET|POST) .*/builds|cloudresourcemanager GET ",
@@ -33,12 +36,15 @@ PERMITTED = {
     "roles/storage.objectAdmin": r"storage (POST|GET) (/upload/storage/v1/b)?/ally-staging-builds/",
     "roles/storage.bucketViewer": r"storage GET /storage/v1/b/ally-staging-builds$",
     "roles/run.developer": r"run (GET|PUT|POST) .*(/services/[\w-]+(:getIamPolicy)?|:wait)$",
-    "roles/run.invoker": r"candidate---ally-[\w.-]+\.run\.app (GET |POST /worker/)",
+    "roles/run.invoker": rf"candidate---ally-[\w.-]+\.run\.app {ASKED}",
     "roles/apigateway.admin": r"apigateway \w+ ",
     "roles/secretmanager.secretAccessor": r"secretmanager GET .*/smoke-key/versions/latest:access$",
     "roles/iam.serviceAccountTokenCreator": r"iamcredentials POST .*/ally-pipeline@.*:generate",
 }
-ANYBODY = r"(\w+-\w+\.nw\.gateway\.dev|(dashboard|operations)\.staging\.ally\.example) GET "
+ANYBODY = (
+    rf"\w+-\w+\.nw\.gateway\.dev {ASKED}"
+    r"|(dashboard|operations)\.staging\.ally\.example GET "
+)
 GOES_ON = r"serviceusage.*/services/run\.googleapis\.com$|run.*:setIamPolicy$"
 """What gcloud tries by the way, and does without where it may not."""
 
@@ -55,7 +61,7 @@ def functions_answer(call: Call) -> Answer:
         return Answer(b"", 303, {**headers, "Location": "/sign-in"})
     if call.path.startswith("/worker"):
         return Answer({"error": {"code": "body_malformed"}}, 400, headers)
-    if call.path.startswith("/docs"):
+    if call.path.startswith(("/docs", "/ally.js")):
         return Answer(b"", 200, headers)
     return Answer({"error": {"code": "key_missing"}}, 401, headers)
 
