@@ -34,6 +34,8 @@ class Listed:
     beside: str = ""
 
 
+OWN_AREA = "guernsey"
+"""Where no other test opens windows: all have the same."""
 LISTS = {
     ("dashboard", "/{mode}/patients"): Listed("externalRef=none"),
     ("dashboard", "/{mode}/appointments"): Listed("externalRef=none"),
@@ -48,7 +50,7 @@ LISTS = {
     ("operations", "/organisations/{organisation}/{mode}/tasks"): Listed("name=zither"),
     ("operations", "/actions"): Listed(f"organisation=org_{NOTHING}"),
     ("operations", "/jobs"): Listed("kind=zither"),
-    ("operations", "/{mode}/windows"): Listed("day=2020-01-01", f"area={AREA}"),
+    ("operations", "/{mode}/windows"): Listed("day=2020-01-01", f"area={OWN_AREA}"),
     ("operations", "/{mode}/coverage"): Listed("code=ZZ9"),
 }
 """Every list that goes on, page after page."""
@@ -69,8 +71,8 @@ FEW = {
 def tour(backing: Backing, server: Server) -> Tour:
     """A tour of an organisation that has some of everything, and of Operations who have too."""
     partner = backing.partner(server)
-    give_plenty(partner)
-    codes = [Coverage(id=f"GY{number}", area="guernsey") for number in range(SOME)]
+    give_plenty(partner, OWN_AREA)
+    codes = [Coverage(id=f"GY{number}", area=OWN_AREA) for number in range(SOME)]
     backing.keep("test", partner.organisation.id, codes)
     kept(partner, *(line_of(partner, objects=[f"p_{NOTHING}"]) for _ in range(SOME)))
     return Tour(partner)

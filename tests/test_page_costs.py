@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.inprocess import InProcess
 from tests.support.plenty import give_plenty
-from tests.support.serving import Backing, Server
+from tests.support.serving import AREA, Backing, Server
 from tests.support.tour import PAGES, Tour
 
 # Above storage all is the same on both backends, and the mailbox is on one alone.
@@ -22,7 +22,7 @@ DEARER = {"/{mode}": 6}
 def tour(backing: Backing, server: Server) -> Tour:
     """A tour of an organisation that has some of everything, so that a call for each is seen."""
     partner = backing.partner(server)
-    give_plenty(partner)
+    give_plenty(partner, AREA)
     return Tour(partner)
 
 

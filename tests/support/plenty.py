@@ -21,15 +21,15 @@ SOME = 3
 NOTHING = "0" * 22
 
 
-def give_plenty(partner: Partner) -> None:
-    """Give a partner some of everything, and Operations as much to do."""
+def give_plenty(partner: Partner, area: str) -> None:
+    """Give a partner some of everything, and Operations as much to do: windows in an area."""
     backing, organisation = partner.backing, partner.organisation.id
     for number in range(SOME):
         partner.book()
         partner.with_key({"tasks": "read"})
         partner.logged_request()
         user_of(backing, organisation)
-        partner.live_window(days_ahead=0, hour=20 + number)
+        partner.live_window(days_ahead=0, hour=20 + number, area=area)
 
     async def keep(service: Service) -> None:
         for number in range(SOME):
