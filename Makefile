@@ -26,6 +26,9 @@ soak: $(VENV)/dev  ## Run the destructive tests, the oracles and the campaigns a
 	  tests/test_hostile.py tests/test_hostile_pages.py tests/test_isolation.py tests/test_end_user_isolation.py \
 	  tests/test_deploy.py tests/test_docs_in_a_browser.py tests/test_pages_in_a_browser.py $(ARGS)
 
+soak-deploy: $(VENV)/dev  ## Deploy all that is declared, not few of each kind, to the stand-in for Google (four minutes)
+	@ALLY_DEPLOY=1 $(BIN)/python -m pytest tests/test_deploy.py tests/test_releases.py tests/test_deployed_work.py $(ARGS)
+
 test-firebase: $(VENV)/dev tests/firebase/node_modules  ## Run the tests against the real Firebase emulator (300 MB, fetched once)
 	@$(BIN)/python -m pytest tests/firebase $(ARGS)
 
@@ -99,4 +102,4 @@ $(VENV)/run: requirements-local.txt | $(BIN)/python
 $(VENV)/dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP) -r $< && touch $@ $(VENV)/run
 
-.PHONY: help cost plan deploy rollback destroy run test soak test-firebase check format bench screenshots openapi release tools lock clean check-contract
+.PHONY: help cost plan deploy rollback destroy run test soak soak-deploy test-firebase check format bench screenshots openapi release tools lock clean check-contract
